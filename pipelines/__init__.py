@@ -1,0 +1,1 @@
+"""Beam, thin: the jobs and the command line over `ser_core`."""

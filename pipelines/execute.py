@@ -1,0 +1,193 @@
+"""Where Beam works: on this machine in several processes, or on the runner that was asked for.
+
+A local pipeline blocks, so it runs in a thread with SIGINT blocked (its processes inherit that)
+while the main thread shows progress and hears Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import psutil
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.errors import CommandError
+
+LOG_EVERY_S = 60.0
+_LOOK_EVERY_S = 0.2
+_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
+_LOCAL = ("directrunner", "fnapirunner")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Parameters
+    ----------
+    name : str or None
+        Beam's name of a runner; None and DirectRunner are this machine.
+    workers : int >= 1
+        Processes on this machine.
+    beam_options : sequence of str
+        Handed to Beam as they are.
+    debug : bool
+        Show Beam's own messages and whole traces.
+    """
+
+    name: str | None = None
+    workers: int = 1
+    beam_options: Sequence[str] = ()
+    debug: bool = False
+
+    @property
+    def local(self) -> bool:
+        return self.name is None or self.name.lower() in _LOCAL
+
+    def beam_runner(self):
+        """The runner object or its name, as `beam.Pipeline` takes it."""
+        if not self.local:
+            return self.name
+        # What DirectRunner comes down to once it has failed to download another runner.
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+        return FnApiRunner()
+
+    def options(self) -> PipelineOptions:
+        options = list(self.beam_options)
+        if self.local:
+            options += [
+                f"--direct_num_workers={self.workers}",
+                "--direct_running_mode=multi_processing",
+            ]
+        return PipelineOptions(options)
+
+    def run(self, pipeline: beam.Pipeline, progress: Path, total: int) -> None:
+        """Run to the end.
+
+        Raises
+        ------
+        CommandError
+            The pipeline failed; the message is the cause's.
+        KeyboardInterrupt
+            After everything that was started is gone.
+        """
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                pipeline.run().wait_until_finish()
+            except BaseException as error:
+                failed.append(error)
+
+        with _quiet(self.debug):
+            thread = threading.Thread(target=work, daemon=True)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            thread.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            try:
+                _watch(thread, progress, total)
+            except BaseException:
+                _end_children()
+                raise
+        if failed:
+            _end_children()
+            if self.debug:
+                raise failed[0]
+            raise CommandError(_cause(failed[0])) from None
+
+
+def cpu_s() -> float:
+    """CPU seconds of this process so far."""
+    return time.process_time()
+
+
+def peak_memory_mb() -> float:
+    """The most that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _watch(thread: threading.Thread, progress: Path, total: int) -> None:
+    """Wait for the thread: a bar on a terminal, a line a minute elsewhere."""
+    if not sys.stderr.isatty():
+        started = said = time.monotonic()
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_S)
+            if time.monotonic() - said >= LOG_EVERY_S:
+                said = time.monotonic()
+                done = _done(progress)
+                left = f", about {_left(said - started, done, total)} left" if done else ""
+                print(f"ser: {done:,} of {total:,} recordings{left}", file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    with Progress(
+        "recordings",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("recordings", total=total)
+        while thread.is_alive():
+            thread.join(_LOOK_EVERY_S)
+            bar.update(task, completed=_done(progress))
+
+
+def _left(spent_s: float, done: int, total: int) -> str:
+    minutes = spent_s / done * (total - done) / 60
+    return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(1, round(minutes))} min"
+
+
+def _done(progress: Path) -> int:
+    """Each worker process adds a byte a recording to a file of its own."""
+    try:
+        return sum(entry.stat().st_size for entry in os.scandir(progress))
+    except OSError:
+        return 0
+
+
+def _end_children() -> None:
+    """End the workers and theirs."""
+    family = psutil.Process().children(recursive=True)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=5)
+
+
+@contextmanager
+def _quiet(debug: bool):
+    """Beam repeats in many lines what ends as one."""
+    if debug:
+        yield
+        return
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost line of a trace that went through several processes."""
+    lines = _ERROR_LINE.findall(str(error))
+    if not lines:
+        return f"the run failed: {type(error).__name__}: {error}"
+    kind, text = lines[-1]
+    text = re.sub(r" \[while running .*", "", text)
+    known = kind in ("StoreError", "SerError", "BundleError", "FeatureError", "CommandError")
+    return text if known else f"the run failed: {kind}: {text} (--debug shows the whole trace)"

@@ -1,0 +1,108 @@
+"""RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song.
+
+S. R. Livingstone and F. A. Russo (2018), PLoS ONE 13(5): e0196391. 24 actors say two sentences
+in eight emotions: 1,440 clips of speech.
+
+A file's name is seven numbers: modality (01 sound and picture, 02 picture, 03 sound), channel
+(01 speech, 02 song), emotion, intensity, statement, repetition, actor (odd: men).
+
+Songs and video are skipped, and counted. The article that this project grew from uses the
+speech alone, and a caller does not sing. The sound of a video file is that of the sound file
+with the same last six numbers: taken as well, one clip would stand in training and test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from ser_core.corpora import Corpus, Utterance, files_below
+from ser_core.emotions import RAVDESS_EIGHT
+from ser_core.errors import CorpusError
+
+NAME = "RAVDESS"
+LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
+
+_AUDIO, _VIDEO = {".wav", ".flac"}, {".mp4"}
+_ACTORS = 24
+_MODALITIES, _SOUND = {"01", "02", "03"}, "03"
+_CHANNELS, _SPEECH = {"01", "02"}, "01"
+_EMOTIONS = {f"{code:02d}": emotion for code, emotion in enumerate(RAVDESS_EIGHT, start=1)}
+_INTENSITIES = {"01": "normal", "02": "strong"}
+_STATEMENTS = {
+    "01": "Kids are talking by the door",
+    "02": "Dogs are sitting by the door",
+}
+_STEM = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
+
+# The words of `Corpus.skipped`.
+VIDEO = "video: only the sound files are used"
+SONG = "song: only speech is used"
+UNNAMED = "audio whose name is not RAVDESS's"
+DOUBLE = "a name that was there before"
+OTHER = "no audio file"
+
+
+def read(folder: Path) -> Corpus:
+    """Read the file names below a folder.
+
+    Raises
+    ------
+    CorpusError
+        A folder that is not there, cannot be listed, or has no speech of RAVDESS.
+    """
+    utterances: dict[str, Utterance] = {}
+    skipped: Counter[str] = Counter()
+    for path in files_below(folder, NAME):
+        found = decode(path)
+        if isinstance(found, str):
+            skipped[found] += 1
+        elif path.stem in utterances:
+            # A well-known copy holds every file twice, in nested folders.
+            skipped[DOUBLE] += 1
+        else:
+            utterances[path.stem] = found
+    if not utterances:
+        seen = "; ".join(f"{count} × {reason}" for reason, count in skipped.items())
+        raise CorpusError(
+            f"{NAME}: no speech in {folder} (found: {seen or 'no file at all'}); WAV or FLAC "
+            f"files named like 03-01-05-01-02-01-12.wav expected: give the folder where "
+            f"Audio_Speech_Actors_01-24.zip was unpacked"
+        )
+    return Corpus(NAME, LICENCE, tuple(utterances.values()), dict(skipped))
+
+
+def decode(path: Path) -> Utterance | str:
+    """What a file's name says: an utterance, or the reason why it is none."""
+    suffix = path.suffix.lower()
+    if suffix not in _AUDIO | _VIDEO or path.name.startswith("."):
+        return OTHER
+    match = _STEM.fullmatch(path.stem)
+    if not match:
+        return UNNAMED
+    modality, channel, emotion, intensity, statement, repetition, actor = match.groups()
+    valid = (
+        modality in _MODALITIES
+        and channel in _CHANNELS
+        and emotion in _EMOTIONS
+        and intensity in _INTENSITIES
+        and statement in _STATEMENTS
+        and 1 <= int(actor) <= _ACTORS
+    )
+    if not valid:
+        return UNNAMED
+    if suffix in _VIDEO or modality != _SOUND:
+        return VIDEO
+    if channel != _SPEECH:
+        return SONG
+    return Utterance(
+        path=path,
+        emotion=_EMOTIONS[emotion],
+        speaker=f"ravdess-{actor}",
+        corpus=NAME,
+        sex="male" if int(actor) % 2 else "female",
+        intensity=_INTENSITIES[intensity],
+        statement=_STATEMENTS[statement],
+        repetition=repetition,
+    )

@@ -1,0 +1,116 @@
+"""The label sets, which of them count as negative, and how segments add up to a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ser_core.errors import SerError
+
+# RAVDESS's eight (Livingstone & Russo 2018), in the order of its file names.
+RAVDESS_EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+# What an analyst counts as negative, under the names that label sets use.
+NEGATIVE = frozenset({"angry", "sad", "fearful", "disgust", "negative", "frustrated"})
+
+# `arc`: the last quarter with speech against the first, in negativity.
+ARC_CHANGE = 0.10
+
+# A bundle whose card gives no thresholds calls anything below these `unsure`.
+UNSURE_SEGMENT_BELOW = 0.5
+UNSURE_RECORDING_BELOW = 0.5
+
+QUARTERS = 4
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What a set of labelled segments says together. All None where there are none."""
+
+    label: str | None
+    confidence: float | None
+    probabilities: tuple[float, ...] | None
+    negativity: float | None
+    negativity_by_quarter: tuple[float | None, ...]
+    arc: str | None
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """A label set: at least two different, non-empty names that can stand in a column's name.
+
+    Raises
+    ------
+    SerError
+        Fewer than two, a name twice, or a name that is not a word.
+    """
+    labels = tuple(labels)
+    if len(labels) < 2:
+        raise SerError(f"{len(labels)} emotions given ({', '.join(labels)}), two or more expected")
+    if len(set(labels)) < len(labels):
+        raise SerError(f"an emotion is named twice: {', '.join(labels)}")
+    for label in labels:
+        if not label.isidentifier():
+            raise SerError(
+                f"emotion {label!r}: letters, digits and _ expected, not starting with a digit"
+            )
+    return labels
+
+
+def aggregate(
+    probabilities: np.ndarray,
+    start_s: Sequence[float],
+    end_s: Sequence[float],
+    *,
+    labels: Sequence[str],
+    duration_s: float,
+) -> Aggregate:
+    """Add segments up to one answer, each weighted by its seconds of speech.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, len(labels))]
+    start_s, end_s : sequences of n floats
+        From the start of the recording; n may be 0.
+    labels : sequence of str
+    duration_s : float
+        Of the recording, for its quarters. A segment counts in a quarter by the seconds
+        that it has there.
+    """
+    count = len(start_s)
+    if count == 0:
+        return Aggregate(None, None, None, None, (None,) * QUARTERS, None)
+    probabilities = np.asarray(probabilities, dtype=np.float64).reshape(count, len(labels))
+    start = np.asarray(start_s, dtype=np.float64)
+    end = np.asarray(end_s, dtype=np.float64)
+    weights = end - start
+    mean = weights @ probabilities / weights.sum()
+    best = int(mean.argmax())
+
+    negative = probabilities[:, [label in NEGATIVE for label in labels]].sum(axis=1)
+    edges = np.linspace(0.0, max(duration_s, float(end.max())), QUARTERS + 1)
+    quarters: list[float | None] = []
+    for low, high in pairwise(edges):
+        seconds = np.clip(np.minimum(end, high) - np.maximum(start, low), 0.0, None)
+        total = seconds.sum()
+        quarters.append(float(seconds @ negative / total) if total > 0 else None)
+    return Aggregate(
+        label=labels[best],
+        confidence=float(mean[best]),
+        probabilities=tuple(float(p) for p in mean),
+        negativity=float(weights @ negative / weights.sum()),
+        negativity_by_quarter=tuple(quarters),
+        arc=_arc(quarters),
+    )
+
+
+def _arc(quarters: Sequence[float | None]) -> str | None:
+    spoken = [value for value in quarters if value is not None]
+    if len(spoken) < 2:
+        return None
+    change = spoken[-1] - spoken[0]
+    if change > ARC_CHANGE:
+        return "worse"
+    return "better" if change < -ARC_CHANGE else "level"

@@ -1,0 +1,358 @@
+"""One recording -> what can be told without a model: facts, segments, feature vectors.
+
+`examine` is the pure function that the pipeline runs for each recording, in a process
+that may die. It never raises for what a recording holds: that is a reason in the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ser_core import audio, features, speech
+from ser_core.errors import AudioError, SerError
+
+ROLES = ("customer", "agent", "unknown")
+MIXED = "mixed"
+
+# Decoded samples up to this much are kept for the features; longer calls are decoded twice.
+KEEP_SAMPLES_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording as it was matched; what the ledger compares. Both None where unreadable."""
+
+    uri: str
+    size_bytes: int | None
+    modified_us: int | None  # since 1970, UTC
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides an examination.
+
+    Parameters
+    ----------
+    feature_set : str
+        Name of a registered feature set.
+    channel_roles : tuple of str
+        Roles of a recording's channels in their order; empty where unknown.
+    analyse : tuple of str
+        The roles whose speech is labelled. The one channel of a mono recording always is.
+    limits : audio.Limits
+
+    Raises
+    ------
+    SerError
+        A role that is none, one given to no channel, or nobody to analyse.
+    """
+
+    feature_set: str
+    channel_roles: tuple[str, ...] = ()
+    analyse: tuple[str, ...] = ("customer",)
+    limits: audio.Limits = field(default_factory=audio.Limits)
+
+    def __post_init__(self) -> None:
+        for name, roles in (("channel_roles", self.channel_roles), ("analyse", self.analyse)):
+            for role in roles:
+                if role not in ROLES:
+                    raise SerError(
+                        f"{name}: role {role!r} found, one of {', '.join(ROLES)} expected"
+                    )
+        if len(self.channel_roles) == 1:
+            raise SerError(
+                f"channel_roles: one role found ({self.channel_roles[0]}), one for each channel "
+                "expected; mono recordings need none"
+            )
+        if not self.analyse:
+            raise SerError("analyse: no role found, at least one expected")
+        missing = [role for role in self.analyse if role not in self.channel_roles]
+        if self.channel_roles and len(missing) == len(self.analyse):
+            raise SerError(
+                f"analyse: {', '.join(self.analyse)} found, but the channels are "
+                f"{', '.join(self.channel_roles)}: nobody would be analysed"
+            )
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One side of a call; `speech_s` is all speech found on it, analysed or not."""
+
+    channel: int
+    role: str
+    analysed: bool
+    speech_s: float
+
+
+@dataclass(frozen=True)
+class SpeechSegment:
+    """A stretch of speech on an analysed channel."""
+
+    channel: int
+    role: str
+    start_s: float
+    end_s: float
+    rms_db: float
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Everything about one recording but its emotions.
+
+    `reason` is None unless the recording is rejected. `vectors` is float32
+    [len(segments), dimensions], in the order of `segments` (by channel, then time).
+    `cpu_s` tells the seconds spent by stage.
+    """
+
+    source: Source
+    recording_id: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    duration_s: float | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    codec: str | None = None
+    music_s: float | None = None
+    clipping_ratio: float | None = None
+    snr_db: float | None = None
+    bandwidth_hz: float | None = None
+    silence_s: float | None = None
+    overlap_s: float | None = None
+    by_channel: tuple[Channel, ...] = ()
+    segments: tuple[SpeechSegment, ...] = ()
+    vectors: np.ndarray | None = None
+    cpu_s: dict[str, float] = field(default_factory=dict, compare=False)
+
+    @property
+    def speech_s(self) -> float | None:
+        """Seconds of speech on the channels analysed; None where rejected."""
+        if self.reason is not None:
+            return None
+        return sum(segment.end_s - segment.start_s for segment in self.segments)
+
+
+def examine(
+    path: str | os.PathLike,
+    source: Source,
+    settings: Settings,
+    *,
+    beat: Callable[[str | None], None] = lambda recording_id: None,
+) -> Examined:
+    """Decode a recording, find the speech of each channel, turn each stretch into a vector.
+
+    Parameters
+    ----------
+    path : path
+        Where its bytes lie on this machine.
+    source : Source
+    settings : Settings
+    beat : callable
+        Called with the recording's id after each block and segment, so that a watcher can
+        tell slow from stuck.
+
+    Returns
+    -------
+    Examined
+        With a reason where the recording is rejected.
+    """
+    clock = _Clock()
+    found = Examined(source=source, cpu_s=clock.cpu_s)
+    try:
+        with clock("read"):
+            found = replace(found, recording_id=_sha256(path, source.uri, settings.limits))
+        beat(found.recording_id)
+        return _examine(path, found, settings, clock, lambda: beat(found.recording_id))
+    except AudioError as error:
+        return replace(found, reason=error.reason, detail=error.detail)
+    except MemoryError:
+        return replace(found, reason="crashed", detail="it needed more memory than --memory-mb")
+    except Exception as error:  # a fault of ours or of a library costs one recording, no night
+        return replace(found, reason="crashed", detail=f"{type(error).__name__}: {error}")
+
+
+def _examine(
+    path, found: Examined, settings: Settings, clock: _Clock, beat: Callable[[], None]
+) -> Examined:
+    feature_set = features.get(settings.feature_set)
+    with audio.open(path, found.source.uri, limits=settings.limits) as stream:
+        roles = _roles(stream.channels, settings, found.source.uri)
+        analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
+        finders = [speech.Finder(stream.rate) for _ in roles]
+        kept: list[np.ndarray] | None = []
+        blocks = stream.blocks()
+        while True:
+            with clock("decode"):
+                block = next(blocks, None)
+            if block is None:
+                break
+            with clock("speech"):
+                for finder, samples in zip(finders, block, strict=True):
+                    finder.feed(samples)
+            if kept is not None:
+                kept.append(block)
+                if sum(b.nbytes for b in kept) > KEEP_SAMPLES_BYTES:
+                    kept = None
+            beat()
+        facts = stream.facts
+    with clock("speech"):
+        for finder in finders:
+            finder.feed(np.empty(0, dtype=np.float32), last=True)
+        by_channel = [finder.segments() for finder in finders]
+
+    wanted = [(c, segment) for c in analysed for segment in by_channel[c]]
+    segments: list[SpeechSegment | None] = [None] * len(wanted)
+    vectors = np.empty((len(wanted), len(feature_set.names)), dtype=np.float32)
+    again = kept if kept is not None else _decode_again(path, found.source.uri, settings, clock)
+    if wanted:
+        for i, samples in _slices(again, wanted, facts.rate_hz):
+            channel, segment = wanted[i]
+            with clock("features"):
+                vectors[i] = feature_set.extract(samples, facts.rate_hz)
+            segments[i] = SpeechSegment(
+                channel, roles[channel], segment.start_s, segment.end_s, _rms_db(samples)
+            )
+            beat()
+    speaking_s, overlap_s = _union_and_overlap(by_channel)
+    return replace(
+        found,
+        detail=facts.remark,
+        duration_s=facts.duration_s,
+        sample_rate_hz=facts.rate_hz,
+        channels=facts.channels,
+        codec=facts.codec,
+        music_s=0.0,
+        clipping_ratio=float(np.mean([facts.clipping_ratio[c] for c in analysed])),
+        snr_db=_lowest([facts.snr_db[c] for c in analysed]),
+        bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in analysed]),
+        silence_s=max(0.0, facts.duration_s - speaking_s),
+        overlap_s=overlap_s if facts.channels > 1 else None,
+        by_channel=tuple(
+            Channel(c, role, c in analysed, sum(s.seconds for s in by_channel[c]))
+            for c, role in enumerate(roles)
+        ),
+        segments=tuple(segments),
+        vectors=vectors,
+    )
+
+
+class _Clock:
+    """CPU seconds by stage."""
+
+    def __init__(self) -> None:
+        self.cpu_s: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str):
+        started = time.process_time()
+        try:
+            yield
+        finally:
+            spent = time.process_time() - started
+            self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + spent
+
+
+def _sha256(path, uri: str, limits: audio.Limits) -> str:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limits.max_bytes:
+                raise AudioError(
+                    "too_large", f"{size:,} bytes, at most {limits.max_bytes:,} expected", uri
+                )
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError("unreadable", error.strerror or str(error), uri) from error
+
+
+def _roles(channels: int, settings: Settings, uri: str) -> tuple[str, ...]:
+    if channels == 1:
+        return (MIXED,)
+    if len(settings.channel_roles) == channels:
+        return settings.channel_roles
+    given = ",".join(settings.channel_roles)
+    raise AudioError(
+        "channel_roles_unknown",
+        f"{channels} channels, and --channel-roles "
+        + (f"names {len(settings.channel_roles)} ({given})" if given else "was not given"),
+        uri,
+    )
+
+
+def _decode_again(path, uri: str, settings: Settings, clock: _Clock) -> Iterator[np.ndarray]:
+    with audio.open(path, uri, limits=settings.limits) as stream:
+        blocks = stream.blocks()
+        while True:
+            with clock("decode"):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+
+def _slices(
+    blocks, wanted: Sequence[tuple[int, speech.Segment]], rate: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The samples of each wanted (channel, segment), as soon as its last block was read.
+
+    Holds no more than the blocks that an unfinished segment reaches back to.
+    """
+    spans = [(c, round(s.start_s * rate), round(s.end_s * rate)) for c, s in wanted]
+    todo = sorted(range(len(spans)), key=lambda i: spans[i][2])
+    held: list[np.ndarray] = []
+    held_from = at = 0
+    done = 0
+    for block in blocks:
+        held.append(block)
+        at += block.shape[1]
+        ready = []
+        while done < len(todo) and spans[todo[done]][2] <= at:
+            ready.append(todo[done])
+            done += 1
+        if ready:
+            together = np.concatenate(held, axis=1)
+            for i in ready:
+                channel, start, end = spans[i]
+                yield i, together[channel, start - held_from : end - held_from]
+        if done == len(todo):
+            return
+        needed = min(spans[i][1] for i in todo[done:])
+        while held and held_from + held[0].shape[1] <= needed:
+            held_from += held.pop(0).shape[1]
+    # Rounding may place the last end a sample after the last one.
+    together = np.concatenate(held, axis=1)
+    for i in todo[done:]:
+        channel, start, end = spans[i]
+        yield i, together[channel, start - held_from : end - held_from]
+
+
+def _rms_db(samples: np.ndarray) -> float:
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    return float(10 * np.log10(max(power, 1e-12)))
+
+
+def _lowest(values: Sequence[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _union_and_overlap(by_channel: Sequence[Sequence[speech.Segment]]) -> tuple[float, float]:
+    """Seconds in which anybody speaks, and in which two or more channels do."""
+    edges = sorted(
+        (at, change)
+        for segments in by_channel
+        for segment in segments
+        for at, change in ((segment.start_s, 1), (segment.end_s, -1))
+    )
+    anybody = several = 0.0
+    speaking, before = 0, 0.0
+    for at, change in edges:
+        anybody += (at - before) * (speaking >= 1)
+        several += (at - before) * (speaking >= 2)
+        speaking, before = speaking + change, at
+    return anybody, several

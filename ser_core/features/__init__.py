@@ -1,0 +1,129 @@
+"""Feature sets: named, versioned recipes from samples to a vector.
+
+`get` finds one by name. Built-in sets are listed in `_BUILT_IN`; other packages
+bring theirs as entry points of the group `ser_core.features`. Once a bundle that
+uses a set is shipped, the set never changes under its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+
+from ser_core.errors import FeatureError
+
+# A new feature set is added here: its name, and where its FEATURE_SET is found.
+_BUILT_IN = {
+    "seed193": "ser_core.features.seed193",
+}
+_ENTRY_POINTS = "ser_core.features"
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """A recipe from the samples of one segment to one vector.
+
+    Parameters
+    ----------
+    id : str
+        The name under which it is registered.
+    names : tuple of str
+        A name for each dimension of the vector.
+    rate : int
+        Sample rate in Hz that the recipe works at; `extract` resamples to it.
+    parameters : mapping
+        Whatever else changes a value: window, hop, bands, version.
+    compute : callable
+        float32 [n] at `rate` -> [len(names)]. Given finite samples, n >= 1.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    rate: int
+    parameters: Mapping[str, Any]
+    compute: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over id, names, rate and parameters; bundles and stored features carry it."""
+        said = json.dumps(
+            [self.id, list(self.names), self.rate, dict(self.parameters)], sort_keys=True
+        )
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def extract(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Turn the samples of one segment into a vector.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n,)]
+            One channel, full scale at 1.0; n >= 1.
+        rate : int > 0
+            Sample rate in Hz; resampled with soxr HQ where it differs from `self.rate`.
+
+        Returns
+        -------
+        np.ndarray [shape=(len(names),)], float32
+
+        Raises
+        ------
+        FeatureError
+            Samples that are empty, of several channels or not finite.
+        """
+        samples = np.asarray(samples, dtype=np.float32)
+        if samples.ndim != 1 or samples.size == 0:
+            raise FeatureError(
+                f"{self.id}: samples of shape {samples.shape} found, one channel [n >= 1] expected"
+            )
+        if not np.isfinite(samples).all():
+            raise FeatureError(f"{self.id}: samples hold NaN or infinity, finite ones expected")
+        if rate != self.rate:
+            import librosa
+
+            samples = librosa.resample(
+                samples, orig_sr=rate, target_sr=self.rate, res_type="soxr_hq"
+            )
+        vector = np.asarray(self.compute(samples), dtype=np.float32)
+        if vector.shape != (len(self.names),):
+            raise FeatureError(
+                f"{self.id}: computed a vector of shape {vector.shape}, "
+                f"({len(self.names)},) expected"
+            )
+        return vector
+
+    def warm(self) -> None:
+        """Compile and fill caches before anything is timed: one second of noise goes through."""
+        noise = np.random.default_rng(0).standard_normal(self.rate).astype(np.float32)
+        self.extract(0.1 * noise, self.rate)
+
+
+@cache
+def get(name: str) -> FeatureSet:
+    """Find a feature set by name.
+
+    Raises
+    ------
+    FeatureError
+        No built-in set and no entry point of that name.
+    """
+    if name in _BUILT_IN:
+        return importlib.import_module(_BUILT_IN[name]).FEATURE_SET
+    plugins = {point.name: point for point in entry_points(group=_ENTRY_POINTS)}
+    if name in plugins:
+        found = plugins[name].load()
+        if not isinstance(found, FeatureSet):
+            raise FeatureError(
+                f"feature set {name!r}: the entry point {plugins[name].value} gives a "
+                f"{type(found).__name__}, a ser_core.features.FeatureSet expected"
+            )
+        return found
+    known = ", ".join(sorted({*_BUILT_IN, *plugins}))
+    raise FeatureError(f"no feature set is called {name!r}; there are: {known}")

@@ -1,0 +1,218 @@
+"""Examine recordings in a process of its own, which may crash, hang or eat memory.
+
+A decoder is C code that reads what strangers recorded. It runs in a child that is started
+bare (no Beam, no TensorFlow), warmed before any clock starts, watched by its signs of
+life, and replaced when it dies or falls silent. Such a fault costs one recording: it is
+rejected as `crashed` or `timed_out`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+
+from ser_core.errors import SerError
+from ser_core.examine import Examined, Settings, Source, examine
+
+# The first warm-up on a machine compiles what librosa leaves to numba.
+WARM_UP_S = 900.0
+_ORPHAN_CHECK_S = 2.0
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a child may take.
+
+    Parameters
+    ----------
+    timeout_s : float > 0
+        Silence after which it is stuck. A block decoded or a segment done is a sign of life,
+        so a long call may take long.
+    memory_mb : int > 0
+        What one recording may take on top of the warm process.
+    """
+
+    timeout_s: float = 120.0
+    memory_mb: int = 2048
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "memory_mb"):
+            if not getattr(self, name) > 0:
+                raise SerError(f"{name}={getattr(self, name)!r} found, a number above 0 expected")
+
+
+class Examiner:
+    """Examines recordings one after another in a child, replaced when needed.
+
+    Use as a context manager, or call `close`.
+    """
+
+    def __init__(self, settings: Settings, guard: Guard | None = None) -> None:
+        self._settings, self._guard = settings, guard or Guard()
+        self._process: subprocess.Popen | None = None
+        self._pipe: Connection | None = None
+        self._ready = False
+        self.peak_memory_mb = 0.0
+
+    def __enter__(self) -> Examiner:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the child and let it warm up in the background."""
+        if self._process is not None:
+            return
+        self._pipe, theirs = Pipe()
+        here = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ser_core.guarded", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": here},
+        )
+        theirs.close()
+        self._ready = False
+        self._pipe.send((self._settings, self._guard.memory_mb, os.getpid()))
+
+    def examine(self, path: str, source: Source) -> Examined:
+        """Examine one recording; the answer says so where the child did not survive it.
+
+        Raises
+        ------
+        SerError
+            No child could be brought up.
+        """
+        self._wait_until_ready()
+        self._pipe.send((path, source))
+        recording_id = None
+        while True:
+            if not self._pipe.poll(self._guard.timeout_s):
+                self.close()
+                return Examined(
+                    source=source,
+                    recording_id=recording_id,
+                    reason="timed_out",
+                    detail=f"no progress for {self._guard.timeout_s:g} s (--timeout-s)",
+                )
+            try:
+                said = self._pipe.recv()
+            except (EOFError, ConnectionError):
+                return Examined(
+                    source=source,
+                    recording_id=recording_id,
+                    reason="crashed",
+                    detail=f"the process that decoded it died{self._last_words()}",
+                )
+            if not isinstance(said, tuple):
+                recording_id = said
+                continue
+            found, peak_memory_mb = said
+            self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb)
+            if found.reason == "crashed":
+                self.close()  # whatever it left behind goes with it
+            return found
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+        self._process = self._pipe = None
+
+    def _wait_until_ready(self) -> None:
+        self.start()
+        if self._ready:
+            return
+        problem = f"it was not ready after {WARM_UP_S:g} s"
+        try:
+            if self._pipe.poll(WARM_UP_S):
+                problem = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            problem = f"it died while warming up{self._last_words()}"
+        if problem is not None:
+            self.close()
+            raise SerError(f"the process that decodes recordings cannot be started: {problem}")
+        self._ready = True
+
+    def _last_words(self) -> str:
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return ""
+        finally:
+            self.close()
+        if status < 0:
+            return f" of {signal.Signals(-status).name}"
+        return f" with exit status {status}"
+
+
+def main(descriptor: int) -> None:
+    """The child: warm up, then answer one recording after another until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = Connection(descriptor)
+    settings, memory_mb, parent = pipe.recv()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        _warm(settings)
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    _limit_memory(memory_mb)
+    pipe.send(None)
+    while True:
+        try:
+            path, source = pipe.recv()
+        except EOFError:
+            return
+        found = examine(path, source, settings, beat=pipe.send)
+        pipe.send((found, _peak_memory_mb()))
+
+
+def _warm(settings: Settings) -> None:
+    import numpy as np
+
+    from ser_core import features, speech
+
+    speech.find(np.zeros(speech.RATE_HZ, dtype=np.float32), 2 * speech.RATE_HZ)
+    import soundfile  # noqa: F401
+
+    features.get(settings.feature_set).warm()
+
+
+def _limit_memory(memory_mb: int) -> None:
+    import resource
+
+    with open("/proc/self/statm", "rb") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    limit = now + (memory_mb << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def _peak_memory_mb() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _end_with(parent: int) -> None:
+    """A child that hangs must not outlive its parent."""
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_CHECK_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

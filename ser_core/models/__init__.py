@@ -1,0 +1,15 @@
+"""Trained models: bundles that label feature vectors, and the recipes that make them.
+
+Importing this package is cheap: TensorFlow is imported when a bundle is loaded or trained.
+"""
+
+from ser_core.models.bundle import (
+    Bundle,
+    Card,
+    bundled_names,
+    default_name,
+    load,
+    read_card,
+)
+
+__all__ = ["Bundle", "Card", "bundled_names", "default_name", "load", "read_card"]

@@ -1,0 +1,523 @@
+"""Model bundles: a folder with a trained network, its card, and a few answers to check it by.
+
+`load` gives a `Bundle` whose `predict` turns feature vectors into calibrated probabilities;
+`save` writes one. A bundle is taken whole or refused with a `BundleError`: the network is the
+one that the card describes, made for the features of this installation, and still gives the
+answers that it gave when it was saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_core import features
+from ser_core.emotions import UNSURE_RECORDING_BELOW, UNSURE_SEGMENT_BELOW, check_labels
+from ser_core.errors import BundleError, FeatureError, SerError
+from ser_core.models.runtime import load_keras
+
+MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
+SCHEMA = 1
+DEFAULT = "seed"
+BUNDLED = Path(__file__).parent / "bundled"
+
+# Every call of the network has this many rows, so that a row's numbers don't depend on its
+# neighbours (with other sizes they move by 4e-7).
+BATCH_ROWS = 64
+# Other processors and versions round differently; a wrong network is off by far more.
+REFERENCE_TOLERANCE = 1e-3
+# log of a probability that a float32 softmax rounded to zero
+_SMALLEST = 1e-38
+# Layers that run code or read files from outside the bundle.
+_UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a bundle says of itself; `card.json`.
+
+    Parameters
+    ----------
+    name : str
+        What people call the model, a word such as `seed`.
+    labels : tuple of str
+        The emotions, in the order of the network's outputs.
+    feature_set, fingerprint : str
+        The features that the network was trained on.
+    temperature : float > 0
+        The network's log-probabilities are divided by it (Guo et al. 2017).
+    channel_normalisation : str or None
+        How a channel's history is used; None: not at all.
+    unsure_segment_below, unsure_recording_below : float in [0, 1]
+        Confidence under which a label is called unsure.
+    licence : str
+        In one line, with what it forbids.
+    corpora : sequence of mappings
+        Name, licence, count of utterances and speakers, what was skipped.
+    settings : mapping
+        Everything that the training was told.
+    protocol : str
+        The key of `results` to quote first.
+    results : mapping
+        Protocol -> the figures of `ser_core.models.evaluation.Scores`.
+    versions : mapping
+        Of the libraries that trained it.
+    model_sha256 : str
+        Of `model.keras`; filled in by `save`.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    feature_set: str
+    fingerprint: str
+    temperature: float = 1.0
+    channel_normalisation: str | None = None
+    unsure_segment_below: float = UNSURE_SEGMENT_BELOW
+    unsure_recording_below: float = UNSURE_RECORDING_BELOW
+    licence: str = "not stated"
+    corpora: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str = ""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    model_sha256: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name and the start of the network's hash, such as `seed-1a2b3c4d`."""
+        return f"{self.name}-{self.model_sha256[:8]}"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that is loaded and was checked; made by `load`."""
+
+    card: Card
+    _network: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    _columns: int = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Name and the start of the network's hash, such as `seed-1a2b3c4d`."""
+        return self.card.id
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions, in the order of the columns of `predict`."""
+        return self.card.labels
+
+    @property
+    def feature_set(self) -> str:
+        """Id of the feature set that `predict` expects."""
+        return self.card.feature_set
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of that feature set."""
+        return self.card.fingerprint
+
+    @property
+    def licence(self) -> str:
+        """In one line, such as "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"."""
+        return self.card.licence
+
+    @property
+    def unsure_segment_below(self) -> float:
+        """Confidence under which a segment's label is called unsure."""
+        return self.card.unsure_segment_below
+
+    @property
+    def unsure_recording_below(self) -> float:
+        """Confidence under which a recording's label is called unsure."""
+        return self.card.unsure_recording_below
+
+    def predict(self, matrix: np.ndarray, channel: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities of the labels, each row by itself.
+
+        The network sees batches of exactly 64 rows, so the numbers of a row are the same to
+        the bit wherever it stands and whatever stands beside it.
+
+        Parameters
+        ----------
+        matrix : np.ndarray [shape=(n, dimensions of the feature set)]
+            Finite vectors as `features.get(feature_set).extract` gives them; n may be 0.
+        channel : np.ndarray [shape=(n,)], optional
+            Rows of one id are one channel's segments in order. A bundle without channel
+            normalisation, such as `seed`, ignores it.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, len(labels))], float32
+            Calibrated; each row adds up to 1.
+
+        Raises
+        ------
+        BundleError
+            A matrix of another shape, or one that holds NaN or infinity.
+        """
+        matrix = np.asarray(matrix, dtype=np.float32)
+        if matrix.ndim != 2 or matrix.shape[1] != self._columns:
+            raise BundleError(
+                f"{self.id}: a matrix of shape {matrix.shape} found, (n, {self._columns}) "
+                f"expected: rows of the feature set {self.feature_set}"
+            )
+        if channel is not None and len(channel) != len(matrix):
+            raise BundleError(
+                f"{self.id}: {len(channel)} channel ids found, one a row expected: {len(matrix)}"
+            )
+        if not np.isfinite(matrix).all():
+            raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")
+        answers = [
+            calibrate(self._network(batch), self.card.temperature)[:rows]
+            for batch, rows in _padded(matrix)
+        ]
+        if not answers:
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        return np.concatenate(answers)
+
+
+def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Soften (temperature > 1) or sharpen probabilities; temperature scaling, Guo et al. 2017.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, k)]
+    temperature : float > 0
+
+    Returns
+    -------
+    np.ndarray [shape=(n, k)], float32
+    """
+    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST)) / temperature
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Names of the bundles that come with the package."""
+    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}")))
+
+
+def default_name() -> str:
+    """Name of the bundle that is used where none is asked for."""
+    return DEFAULT
+
+
+def find(name_or_path: str | os.PathLike) -> Path:
+    """Folder of a bundle: a bundled name, else a path.
+
+    Raises
+    ------
+    BundleError
+        Neither a bundled name nor a folder.
+    """
+    if str(name_or_path) in bundled_names():
+        return BUNDLED / str(name_or_path)
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        raise BundleError(
+            f"model {str(name_or_path)!r}: no such folder, and no bundled model of that name "
+            f"(there are: {', '.join(bundled_names()) or 'none'}); give the folder that "
+            f"`ser train --save` wrote"
+        )
+    return folder
+
+
+def read_card(name_or_path: str | os.PathLike) -> Card:
+    """Read a bundle's card; needs no TensorFlow and checks nothing but the card.
+
+    Raises
+    ------
+    BundleError
+        No such bundle, or a card that cannot be read.
+    """
+    folder = find(name_or_path)
+    try:
+        said = json.loads(_read(folder, CARD))
+    except ValueError as error:
+        raise BundleError(f"{folder / CARD}: not JSON ({error}); copy the bundle again") from None
+    if not isinstance(said, dict) or said.get("schema") != SCHEMA:
+        found = said.get("schema") if isinstance(said, dict) else type(said).__name__
+        raise BundleError(
+            f"{folder / CARD}: schema {found!r} found, {SCHEMA} expected; "
+            f"use the version of this package that wrote the bundle"
+        )
+    known = [item.name for item in fields(Card)]
+    missing = [name for name in known if name not in said]
+    if missing:
+        raise BundleError(f"{folder / CARD}: without {', '.join(missing)}; train the bundle again")
+    card = Card(**{name: said[name] for name in known})
+    try:
+        card = replace(card, labels=check_labels(card.labels))
+    except (SerError, TypeError, AttributeError) as error:
+        raise BundleError(f"{folder / CARD}: labels: {error}") from None
+    _check_number(folder, card, "temperature", above=0.0, upto=math.inf)
+    _check_number(folder, card, "unsure_segment_below", above=-math.ulp(0.0), upto=1.0)
+    _check_number(folder, card, "unsure_recording_below", above=-math.ulp(0.0), upto=1.0)
+    return card
+
+
+def load(name_or_path: str | os.PathLike) -> Bundle:
+    """Load a bundle from a local folder, or one that comes with the package, by name.
+
+    Raises
+    ------
+    BundleError
+        A folder or file that is missing; a network that is not the card's, that is no Keras
+        file, or that would run code of its own; features of another fingerprint; outputs that
+        are not one a label; reference answers that are not given again.
+    """
+    folder = find(name_or_path)
+    card = read_card(folder)
+    content = _read(folder, MODEL)
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.model_sha256:
+        raise BundleError(
+            f"{folder / MODEL}: SHA-256 {found[:12]}… found, {card.model_sha256[:12]}… expected "
+            f"by {CARD}; the file was changed or copied in part, copy the bundle again"
+        )
+    columns = _check_features(folder, card)
+    network = _network(folder / MODEL, content, columns, len(card.labels))
+    bundle = Bundle(card, network, columns)
+    _check_reference(folder, bundle)
+    return bundle
+
+
+def save(
+    folder: str | os.PathLike,
+    model: Any,
+    card: Card,
+    inputs: np.ndarray,
+    *,
+    extras: Mapping[str, bytes] | None = None,
+) -> Card:
+    """Write a bundle, whole or not at all.
+
+    Parameters
+    ----------
+    folder : path
+        Made with its parents. An older bundle there is replaced.
+    model : keras.Model
+        From feature vectors [n, d] to probabilities [n, len(card.labels)]. Saved without its
+        optimizer only if it has none: give one that is not compiled.
+    card : Card
+        Its `model_sha256` is filled in.
+    inputs : np.ndarray [shape=(m, d)]
+        A few vectors whose answers are kept, for `load` to check.
+    extras : mapping of file name to bytes, optional
+        Pictures and the like.
+
+    Returns
+    -------
+    Card
+        As written.
+
+    Raises
+    ------
+    BundleError
+        The folder holds something that is no bundle, or cannot be written.
+    """
+    from ser_core.models.model_card import markdown
+
+    folder = Path(folder)
+    check_target(folder)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        # mkdtemp makes a private folder; a bundle is as readable as any folder made here.
+        work.chmod(0o777 & ~_umask())
+        model.save(work / MODEL)
+        content = (work / MODEL).read_bytes()
+        card = replace(card, model_sha256=hashlib.sha256(content).hexdigest())
+        inputs = np.asarray(inputs, dtype=np.float32)
+        columns = _check_features(folder, card)
+        network = _network(work / MODEL, content, columns, len(card.labels))
+        outputs = Bundle(card, network, columns).predict(inputs)
+        np.savez(work / REFERENCE, inputs=inputs, outputs=outputs)
+        said = {"schema": SCHEMA, "id": card.id, **asdict(card)}
+        (work / CARD).write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
+        (work / README).write_text(markdown(card), "utf-8")
+        for name, data in (extras or {}).items():
+            (work / name).write_bytes(data)
+        _swap(work, folder)
+    except OSError as error:
+        raise BundleError(f"{folder}: the bundle could not be written: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return card
+
+
+def check_target(folder: str | os.PathLike) -> None:
+    """Make sure that a bundle may be written to a folder, and that its parent is there.
+
+    Raises
+    ------
+    BundleError
+        It holds something that is no bundle, is a file, or cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        occupied = folder.exists() and any(folder.iterdir()) and not (folder / CARD).is_file()
+    except OSError as error:
+        raise BundleError(f"{folder}: no bundle can be written there: {error}") from error
+    if occupied:
+        raise BundleError(
+            f"{folder}: holds files that are no model bundle, an empty or new folder, or an "
+            f"older bundle to replace, expected; give another folder"
+        )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put a finished folder in place of what is there."""
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        os.replace(folder, old)
+    os.replace(new, folder)
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _padded(matrix: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of exactly `BATCH_ROWS` rows, and how many of them are real."""
+    for start in range(0, len(matrix), BATCH_ROWS):
+        rows = matrix[start : start + BATCH_ROWS]
+        batch = np.zeros((BATCH_ROWS, matrix.shape[1]), dtype=np.float32)
+        batch[: len(rows)] = rows
+        yield batch, len(rows)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: {name} cannot be read ({error.strerror}); a bundle is a folder with "
+            f"{MODEL}, {CARD} and {REFERENCE}: copy it again"
+        ) from error
+
+
+def _check_number(folder: Path, card: Card, name: str, *, above: float, upto: float) -> None:
+    value = getattr(card, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= upto:
+        raise BundleError(
+            f"{folder / CARD}: {name}={value!r} found, a number above {max(above, 0.0):g} "
+            f"and up to {upto:g} expected"
+        )
+
+
+def _check_features(folder: Path, card: Card) -> int:
+    """Dimensions of the card's feature set, which must be the one of this installation."""
+    try:
+        feature_set = features.get(card.feature_set)
+    except FeatureError as error:
+        raise BundleError(
+            f"{folder}: made for features that are not here: {error}; "
+            f"install the package that brings them"
+        ) from error
+    if feature_set.fingerprint != card.fingerprint:
+        raise BundleError(
+            f"{folder}: made for {card.feature_set} with fingerprint {card.fingerprint}, but "
+            f"this installation's {card.feature_set} has {feature_set.fingerprint}; use the "
+            f"version that trained the bundle, or train it again"
+        )
+    return len(feature_set.names)
+
+
+def _network(path: Path, content: bytes, columns: int, outputs: int) -> Callable:
+    """The network as a function from float32 [64, columns] to float32 [64, outputs]."""
+    _check_safe(path, content)
+    keras = load_keras()
+    import tensorflow as tf
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise BundleError(
+            f"{path}: Keras {keras.__version__} cannot load it ({_first_line(error)}); "
+            f"use the versions that the bundle's card names, or train it again"
+        ) from error
+    found = (model.input_shape[-1], model.output_shape[-1])
+    if found != (columns, outputs):
+        raise BundleError(
+            f"{path}: takes {found[0]} features and gives {found[1]} outputs, "
+            f"{columns} features and {outputs} labels expected by {CARD}"
+        )
+    signature = [tf.TensorSpec([BATCH_ROWS, columns], tf.float32)]
+    call = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+    return lambda batch: call(tf.constant(batch)).numpy()
+
+
+def _check_safe(path: Path, content: bytes) -> None:
+    """Refuse what is no Keras 3 file, or holds layers that run code of their own."""
+    try:
+        config = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise BundleError(
+            f"{path}: no Keras 3 file ({_first_line(error)}); save the model as .keras"
+        ) from error
+    for part in _parts(config):
+        name, module = part.get("class_name"), part.get("module")
+        foreign = module is not None and str(module).split(".")[0] not in {"keras", "builtins"}
+        if foreign or name in _UNSAFE_LAYERS or name == "__lambda__":
+            raise BundleError(
+                f"{path}: holds {module}.{name}, which may run code of its own; "
+                f"only Keras's own layers are loaded"
+            )
+
+
+def _parts(config: Any) -> Iterator[dict]:
+    """Every object of a nested Keras configuration."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        config = list(config.values())
+    if isinstance(config, list):
+        for item in config:
+            yield from _parts(item)
+
+
+def _check_reference(folder: Path, bundle: Bundle) -> None:
+    """Refuse a bundle that does not answer as it did when it was saved."""
+    try:
+        with np.load(io.BytesIO(_read(folder, REFERENCE)), allow_pickle=False) as kept:
+            inputs, outputs = kept["inputs"], kept["outputs"]
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"{folder / REFERENCE}: cannot be read ({_first_line(error)}); copy the bundle again"
+        ) from error
+    found = bundle.predict(inputs)
+    if not len(inputs) or found.shape != outputs.shape:
+        raise BundleError(
+            f"{folder / REFERENCE}: answers of shape {outputs.shape} found, "
+            f"{(max(len(inputs), 1), len(bundle.labels))} expected; train the bundle again"
+        )
+    off = float(np.abs(found - outputs).max())
+    if not off <= REFERENCE_TOLERANCE:
+        raise BundleError(
+            f"{folder}: answers are off by {off:.3g} from those in {REFERENCE}, at most "
+            f"{REFERENCE_TOLERANCE:g} expected; use the versions that the card names: "
+            f"{', '.join(f'{k} {v}' for k, v in bundle.card.versions.items()) or 'none named'}"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

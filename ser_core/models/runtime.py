@@ -1,0 +1,28 @@
+"""TensorFlow and Keras, imported late and set up the one way that this package uses them."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from types import ModuleType
+
+
+@cache
+def load_keras() -> ModuleType:
+    """Import Keras on TensorFlow, one thread an operation and one operation at a time.
+
+    One thread makes sums run in a fixed order, so that numbers do not depend on the machine's
+    load; parallelism comes from processes. Where somebody else has already started TensorFlow
+    in this process, their threads stay.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass
+    return keras

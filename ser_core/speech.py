@@ -1,0 +1,249 @@
+"""One channel -> segments: the stretches of speech, 1 to 10 s each.
+
+WebRTC's voice activity detector at 8 kHz proposes frames; a level gate and a test for
+steady spectra (tones) take away what nobody says. What remains is joined over short
+pauses and cut at the quietest points. Silence, DC, clicks and steady tones give nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+RATE_HZ = 8_000
+FRAME_S = 0.02
+FRAME = int(RATE_HZ * FRAME_S)
+
+# 0 lets most through, 3 least.
+VAD_MODE = 2
+# A frame quieter than this is not speech: absolutely, and below the channel's loud speech
+# (crosstalk of the other side is 30 dB down and more).
+GATE_DBFS = -60.0
+GATE_BELOW_LOUD_DB = 32.0
+LOUD_PERCENTILE = 95
+
+# A tone: spectra of 60 ms that stay the same (by cosine) over this many frames, near and far.
+SPECTRUM_FRAMES = 3
+STEADY_LAGS = (3, 6)
+STEADY_COSINE = 0.985
+STEADY_SHARE = 0.5
+
+# Shorter than this is a click; shorter pauses than this are inside a phrase.
+CLICK_S = 0.08
+PHRASE_PAUSE_S = 0.3
+# A stretch shorter than a segment joins its neighbour over a pause of up to this.
+JOIN_PAUSE_S = 1.0
+# The detector comes a little late and leaves a little early.
+PAD_S = 0.06
+# What is left below this is not enough to tell anything of.
+MIN_SPEECH_S = 0.25
+MIN_SEGMENT_S, MAX_SEGMENT_S = 1.0, 10.0
+# Where a long stretch is cut: at the quietest fifth of a second after this much of it.
+CUT_FROM_S = 4.0
+CUT_SMOOTH_S = 0.2
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech: seconds from the start of the recording."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end_s - self.start_s
+
+
+class Finder:
+    """Finds the speech of one channel, fed block by block.
+
+    Memory grows by about 1 KB a second. How the samples are cut into blocks changes nothing.
+
+    Parameters
+    ----------
+    rate : int > 0
+        Sample rate of the blocks in Hz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        import soxr
+        import webrtcvad
+
+        self._rate, self._count = rate, 0
+        self._resampler = None
+        if rate != RATE_HZ:
+            self._resampler = soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
+        self._vad = webrtcvad.Vad(VAD_MODE)
+        self._held = np.empty(0, dtype=np.float32)
+        self._voiced: list[np.ndarray] = []
+        self._level_db: list[np.ndarray] = []
+        self._alike: list[np.ndarray] = []
+        self._spectra = np.zeros((max(STEADY_LAGS), SPECTRUM_FRAMES * FRAME // 2 + 1), np.float32)
+        self._before = np.zeros((SPECTRUM_FRAMES - 1, FRAME), dtype=np.float32)
+        self._window = np.hanning(SPECTRUM_FRAMES * FRAME).astype(np.float32)
+
+    def feed(self, block: np.ndarray, *, last: bool = False) -> None:
+        """Take the next samples: float32 [m], any m >= 0; `last` ends the channel."""
+        self._count += len(block)
+        if self._resampler is not None:
+            block = self._resampler.resample_chunk(np.ascontiguousarray(block), last=last)
+        samples = np.concatenate([self._held, block])
+        whole = len(samples) // FRAME * FRAME
+        self._held = samples[whole:]
+        if not whole:
+            return
+        frames = samples[:whole].reshape(-1, FRAME)
+        pcm = (np.clip(frames, -1, 1) * 32767).astype("<i2")
+        self._voiced.append(
+            np.fromiter(
+                (self._vad.is_speech(frame.tobytes(), RATE_HZ) for frame in pcm),
+                dtype=bool,
+                count=len(pcm),
+            )
+        )
+        centred = frames - frames.mean(axis=1, keepdims=True)
+        power = np.einsum("fn,fn->f", centred, centred) / FRAME
+        self._level_db.append(10 * np.log10(np.maximum(power, 1e-12)).astype(np.float32))
+        joined = np.concatenate([self._before, centred])
+        self._before = joined[-(SPECTRUM_FRAMES - 1) :]
+        longer = np.lib.stride_tricks.sliding_window_view(joined.ravel(), SPECTRUM_FRAMES * FRAME)[
+            ::FRAME
+        ]
+        spectra = np.abs(np.fft.rfft(longer * self._window, axis=1)).astype(np.float32)
+        spectra /= np.linalg.norm(spectra, axis=1, keepdims=True) + 1e-9
+        series = np.concatenate([self._spectra, spectra])
+        self._spectra = series[-max(STEADY_LAGS) :]
+        self._alike.append(
+            np.stack(
+                [
+                    np.einsum("fk,fk->f", spectra, series[-len(spectra) - lag : -lag])
+                    > STEADY_COSINE
+                    for lag in STEADY_LAGS
+                ]
+            )
+        )
+
+    def segments(self) -> list[Segment]:
+        """What was found; call once all is fed."""
+        if not self._voiced:
+            return []
+        level_db = np.concatenate(self._level_db)
+        active = np.concatenate(self._voiced) & (level_db > self._gate_db(level_db))
+        active &= ~_steady(np.concatenate(self._alike, axis=1))
+        runs = _joined(_runs(active), active)
+        duration_s = self._count / self._rate
+        cut = [piece for run in _padded(runs, duration_s) for piece in _cut(*run, level_db)]
+        return [Segment(round(float(start), 3), round(float(end), 3)) for start, end in cut]
+
+    def _gate_db(self, level_db: np.ndarray) -> float:
+        voiced = np.concatenate(self._voiced) & (level_db > GATE_DBFS)
+        if not voiced.any():
+            return GATE_DBFS
+        loud = np.percentile(level_db[voiced], LOUD_PERCENTILE)
+        return max(GATE_DBFS, float(loud) - GATE_BELOW_LOUD_DB)
+
+
+def find(samples: np.ndarray, rate: int) -> list[Segment]:
+    """Find the speech of one channel.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,)]
+        Full scale at 1.0; n >= 0.
+    rate : int > 0
+        Hz.
+
+    Returns
+    -------
+    list of Segment
+        In order, without overlap, each 1 to 10 s.
+    """
+    finder = Finder(rate)
+    finder.feed(np.asarray(samples, dtype=np.float32), last=True)
+    return finder.segments()
+
+
+def _runs(active: np.ndarray) -> list[tuple[float, float]]:
+    """Stretches of True as (start_s, end_s)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(np.int8)))
+    return [(start * FRAME_S, end * FRAME_S) for start, end in edges.reshape(-1, 2)]
+
+
+def _steady(alike: np.ndarray) -> np.ndarray:
+    """Frames whose spectrum is that of the frames before or after: a tone, not a voice.
+
+    `alike` is bool [len(STEADY_LAGS), frames]: like the frame that lies a lag earlier.
+    """
+    same = np.ones(alike.shape[1], dtype=bool)
+    for lag, earlier in zip(STEADY_LAGS, alike, strict=True):
+        later = np.concatenate([earlier[lag:], np.zeros(min(lag, len(earlier)), dtype=bool)])
+        same &= earlier | later
+    # By majority over a fifth of a second: single frames of a vowel may be alike.
+    width = round(0.2 / FRAME_S) + 1
+    share = np.convolve(same, np.ones(width) / width, mode="full")[width // 2 :][: len(same)]
+    return share > STEADY_SHARE
+
+
+def _joined(runs: Iterable[tuple[float, float]], active: np.ndarray) -> list[tuple[float, float]]:
+    """Without clicks; over pauses inside a phrase; short ones with their neighbour."""
+    runs = [run for run in runs if run[1] - run[0] >= CLICK_S]
+    phrases = _join(runs, lambda left, right: right[0] - left[1] <= PHRASE_PAUSE_S)
+    stretches = _join(
+        phrases,
+        lambda left, right: (
+            right[0] - left[1] <= JOIN_PAUSE_S
+            and min(left[1] - left[0], right[1] - right[0]) < MIN_SEGMENT_S
+        ),
+    )
+    return [run for run in stretches if _active_s(run, active) >= MIN_SPEECH_S]
+
+
+def _join(runs, together) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for run in runs:
+        if joined and together(joined[-1], run):
+            joined[-1] = (joined[-1][0], run[1])
+        else:
+            joined.append(run)
+    return joined
+
+
+def _active_s(run: tuple[float, float], active: np.ndarray) -> float:
+    return float(active[round(run[0] / FRAME_S) : round(run[1] / FRAME_S)].sum()) * FRAME_S
+
+
+def _padded(runs: list[tuple[float, float]], duration_s: float) -> list[tuple[float, float]]:
+    """A little air on both sides, at least MIN_SEGMENT_S in all, without running into another."""
+    padded: list[tuple[float, float]] = []
+    for i, (start, end) in enumerate(runs):
+        low = padded[-1][1] if padded else 0.0
+        high = runs[i + 1][0] - PAD_S if i + 1 < len(runs) else duration_s
+        high = max(high, end)
+        start, end = max(low, start - PAD_S), min(high, end + PAD_S)
+        missing = MIN_SEGMENT_S - (end - start)
+        if missing > 0:
+            start = max(low, start - missing / 2)
+            end = min(high, start + MIN_SEGMENT_S)
+            start = max(low, end - MIN_SEGMENT_S)
+        if end - start >= MIN_SEGMENT_S - 1e-6:
+            padded.append((start, end))
+    return padded
+
+
+def _cut(start: float, end: float, level_db: np.ndarray) -> list[tuple[float, float]]:
+    """Pieces of at most MAX_SEGMENT_S, cut where it is quietest."""
+    width = round(CUT_SMOOTH_S / FRAME_S)
+    pieces = []
+    while end - start > MAX_SEGMENT_S:
+        first = round((start + CUT_FROM_S) / FRAME_S)
+        last = round(min(start + MAX_SEGMENT_S, end - MIN_SEGMENT_S) / FRAME_S)
+        around = level_db[max(0, first - width) : last + width]
+        smooth = np.convolve(around, np.ones(width) / width, mode="same")
+        offset = first - max(0, first - width)
+        at = (first + int(smooth[offset : offset + last - first].argmin())) * FRAME_S
+        pieces.append((start, at))
+        start = at
+    return [*pieces, (start, end)]

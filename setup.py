@@ -1,0 +1,63 @@
+"""Package of the nightly batch job: `pip install .` gives the command `ser`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "ser_core" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+AV = ["av>=14"]
+TEST = [
+    *AV,
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "hypothesis>=6.100",
+    "pandas>=2.2",
+    "polars>=1.0",
+    "ruff>=0.8",
+]
+
+setup(
+    name="ser-pipeline",
+    version=VERSION,
+    description="A nightly batch job that learns from call recordings how callers felt",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["ser_core", "ser_core.*", "pipelines", "pipelines.*"]),
+    package_data={"ser_core.models": ["bundled/*/*"]},
+    entry_points={"console_scripts": ["ser=pipelines.cli:main"]},
+    install_requires=[
+        "apache-beam>=2.77,<3",
+        "duckdb>=1.1",
+        "filelock>=3.13",
+        "joblib>=1.4",
+        "keras>=3.10",
+        "librosa>=0.11,<0.12",
+        "matplotlib>=3.8",
+        "numba>=0.60",
+        "numpy>=2.0",
+        "psutil>=5.9",
+        "pyarrow>=17",
+        "rich>=13",
+        "scikit-learn>=1.5",
+        "scipy>=1.13",
+        "soundfile>=0.13",
+        "soxr>=0.5",
+        "tensorflow>=2.19; platform_machine != 'x86_64' or platform_system != 'Linux'",
+        "tensorflow-cpu>=2.19; platform_machine == 'x86_64' and platform_system == 'Linux'",
+        "webrtcvad-wheels>=2.0.14",
+    ],
+    extras_require={
+        "av": AV,
+        "aws": ["apache-beam[aws]"],
+        "gcp": ["apache-beam[gcp]"],
+        "test": TEST,
+        "dev": [*TEST, "mypy>=1.11"],
+    },
+)

@@ -1,0 +1,120 @@
+"""Every block of docs/queries.md runs over a night's real output, and finds what is there.
+
+The fixture `night_out` is the output folder of `ser run` over tests/data/calls, with
+`--uri-fields` as the page gives it.
+"""
+
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
+BLOCKS = re.findall(
+    r"^## ([^\n]+)\n(?:(?!^## ).)*?^```(sql|python)\n(.*?)^```$",
+    PAGE.read_text(encoding="utf-8"),
+    flags=re.MULTILINE | re.DOTALL,
+)
+VIEWS = BLOCKS[0][2]
+QUERIES = [pytest.param(code, id=title) for title, kind, code in BLOCKS[1:] if kind == "sql"]
+RECIPES = [pytest.param(code, id=title) for title, kind, code in BLOCKS if kind == "python"]
+
+
+def at(code: str, folder) -> str:
+    assert "OUT/" in code or "read_parquet" not in code
+    return code.replace("OUT/", f"{Path(folder).as_posix()}/")
+
+
+@pytest.fixture
+def tables(night_out):
+    connection = duckdb.connect()
+    connection.execute(at(VIEWS, night_out))
+    yield connection
+    connection.close()
+
+
+def rows(tables, code):
+    return tables.execute(code).to_arrow_table().to_pylist()
+
+
+def query(number: int) -> str:
+    return next(code for title, _, code in BLOCKS if title.startswith(f"{number}. "))
+
+
+def test_the_page_has_what_it_promises():
+    assert [title.split(". ")[0] for title, _, _ in BLOCKS[1:11]] == [str(i + 1) for i in range(10)]
+    assert PAGE.read_text(encoding="utf-8").count("```sql") == len(QUERIES) + 1
+    assert [title for title, kind, _ in BLOCKS if kind == "python"] == ["pandas", "Polars"]
+
+
+@pytest.mark.parametrize("code", QUERIES)
+def test_query_runs(tables, code):
+    rows(tables, code)
+
+
+def test_recordings_has_one_row_a_uri_and_segments_only_theirs(tables):
+    count, uris = tables.execute("SELECT count(*), count(DISTINCT uri) FROM recordings").fetchone()
+    assert count == uris > 0
+    orphans = "SELECT count(*) FROM segments ANTI JOIN recordings USING (run_id, uri)"
+    assert tables.execute(orphans).fetchone() == (0,)
+
+
+def test_worst_calls_come_first(tables):
+    found = [row["negativity"] for row in rows(tables, query(1))]
+    assert found == sorted(found, reverse=True)
+
+
+def test_queues_and_hours_hold_every_labelled_call(tables):
+    found = rows(tables, query(2))
+    labelled = tables.execute("SELECT count(*) FROM recordings WHERE status = 'labelled'")
+    assert sum(row["calls"] for row in found) == labelled.fetchone()[0] > 0
+    assert all(row["queue"] and 0 <= row["hour"] < 24 for row in found)
+    assert all(0.0 <= row["negativity"] <= 1.0 for row in found)
+
+
+def test_a_worse_end_is_worse(tables):
+    assert all(row["ended"] > row["began"] for row in rows(tables, query(4)))
+
+
+def test_times_of_angry_segments_read_as_a_clock(tables):
+    assert all(re.fullmatch(r"\d+:\d\d", row["at"]) for row in rows(tables, query(5)))
+
+
+def test_shares_of_a_queue_add_up(tables):
+    by_queue = {}
+    for row in rows(tables, query(6)):
+        by_queue[row["queue"]] = by_queue.get(row["queue"], 0.0) + row["share"]
+    assert by_queue
+    assert all(total == pytest.approx(1.0, abs=0.01) for total in by_queue.values())
+
+
+def test_every_rejection_is_counted(tables):
+    rejected = tables.execute("SELECT count(*) FROM recordings WHERE status = 'rejected'")
+    assert sum(row["recordings"] for row in rows(tables, query(7))) == rejected.fetchone()[0]
+
+
+def test_shares_of_silence_and_speakers_are_shares(tables):
+    for row in rows(tables, query(9)):
+        assert 0.0 <= row["silence"] <= 1.0
+        assert 0.0 <= row["overlap"] <= 1.0
+        assert 0.0 <= row["customers_share"] <= 1.0
+
+
+def test_the_books_close(tables):
+    found = rows(tables, query(10))
+    assert found
+    assert [row["missing"] for row in found] == [0] * len(found)
+
+
+@pytest.mark.parametrize("code", RECIPES)
+def test_recipe_gives_the_latest_row_a_uri(tables, night_out, code, capsys):
+    if "polars" in code:
+        pytest.importorskip("polars")
+    found: dict = {}
+    exec(at(code, night_out), found)
+    columns = tables.execute("DESCRIBE recordings").fetchall()
+    assert set(found["latest"].columns) == {name for name, *_ in columns}
+    uris = tables.execute("SELECT uri FROM recordings ORDER BY uri").fetchall()
+    assert sorted(found["latest"]["uri"]) == [uri for (uri,) in uris]
+    assert "labelled" in capsys.readouterr().out

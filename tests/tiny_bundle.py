@@ -1,0 +1,94 @@
+"""Tiny model bundles whose answers follow from the input, for tests of the whole job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_core import features
+from ser_core.models import bundle
+from ser_core.models.runtime import load_keras
+
+
+def threshold(dimensions: Sequence[int], edges: Sequence[float], sharpness: float = 1.0):
+    """Label k where the mean of some dimensions lies between edges k-1 and k.
+
+    The network is one dense softmax layer: with m the mean, and logits k*m - (e_0 + … + e_k-1),
+    label k is ahead of k-1 exactly where m > e_k-1.
+
+    Parameters
+    ----------
+    dimensions : indices into the vector
+    edges : ascending floats, one fewer than there are labels
+    sharpness : float > 0
+        Logits are multiplied by it: larger gives a confidence nearer to 1.
+
+    Returns
+    -------
+    callable
+        Number of dimensions -> (kernel [d, k], bias [k]).
+    """
+
+    def weights(columns: int) -> tuple[np.ndarray, np.ndarray]:
+        pick = np.zeros(columns)
+        pick[list(dimensions)] = 1 / len(dimensions)
+        slopes = np.arange(len(edges) + 1)
+        offsets = -np.concatenate([[0.0], np.cumsum(edges)])
+        return sharpness * np.outer(pick, slopes), sharpness * offsets
+
+    return weights
+
+
+def make(
+    folder: Path,
+    labels: Sequence[str],
+    feature_set_id: str,
+    weights: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    *,
+    name: str = "tiny",
+    **card: Any,
+) -> Path:
+    """Write a valid bundle of one dense softmax layer with the given weights.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write it.
+    labels : sequence of str
+    feature_set_id : str
+        A registered feature set.
+    weights : callable
+        Number of dimensions -> (kernel, bias), such as `threshold([0], [-300])`.
+    **card
+        Other fields of `Card`, such as `temperature=2.0`.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    keras = load_keras()
+    feature_set = features.get(feature_set_id)
+    columns = len(feature_set.names)
+    model = keras.Sequential(
+        [keras.Input((columns,)), keras.layers.Dense(len(labels), activation="softmax")]
+    )
+    kernel, bias = weights(columns)
+    model.layers[-1].set_weights([np.asarray(kernel, "float32"), np.asarray(bias, "float32")])
+    inputs = np.random.default_rng(0).normal(size=(3, columns))
+    bundle.save(
+        folder,
+        model,
+        bundle.Card(
+            name=name,
+            labels=tuple(labels),
+            feature_set=feature_set.id,
+            fingerprint=feature_set.fingerprint,
+            **card,
+        ),
+        inputs,
+    )
+    return folder
