@@ -34,11 +34,10 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT), str(ROOT / "tests")]
-
-from bad_files import make_bad_files  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from ser_core.emotions import RAVDESS_EIGHT  # noqa: E402
+from tests.bad_files import make_bad_files  # noqa: E402
 
 QUEUES = ("billing", "support", "sales", "retention")
 ROLES = ("agent", "customer")
@@ -530,7 +529,7 @@ def main() -> int:
         print(f"build_calls: {error}", file=sys.stderr)
         return 1
     spoken_s = sum(b - a for truth in truths for turn in truth.turns for a, b in turn.speech)
-    print(f"{args.n} calls in {args.out / 'calls'}, {spoken_s / 3600:.2f} h of speech")
+    print(f"{args.n} calls in {args.out / 'calls'}, {spoken_s / 60:.1f} min of speech")
     if args.bad:
         print(f"{len(make_bad_files(args.out / 'bad'))} bad files in {args.out / 'bad'}")
     return 0

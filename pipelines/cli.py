@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import difflib
+import logging
 import os
 import shlex
 import signal
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(argv)
     options.command_line = _without_secrets(["ser", *argv])
     signal.signal(signal.SIGTERM, _terminate)
+    if not getattr(options, "debug", False):
+        logging.disable(logging.CRITICAL)  # Beam says in many lines what we say in one
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if rest and not getattr(options, "takes_beam_options", False):
             _refuse(rest[0], leaves[options.leaf])

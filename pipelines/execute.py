@@ -6,16 +6,16 @@ while the main thread shows progress and hears Ctrl-C.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import resource
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pipelines.errors import CommandError
 LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
+_WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _LOCAL = ("directrunner", "fnapirunner")
 
 
@@ -54,22 +55,23 @@ class Runner:
     def local(self) -> bool:
         return self.name is None or self.name.lower() in _LOCAL
 
-    def beam_runner(self):
-        """The runner object or its name, as `beam.Pipeline` takes it."""
+    def beam_runner(self, log: Path):
+        """The runner object or its name, as `beam.Pipeline` takes it; workers write to `log`."""
         if not self.local:
             return self.name
         # What DirectRunner comes down to once it has failed to download another runner.
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+        from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-        return FnApiRunner()
+        worker = f"exec {shlex.quote(sys.executable)} -m {_WORKER}"
+        if not self.debug:
+            worker += f" >>{shlex.quote(str(log))} 2>&1"
+        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker))
 
     def options(self) -> PipelineOptions:
         options = list(self.beam_options)
         if self.local:
-            options += [
-                f"--direct_num_workers={self.workers}",
-                "--direct_running_mode=multi_processing",
-            ]
+            options.append(f"--direct_num_workers={self.workers}")
         return PipelineOptions(options)
 
     def run(self, pipeline: beam.Pipeline, progress: Path, total: int) -> None:
@@ -90,16 +92,15 @@ class Runner:
             except BaseException as error:
                 failed.append(error)
 
-        with _quiet(self.debug):
-            thread = threading.Thread(target=work, daemon=True)
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            thread.start()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            try:
-                _watch(thread, progress, total)
-            except BaseException:
-                _end_children()
-                raise
+        thread = threading.Thread(target=work, daemon=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        thread.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        try:
+            _watch(thread, progress, total)
+        except BaseException:
+            _end_children()
+            raise
         if failed:
             _end_children()
             if self.debug:
@@ -160,26 +161,13 @@ def _done(progress: Path) -> int:
 
 
 def _end_children() -> None:
-    """End the workers and theirs."""
+    """End the workers and theirs; Beam's threads, left without, have nothing more to say."""
+    threading.excepthook = lambda args: None
     family = psutil.Process().children(recursive=True)
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(family, timeout=5)
-
-
-@contextmanager
-def _quiet(debug: bool):
-    """Beam repeats in many lines what ends as one."""
-    if debug:
-        yield
-        return
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _cause(error: BaseException) -> str:

@@ -207,7 +207,8 @@ class _Night:
         if chunk:
             seal = staged / "parts.json"
             pipeline = beam.Pipeline(
-                runner=self.job.runner.beam_runner(), options=self.job.runner.options()
+                runner=self.job.runner.beam_runner(staged / "workers.log"),
+                options=self.job.runner.options(),
             )
             work(pipeline, chunk, staged) | "Seal" >> Seal(str(seal))
             self.job.runner.run(pipeline, staged / "progress", len(uris))

@@ -114,6 +114,8 @@ class AudioStream:
         Hz.
     channels : int
     codec : str
+    declared_s : float or None
+        Seconds that the header promises, where it says.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class AudioStream:
         self._decoder = decoder
         self._uri = uri
         self._limits = limits
-        self._declared_s = declared_s
+        self.declared_s = declared_s
         self._facts: Facts | None = None
         self.rate, self.channels, self.codec = decoder.rate, decoder.channels, decoder.codec
 
@@ -166,7 +168,7 @@ class AudioStream:
                 raise _too_long(meter.seconds, self._limits, self._uri, "more than ")
             yield block
         if not meter.count:
-            raise _nothing_decoded(self._decoder, self._declared_s, self._uri)
+            raise _nothing_decoded(self._decoder, self.declared_s, self._uri)
         self._facts = meter.facts(self.codec, self._remark(meter.seconds))
 
     @property
@@ -177,8 +179,8 @@ class AudioStream:
         return self._facts
 
     def _remark(self, seconds: float) -> str | None:
-        if self._declared_s is not None and self._declared_s - seconds > CUT_TOLERANCE_S:
-            return f"cut: {seconds:.1f} of {self._declared_s:.1f} s are there"
+        if self.declared_s is not None and self.declared_s - seconds > CUT_TOLERANCE_S:
+            return f"cut: {seconds:.1f} of {self.declared_s:.1f} s are there"
         return None
 
 

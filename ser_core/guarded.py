@@ -23,7 +23,9 @@ from ser_core.examine import Examined, Settings, Source, examine
 # The first warm-up on a machine compiles what librosa leaves to numba.
 WARM_UP_S = 900.0
 _ORPHAN_CHECK_S = 2.0
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+_ONE_THREAD = dict.fromkeys(
+    [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR")], "1"
+)
 
 
 @dataclass(frozen=True)

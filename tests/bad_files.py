@@ -27,7 +27,7 @@ BAD_FILES = {
     "broken_link.wav": "unreadable",
 }
 RATE_HZ = 8000
-TOO_LONG_S = int(4.1 * 3600)
+TOO_LONG_MINUTES = 246  # 4.1 h
 
 
 def make_bad_files(folder: Path) -> dict[str, str]:
@@ -44,11 +44,11 @@ def make_bad_files(folder: Path) -> dict[str, str]:
     (folder / "empty.wav").write_bytes(b"")
     soundfile.write(folder / "no_samples.wav", noise[:0], RATE_HZ)
     (folder / "text.wav").write_text("This is a note on a call, and not its recording.\n" * 40)
-    (folder / "unknown.dat").write_bytes(np.random.default_rng(1).bytes(4096))
+    (folder / "unknown.dat").write_bytes(b"CALLREC\0" + np.random.default_rng(1).bytes(4096))
     _damaged_flac(folder / "damaged.flac", noise)
     with soundfile.SoundFile(folder / "too_long.flac", "w", RATE_HZ, 1, "PCM_16") as file:
         minute = np.zeros(60 * RATE_HZ, np.int16)
-        for _ in range(TOO_LONG_S // 60):
+        for _ in range(TOO_LONG_MINUTES):
             file.write(minute)
     soundfile.write(folder / "channels_32.wav", np.tile(noise[:800, None], 32), RATE_HZ)
     holed = noise.copy()

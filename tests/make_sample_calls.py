@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ import soundfile
 import soxr
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT))
 
-from build_calls import (  # noqa: E402
+from benchmarks.build_calls import (  # noqa: E402
     Codec,
     Truth,
     Turn,
@@ -324,6 +324,19 @@ def make_call(call: SampleCall) -> tuple[np.ndarray, list[Truth]]:
     return channels, truths
 
 
+def _until(end_s: float, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """What of the turns comes before `end_s`."""
+    return tuple(
+        replace(
+            turn,
+            end_s=min(turn.end_s, end_s),
+            speech=tuple((a, min(b, end_s)) for a, b in turn.speech if a < end_s),
+        )
+        for turn in turns
+        if turn.start_s < end_s
+    )
+
+
 def make_all(folder: Path) -> list[Truth]:
     """Write all calls below `folder`, and truth.json: a list with an object a channel."""
     truths = []
@@ -337,11 +350,8 @@ def make_all(folder: Path) -> list[Truth]:
     write_call(cut, channels, CUT_CALL.codec)
     whole = cut.read_bytes()
     cut.write_bytes(whole[: int(CUT_AFTER * len(whole))])
-    there_s = CUT_AFTER * CUT_CALL.duration_s
-    truths += [
-        Truth(t.file, t.channel, t.role, tuple(u for u in t.turns if u.end_s < there_s))
-        for t in said
-    ]
+    there_s = soundfile.info(cut).duration
+    truths += [replace(truth, turns=_until(there_s, truth.turns)) for truth in said]
 
     rng = np.random.default_rng(0)
     hold = line_noise(round(HOLD_S * GSM.rate), GSM.rate, NOISE_DBFS, rng)

@@ -64,6 +64,7 @@ def extract(
         No feature set of that name.
     """
     import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     if condition not in CONDITIONS:
         raise ValueError(f"condition={condition!r}: one of {', '.join(CONDITIONS)} expected")
@@ -79,10 +80,17 @@ def extract(
             joblib.delayed(_vector)(utterance.path, feature_set, condition, cache)
             for utterance in utterances
         )
-        for found in work:
-            (faults if isinstance(found, str) else rows).append(found)
-            if progress:
-                progress(stage, len(rows) + len(faults), len(utterances))
+        try:
+            for found in work:
+                (faults if isinstance(found, str) else rows).append(found)
+                if progress:
+                    progress(stage, len(rows) + len(faults), len(utterances))
+        except TerminatedWorkerError as error:
+            raise CorpusError(
+                f"a process that extracted features died after {len(rows)} of "
+                f"{len(utterances)} files; start again with fewer jobs or more memory: "
+                f"what is done is kept"
+            ) from error
     if faults:
         more = len(faults) - _MOST_NAMED
         raise CorpusError(

@@ -391,7 +391,12 @@ def _swap(new: Path, folder: Path) -> None:
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
         os.replace(folder, old)
-    os.replace(new, folder)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old:
+            os.replace(old, folder)
+        raise
     if old:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -462,7 +467,9 @@ def _network(path: Path, content: bytes, columns: int, outputs: int) -> Callable
             f"{columns} features and {outputs} labels expected by {CARD}"
         )
     signature = [tf.TensorSpec([BATCH_ROWS, columns], tf.float32)]
-    call = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
+    call = tf.function(
+        lambda batch: model(batch, training=False), input_signature=signature, autograph=False
+    )
     return lambda batch: call(tf.constant(batch)).numpy()
 
 
@@ -476,8 +483,9 @@ def _check_safe(path: Path, content: bytes) -> None:
         ) from error
     for part in _parts(config):
         name, module = part.get("class_name"), part.get("module")
-        foreign = module is not None and str(module).split(".")[0] not in {"keras", "builtins"}
-        if foreign or name in _UNSAFE_LAYERS or name == "__lambda__":
+        own = module is None or str(module).split(".")[0] == "keras"
+        activation = (module, name) == ("builtins", "function")  # Keras looks it up by name
+        if not (own or activation) or name in _UNSAFE_LAYERS or name == "__lambda__":
             raise BundleError(
                 f"{path}: holds {module}.{name}, which may run code of its own; "
                 f"only Keras's own layers are loaded"

@@ -212,7 +212,9 @@ def train(
         settings={
             "recipe": "seed",
             **asdict(recipe),
-            "layers": recipe.layers or architectures.article_layers(len(feature_set.names)),
+            "layers": architectures.article_layers(len(feature_set.names))
+            if recipe.layers is None
+            else recipe.layers,
             "test_share": TEST_SHARE,
         },
         protocol=recipe.split,
@@ -281,18 +283,20 @@ def fit(
     inputs = tf.constant(matrix)
     targets = tf.one_hot(truth, outputs)
 
+    @tf.autograph.experimental.do_not_convert  # only the loop is ours to convert
+    def step(some_inputs, some_targets):
+        with tf.GradientTape() as tape:
+            answers = model(some_inputs, training=True)
+            losses = keras.losses.categorical_crossentropy(some_targets, answers)
+            loss = tf.reduce_mean(losses)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+
     @tf.function
     def epoch(order):
         shuffled_inputs, shuffled_targets = tf.gather(inputs, order), tf.gather(targets, order)
         for start in tf.range(0, len(matrix), recipe.batch_size):
             batch = slice(start, start + recipe.batch_size)
-            with tf.GradientTape() as tape:
-                answers = model(shuffled_inputs[batch], training=True)
-                loss = tf.reduce_mean(
-                    keras.losses.categorical_crossentropy(shuffled_targets[batch], answers)
-                )
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply(gradients, model.trainable_variables)
+            step(shuffled_inputs[batch], shuffled_targets[batch])
 
     order = np.random.default_rng(recipe.seed)
     curves: dict[str, list[float]] = {}

@@ -447,10 +447,10 @@ def _negative_first(labels: Sequence[str]) -> list[str]:
     return sorted(labels, key=lambda label: label not in NEGATIVE)
 
 
-def _ticks(duration_s: float) -> np.ndarray:
+def _ticks(duration_s: float) -> list[float]:
     """Times at a round distance, at most 13 of them."""
     step = next((step for step in _TICKS_S if duration_s / step <= 12), _TICKS_S[-1])
-    return np.arange(0.0, duration_s + 1e-6, step)
+    return np.arange(0.0, duration_s + 1e-6, step).tolist()
 
 
 def _clock(seconds: float, *, with_hours: bool = False) -> str:

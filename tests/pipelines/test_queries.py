@@ -35,7 +35,11 @@ def tables(night_out):
 
 
 def rows(tables, code):
-    return tables.execute(code).to_arrow_table().to_pylist()
+    return tables.sql(code).to_arrow_table().to_pylist()
+
+
+def count(tables, condition):
+    return tables.sql(f"SELECT count(*) FROM recordings WHERE {condition}").fetchall()[0][0]
 
 
 def query(number: int) -> str:
@@ -54,8 +58,8 @@ def test_query_runs(tables, code):
 
 
 def test_recordings_has_one_row_a_uri_and_segments_only_theirs(tables):
-    count, uris = tables.execute("SELECT count(*), count(DISTINCT uri) FROM recordings").fetchone()
-    assert count == uris > 0
+    uris = tables.sql("SELECT count(DISTINCT uri) FROM recordings").fetchall()[0][0]
+    assert count(tables, "true") == uris > 0
     orphans = "SELECT count(*) FROM segments ANTI JOIN recordings USING (run_id, uri)"
     assert tables.execute(orphans).fetchone() == (0,)
 
@@ -67,8 +71,7 @@ def test_worst_calls_come_first(tables):
 
 def test_queues_and_hours_hold_every_labelled_call(tables):
     found = rows(tables, query(2))
-    labelled = tables.execute("SELECT count(*) FROM recordings WHERE status = 'labelled'")
-    assert sum(row["calls"] for row in found) == labelled.fetchone()[0] > 0
+    assert sum(row["calls"] for row in found) == count(tables, "status = 'labelled'") > 0
     assert all(row["queue"] and 0 <= row["hour"] < 24 for row in found)
     assert all(0.0 <= row["negativity"] <= 1.0 for row in found)
 
@@ -90,8 +93,8 @@ def test_shares_of_a_queue_add_up(tables):
 
 
 def test_every_rejection_is_counted(tables):
-    rejected = tables.execute("SELECT count(*) FROM recordings WHERE status = 'rejected'")
-    assert sum(row["recordings"] for row in rows(tables, query(7))) == rejected.fetchone()[0]
+    found = rows(tables, query(7))
+    assert sum(row["recordings"] for row in found) == count(tables, "status = 'rejected'")
 
 
 def test_shares_of_silence_and_speakers_are_shares(tables):
@@ -113,7 +116,7 @@ def test_recipe_gives_the_latest_row_a_uri(tables, night_out, code, capsys):
         pytest.importorskip("polars")
     found: dict = {}
     exec(at(code, night_out), found)
-    columns = tables.execute("DESCRIBE recordings").fetchall()
+    columns = tables.execute("DESCRIBE every_recording").fetchall()
     assert set(found["latest"].columns) == {name for name, *_ in columns}
     uris = tables.execute("SELECT uri FROM recordings ORDER BY uri").fetchall()
     assert sorted(found["latest"]["uri"]) == [uri for (uri,) in uris]

@@ -61,8 +61,10 @@ def test_a_name_says_everything(emotion, intensity, statement, repetition, actor
         corpus="RAVDESS",
         sex=("female", "male")[actor % 2],
         intensity=("normal", "strong")[intensity - 1],
-        statement=("Kids", "Dogs")[statement - 1] + " are "
-        + ("talking", "sitting")[statement - 1] + " by the door",
+        statement=("Kids", "Dogs")[statement - 1]
+        + " are "
+        + ("talking", "sitting")[statement - 1]
+        + " by the door",
         repetition=f"{repetition:02d}",
     )
 

@@ -1,0 +1,132 @@
+"""`ser show`: one call as a picture, with its waves where the audio is still there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipelines import store
+from pipelines.errors import NothingMatchedError, StoreError, UsageError
+from ser_core import audio, tables
+from ser_core.errors import AudioError, SerError
+from ser_core.examine import Source
+from ser_core.report import call_picture
+
+# A long call's wave is thinned to about this many points, by the extremes of each stretch.
+WAVE_POINTS = 200_000
+
+
+def show(output: str, recording: str, save: str | None) -> Iterator[str]:
+    """Draw a recording's latest row and write the picture; gives lines for the person.
+
+    Raises
+    ------
+    NothingMatchedError
+        No such recording, or no tables there.
+    UsageError
+        Several recordings that fit.
+    """
+    row, path = _find(Path(output), recording)
+    if row["status"] == tables.REJECTED:
+        yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; there is nothing to draw"
+        return
+    labels = [name[2:] for name in pq.read_schema(path).names if name.startswith("p_")]
+    segments = _segments(path, row, labels)
+    waves, rate = _waves(row)
+    channels = row["by_channel"]
+    figure = call_picture.draw(
+        waves,
+        rate,
+        [channel["role"] for channel in channels],
+        segments,
+        title=os.path.basename(row["uri"]),
+        labels=labels,
+        duration_s=row["duration_s"],
+        verdict=call_picture.Verdict(row["label"], row["confidence"], row["unsure"], row["arc"]),
+        quarters=[row[f"negativity_q{q}"] for q in range(1, 5)],
+    )
+    save = save or f"call-{row['recording_id'][:8]}.png"
+    try:
+        call_picture.save(figure, save)
+    except (OSError, SerError) as error:
+        raise UsageError(f"--save {save}: cannot be written: {error}") from error
+    said = f"{row['label']} ({row['confidence']:.2f})" if row["label"] else row["status"]
+    yield f"{row['uri']}: {said}, {len(segments)} segments, {row['speech_s']:.1f} s of speech"
+    if waves is None:
+        yield "the audio is not there any more: levels are drawn in the place of waves"
+    yield f"picture: {save}"
+
+
+def _find(output: Path, recording: str) -> tuple[dict, Path]:
+    """The latest row whose id begins, or whose URI ends, with what was asked for."""
+    files = sorted(output.glob("recordings/date=*/run=*/*.parquet"), key=lambda p: p.parent.name)
+    if not files:
+        raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
+    wanted = recording.replace("\\", "/")
+    latest: dict[str, tuple[Path, int]] = {}
+    for path in files:
+        rows = pq.ParquetFile(path).read(columns=["uri", "recording_id"])
+        for i, (uri, identity) in enumerate(
+            zip(rows["uri"].to_pylist(), rows["recording_id"].to_pylist(), strict=True)
+        ):
+            exact = wanted in (uri, identity, os.path.abspath(wanted))
+            part = len(wanted) >= 4 and (
+                (identity or "").startswith(wanted) or uri.endswith(f"/{wanted.lstrip('/')}")
+            )
+            if exact or part:
+                latest[uri] = (path, i)
+    if not latest:
+        raise NothingMatchedError(
+            f"--recording {recording}: no recording's id begins or URI ends so; ask "
+            "SELECT uri, recording_id FROM recordings"
+        )
+    if len(latest) > 1:
+        some = ", ".join(sorted(latest)[:3])
+        raise UsageError(f"--recording {recording}: {len(latest)} recordings fit: {some}, …")
+    ((path, i),) = latest.values()
+    try:
+        return pq.ParquetFile(path).read().slice(i, 1).to_pylist()[0], path
+    except OSError as error:
+        raise StoreError(f"--output {output}: {path} cannot be read: {error}") from error
+
+
+def _segments(path: Path, row: dict, labels: list[str]) -> list[call_picture.Segment]:
+    """The segments of that row; only those that were labelled."""
+    beside = Path(str(path).replace("/recordings/date=", "/segments/date=", 1))
+    rows = pq.read_table(beside, filters=[("uri", "=", row["uri"])], partitioning=None)
+    return [
+        call_picture.Segment(
+            **{name: one[name] for name in ("channel", "role", "start_s", "end_s", "rms_db")},
+            **{name: one[name] for name in ("label", "confidence", "unsure")},
+            probabilities=[one[f"p_{label}"] for label in labels],
+        )
+        for one in rows.to_pylist()
+        if one["label"] is not None
+    ]
+
+
+def _waves(row: dict) -> tuple[np.ndarray | None, int]:
+    """Samples [channels, n], thinned to the extremes of short stretches, and their rate."""
+    step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
+    source = Source(row["uri"], row["size_bytes"], None)
+    try:
+        with store.as_local_file(source) as path, audio.open(path, row["uri"]) as stream:
+            blocks = [_extremes(block, step) for block in stream.blocks()]
+    except AudioError:
+        return None, 1
+    waves = np.concatenate(blocks, axis=1)
+    if len(waves) != len(row["by_channel"]):
+        return None, 1  # another file is there now
+    return waves, max(1, round(waves.shape[1] / row["duration_s"]))
+
+
+def _extremes(block: np.ndarray, step: int) -> np.ndarray:
+    if step < 4:
+        return block
+    whole = block.shape[1] // step * step
+    stretches = block[:, :whole].reshape(len(block), -1, step)
+    return np.stack([stretches.min(axis=2), stretches.max(axis=2)], axis=2).reshape(len(block), -1)

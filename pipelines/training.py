@@ -1,0 +1,145 @@
+"""`ser train`, `ser evaluate` and `ser model show`: `ser_core.models` at the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from pipelines import errors
+from pipelines.errors import UsageError
+from ser_core import corpora, models
+from ser_core.models import evaluation
+from ser_core.models.bundle import find
+
+_SETTINGS = (
+    "split", "scale", "layers", "dropout", "optimizer", "epochs", "batch_size", "seed", "emotions",
+)  # fmt: skip
+
+
+def train(options) -> int:
+    """Train a bundle, with progress, and print what it is worth."""
+    from ser_core.models import training
+
+    given = {name: getattr(options, name) for name in _SETTINGS}
+    recipe = training.SeedRecipe(**{k: v for k, v in given.items() if v is not None})
+    opened = _corpora(options)
+    for corpus in opened:
+        print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
+    with _progress() as progress:
+        folder = training.train(
+            opened, recipe, options.save, cache=_cache(options), progress=progress
+        )
+    card = models.read_card(folder)
+    _print_results(card)
+    print(f"ser: {card.id}: {card.licence}")
+    print(f"ser: bundle: {folder}; its CARD.md tells the rest")
+    return errors.DONE
+
+
+def evaluate(options) -> int:
+    """Test a bundle on corpora and print accuracy, UAR, and recall by label."""
+    bundle = models.load(options.model or models.default_name())
+    console = Console()
+    for corpus in _corpora(options):
+        with _progress() as progress:
+            scores = evaluation.evaluate(
+                bundle, corpus, options.codec, cache=_cache(options), progress=progress
+            )
+        table = Table(title=f"{bundle.id} on {corpus.name}, {options.codec}")
+        for column in ("true label", "recall", "precision", *(f"→ {n}" for n in scores.labels)):
+            table.add_column(column, justify="left" if column == "true label" else "right")
+        for label, row in zip(scores.labels, scores.confusion, strict=True):
+            said = (scores.recall[label], scores.precision[label])
+            table.add_row(label, *map(_percent, said), *map(str, row))
+        console.print(table)
+        print(
+            f"ser: UAR {_percent(scores.uar)} (95 %: {_percent(scores.uar_low)} to "
+            f"{_percent(scores.uar_high)}, by speaker), accuracy {_percent(scores.accuracy)}, "
+            f"{scores.utterances:,} utterances of {scores.speakers} speakers"
+            + (f"; {scores.left_out:,} of other emotions left out" if scores.left_out else "")
+        )
+        if corpus.name in {said["name"] for said in bundle.card.corpora}:
+            print(
+                f"ser: the model was trained on {corpus.name}: this tells nothing about other "
+                "voices; `ser model show` has the figures by speaker"
+            )
+    return errors.DONE
+
+
+def show_model(name: str | None) -> int:
+    """Print a bundle's card."""
+    folder = find(name or models.default_name())
+    card = models.read_card(folder)
+    print(f"{card.id}: {card.licence}")
+    text = folder / "CARD.md"
+    if text.exists():
+        Console().print(Markdown(text.read_text(encoding="utf-8")))
+    else:
+        _print_results(card)
+    return errors.DONE
+
+
+def _corpora(options) -> list[corpora.Corpus]:
+    return [corpora.open_corpus(name, folder) for name, folder in options.corpus]
+
+
+def _cache(options) -> Path | None:
+    if options.cache is None:
+        return None
+    folder = Path(options.cache)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--cache {folder}: a file found, a folder expected")
+    return folder
+
+
+def _skipped(corpus: corpora.Corpus) -> str:
+    said = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items() if count)
+    return f"; left out: {said}" if said else ""
+
+
+def _print_results(card: models.Card) -> None:
+    table = Table(title=f"{card.id}: {len(card.labels)} emotions")
+    for column in ("tested", "UAR", "95 % by speaker", "accuracy"):
+        table.add_column(column)
+    for result in card.results.values():
+        table.add_row(
+            result["protocol"],
+            _percent(result["uar"]),
+            f"{_percent(result['uar_low'])} to {_percent(result['uar_high'])}",
+            _percent(result["accuracy"]),
+        )
+    Console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a stage on a terminal; a line a stage elsewhere."""
+    console = Console(stderr=True)
+    tasks: dict[str, int] = {}
+    with Progress(
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+                if not console.is_terminal:
+                    console.print(f"ser: {stage} ({total:,})", highlight=False)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield report

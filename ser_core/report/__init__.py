@@ -1,0 +1,1 @@
+"""Pictures and pages made from arrays and tables; nothing here opens a display."""

@@ -1,0 +1,223 @@
+"""Matching inputs, and publishing so that a reader never sees half."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import store
+from pipelines.errors import HeldError, StoreError, UsageError
+
+NIGHT = dt.date(2026, 3, 1)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    for name in (
+        "a.wav", "b.mp3", "x/c.wav", "x/y/d.wav", "x/y/.hidden.wav", "2026/03/01/e.wav",
+        "2026/03/02/f.wav", ".git/g.wav", "x.wav/h.wav",
+    ):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "broken.wav").symlink_to("nowhere")
+    (tmp_path / "x" / "up").symlink_to(tmp_path)
+    return tmp_path
+
+
+def names(archive, *patterns, **more):
+    found = store.match([str(archive / p) for p in patterns], date=NIGHT, **more)
+    assert [s.uri for s in found] == sorted({s.uri for s in found})
+    return [os.path.relpath(source.uri, archive) for source in found]
+
+
+EVERYTHING = [
+    "2026/03/01/e.wav", "2026/03/02/f.wav", "a.wav", "b.mp3", "broken.wav", "x.wav/h.wav",
+    "x/c.wav", "x/y/d.wav",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["**/*.wav"], [name for name in EVERYTHING if name != "b.mp3"]),
+        (["*.wav"], ["a.wav", "broken.wav"]),
+        (["x"], ["x/c.wav", "x/y/d.wav"]),
+        (["x/**"], ["x/c.wav", "x/y/d.wav"]),
+        (["x/**/y/*"], ["x/y/d.wav"]),
+        (["x/*/d.wav"], ["x/y/d.wav"]),
+        (["[ab].*", "a*", "a.wav"], ["a.wav", "b.mp3"]),
+        (["{date:%Y/%m/%d}"], ["2026/03/01/e.wav"]),
+        (["x/y/.hidden.wav"], ["x/y/.hidden.wav"]),
+        (["nothing/**/*.wav"], []),
+    ],
+)
+def test_patterns(archive, patterns, expected):
+    # A link that leads back up is not followed for ever, nor into duplicates under **.
+    found = [name for name in names(archive, *patterns) if not name.startswith("x/up/")]
+    assert found == expected
+
+
+def test_a_folder_is_everything_in_it(archive):
+    assert [n for n in names(archive, ".") if not n.startswith("x/up/")] == EVERYTHING
+
+
+def test_lists(archive):
+    listing = archive / "list.txt"
+    listing.write_text(f"# tonight\n\n{archive}/a.wav\n  {archive}/x/**/*.wav\n")
+    found = store.match([f"@{listing}"], date=NIGHT)
+    assert [Path(s.uri).name for s in found if "/up/" not in s.uri] == ["a.wav", "c.wav", "d.wav"]
+    with pytest.raises(UsageError, match=r"@.*gone.txt: the list cannot be read"):
+        store.match([f"@{archive}/gone.txt"], date=NIGHT)
+
+
+def test_a_broken_link_is_an_input_that_cannot_be_read(archive):
+    (found,) = store.match([str(archive / "broken.wav")], date=NIGHT)
+    assert (found.size_bytes, found.modified_us) == (None, None)
+
+
+def test_the_output_is_no_input(archive):
+    assert "x/c.wav" not in names(archive, "**/*.wav", output=str(archive / "x"))
+
+
+def test_size_and_time_are_the_files(archive):
+    os.utime(archive / "a.wav", ns=(0, 1_700_000_000_123_456_789))
+    (found,) = store.match([str(archive / "a.wav")], date=NIGHT)
+    assert (found.size_bytes, found.modified_us) == (5, 1_700_000_000_123_456)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/K\xfchn.wav"
+    with open(raw, "wb") as file:
+        file.write(b"1")
+    (found,) = store.match([str(tmp_path)], date=NIGHT)
+    assert found.uri.endswith("/K\\xfchn.wav")
+    assert os.fsencode(store.local_path(found.uri)) == raw
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
+def test_a_folder_without_permission(archive):
+    (archive / "x").chmod(0)
+    try:
+        with pytest.raises(StoreError, match=r"the folder .*x cannot be listed: Permission denied"):
+            store.match([str(archive / "**/*.wav")], date=NIGHT)
+    finally:
+        (archive / "x").chmod(0o755)
+
+
+# ---------------------------------------------------------------- publishing
+
+
+def staged(output, run_id="r1"):
+    folder = output.stage(run_id)
+    for table in ("features", "segments", "recordings"):
+        for part in ("part-1.parquet", "part-2.parquet", "part-left-over.parquet"):
+            pq.write_table(pa.table({"uri": [part]}), folder / table / part)
+    pq.write_table(pa.table({"run_id": [run_id]}), folder / "runs" / "part.parquet")
+    return folder
+
+
+def seen(root):
+    """What a reader sees: files by table."""
+    return {
+        table: sorted(p.name for p in Path(root).glob(f"{table}/date=*/run=*/*"))
+        for table in ("features", "segments", "recordings", "runs")
+    }
+
+
+BOTH = ["part-00000-of-00002.parquet", "part-00001-of-00002.parquet"]
+ALL = {
+    "features": BOTH, "segments": BOTH, "recordings": BOTH,
+    "runs": ["part-00000-of-00001.parquet"],
+}  # fmt: skip
+NOTHING: dict = {table: [] for table in ALL}
+
+
+def test_publishing(tmp_path):
+    with store.Output(tmp_path / "out") as output:
+        output.publish(staged(output), ["part-1.parquet", "part-2.parquet"], date=NIGHT)
+        assert seen(tmp_path / "out") == ALL
+        assert not any(p.is_dir() for p in (tmp_path / "out" / store.STAGING).iterdir())
+        first = tmp_path / "out/recordings/date=2026-03-01/run=r1/part-00000-of-00002.parquet"
+        assert pq.ParquetFile(first).read()["uri"].to_pylist() == ["part-1.parquet"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("step", range(30))
+def test_killed_at_any_step_of_publishing(tmp_path, monkeypatch, step):
+    """Whatever rename or write is the last one, the next command ends with all or nothing."""
+    counted = 0
+
+    def dying(function):
+        def call(*args, **kwargs):
+            nonlocal counted
+            counted += 1
+            if counted > step:
+                raise Killed
+            return function(*args, **kwargs)
+
+        return call
+
+    published = False
+    with monkeypatch.context() as patch:
+        try:
+            with store.Output(tmp_path / "out") as output:
+                folder = staged(output)
+                for name in ("rename", "replace", "fsync"):
+                    patch.setattr(os, name, dying(getattr(os, name)))
+                patch.setattr(store.shutil, "rmtree", dying(store.shutil.rmtree))
+                output.publish(folder, ["part-1.parquet", "part-2.parquet"], date=NIGHT)
+            published = True
+        except Killed:
+            pass
+    now = seen(tmp_path / "out")
+    # A reader never sees a later table without the earlier ones, nor a table half.
+    for early, late in (
+        ("features", "segments"),
+        ("segments", "recordings"),
+        ("recordings", "runs"),
+    ):
+        assert now[early] in ([], ALL[early])
+        assert not (now[late] and not now[early])
+    promised = (tmp_path / "out" / store.STAGING / "r1" / store.MANIFEST).exists() or published
+    with store.Output(tmp_path / "out") as output:
+        pass
+    assert seen(tmp_path / "out") == (ALL if promised or now["runs"] else NOTHING)
+    assert [p.name for p in (tmp_path / "out" / store.STAGING).iterdir()] == []
+    assert step < 29 or published, "the test must reach the end of publishing"
+
+
+def test_an_output_is_held_by_one(tmp_path):
+    with store.Output(tmp_path) as _, pytest.raises(HeldError, match=f"process {os.getpid()} on"):
+        store.Output(tmp_path).__enter__()
+    with store.Output(tmp_path):
+        pass
+
+
+def test_an_output_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.Output(tmp_path / "file" / "out").__enter__()
+
+
+def test_run_ids_start_with_a_letter_and_sort_by_time():
+    early = store.new_run_id(dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
+    late = store.new_run_id(dt.datetime(2026, 3, 1, 0, 0, 1, tzinfo=dt.UTC))
+    assert early.startswith("r20260301T000000-")
+    assert early < late
+
+
+def test_manifests_are_whole_or_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        store.write_whole(tmp_path / "a.json", json.dumps([1]))
+    assert not (tmp_path / "a.json").exists()

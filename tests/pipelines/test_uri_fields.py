@@ -1,0 +1,51 @@
+"""What a URI tells."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from pipelines.errors import UsageError
+from pipelines.uri_fields import UriFields
+
+PATTERN = r"(?P<queue>[^/]+)/(?P<time>[^/_]+)_(?P<call_id>[^/]+)\.wav$"
+MORNING = dt.datetime(2026, 3, 1, 9, 15, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "time_format", "expected"),
+    [
+        ("20260301T091500", None, MORNING),
+        ("2026-03-01T10:15:00+01:00", None, MORNING),
+        ("01.03.2026-09h15", "%d.%m.%Y-%Hh%M", MORNING),
+        ("yesterday", None, None),
+        ("2026-13-01", None, None),
+    ],
+)
+def test_call_time(text, time_format, expected):
+    time, meta = UriFields(PATTERN, time_format).read(f"/calls/billing/{text}_c1.wav")
+    assert time == expected
+    assert meta == {"queue": "billing", "call_id": "c1"}
+
+
+def test_a_uri_that_does_not_match_has_nulls():
+    assert UriFields(PATTERN).read("/a.wav") == (None, {"queue": None, "call_id": None})
+
+
+def test_no_pattern_no_columns():
+    assert UriFields().names == ()
+    assert UriFields().read("/a.wav") == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "time_format", "says"),
+    [
+        ("(?P<a>", None, "not a regular expression"),
+        (".*", None, "no named group"),
+        ("(?P<a>.)", "%H", r"no group \(\?P<time>"),
+    ],
+)
+def test_patterns_that_cannot_be(pattern, time_format, says):
+    with pytest.raises(UsageError, match=says):
+        UriFields(pattern, time_format)

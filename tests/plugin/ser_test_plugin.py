@@ -1,0 +1,69 @@
+"""Feature sets from another package: a simple one, and one whose decoder has faults.
+
+With `test_faulty`, decoding a file named `crash…` ends the process by SIGSEGV, `hang…` never
+ends, `eat…` takes memory until there is none, `raise…` raises what nobody expects.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ser_core.features import FeatureSet
+
+RATE_HZ = 8_000
+
+
+def compute(samples):
+    """Level in dB, zero crossings a second, seconds, and the strongest frequency in Hz."""
+    power = float(np.mean(np.square(samples, dtype=np.float64)))
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    crossings = np.count_nonzero(np.diff(np.signbit(samples)))
+    seconds = len(samples) / RATE_HZ
+    peak_hz = float(spectrum.argmax() * RATE_HZ / len(samples))
+    return np.array([10 * np.log10(power + 1e-12), crossings / seconds, seconds, peak_hz])
+
+
+NAMES = ("level_db", "crossings_per_s", "seconds", "peak_hz")
+SIMPLE = FeatureSet("test_simple", NAMES, RATE_HZ, {"version": 1}, compute)
+
+
+def compute_with_faults(samples):
+    _plant_faults()
+    return compute(samples)
+
+
+def _plant_faults():
+    import soundfile
+
+    if hasattr(soundfile, "planted"):
+        return
+    soundfile.planted, real = True, soundfile.SoundFile
+
+    def open_(file, *args, **kwargs):
+        fault = Path(getattr(file, "name", "")).name.partition("_")[0]
+        if "SER_TEST_MODULES" in os.environ:
+            loaded = [
+                name for name in ("tensorflow", "keras", "apache_beam") if name in sys.modules
+            ]
+            Path(os.environ["SER_TEST_MODULES"], str(os.getpid())).write_text(" ".join(loaded))
+        if fault == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if fault == "hang":
+            while True:
+                time.sleep(1)
+        if fault == "eat":
+            held = []
+            while True:
+                held.append(np.ones(1 << 24))
+        if fault == "raise":
+            raise ZeroDivisionError("planted")
+        return real(file, *args, **kwargs)
+
+    soundfile.SoundFile = open_
+
+
+FAULTY = FeatureSet("test_faulty", NAMES, RATE_HZ, {"version": 1}, compute_with_faults)

@@ -1,0 +1,119 @@
+"""One recording through `examine`: facts, roles, segments, vectors, and every reason."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_core import audio, examine, features
+from ser_core.errors import SerError
+from ser_core.examine import Settings, Source
+from tests.bad_files import make_bad_files
+from tests.speechlike import call
+
+RATE = 8_000
+AGENT = call([(0.5, 4, -20), (9, 12, -20)], 16, seed=1)
+CUSTOMER = call([(5, 8, -24), (11, 15, -18)], 16, seed=9)
+ROLES = Settings("test_simple", ("agent", "customer"))
+
+
+def look(path, settings=ROLES):
+    return examine.examine(path, Source(str(path), path.stat().st_size, 1), settings)
+
+
+@pytest.fixture
+def both(tmp_path):
+    path = tmp_path / "both.wav"
+    soundfile.write(path, np.stack([AGENT, CUSTOMER], axis=1), RATE, "ULAW")
+    return path
+
+
+def test_only_the_customer_is_analysed(both):
+    found = look(both)
+    assert found.reason is None
+    assert found.recording_id == hashlib.sha256(both.read_bytes()).hexdigest()
+    assert {(s.channel, s.role) for s in found.segments} == {(1, "customer")}
+    assert [(c.role, c.analysed) for c in found.by_channel] == [
+        ("agent", False),
+        ("customer", True),
+    ]
+    assert found.by_channel[0].speech_s > 6
+    assert found.speech_s == pytest.approx(7, abs=0.7)
+    assert found.overlap_s == pytest.approx(1, abs=0.4)
+    assert found.silence_s == pytest.approx(16 - 0.5 - 3 - 6.5 - 3, abs=4)
+    assert [round(s.rms_db) for s in found.segments] == pytest.approx([-24, -18], abs=1.5)
+
+
+def test_both_are_analysed_when_asked(both):
+    found = look(both, Settings("test_simple", ("agent", "customer"), ("customer", "agent")))
+    assert [s.channel for s in found.segments] == [0, 0, 1, 1]
+
+
+def test_vectors_are_those_of_the_segments_samples(both):
+    found = look(both)
+    recording = audio.decode(both.read_bytes())
+    feature_set = features.get("test_simple")
+    for segment, vector in zip(found.segments, found.vectors, strict=True):
+        samples = recording.samples[
+            segment.channel, round(segment.start_s * RATE) : round(segment.end_s * RATE)
+        ]
+        np.testing.assert_array_equal(vector, feature_set.extract(samples, RATE))
+        assert vector[0] == pytest.approx(segment.rms_db, abs=0.01)
+
+
+def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
+    once = look(both)
+    monkeypatch.setattr(examine, "KEEP_SAMPLES_BYTES", 1000)
+    monkeypatch.setattr(audio, "BLOCK_S", 0.7)
+    twice = look(both)
+    np.testing.assert_array_equal(once.vectors, twice.vectors)
+    assert once.segments == twice.segments
+
+
+def test_roles_must_be_known(both):
+    found = look(both, Settings("test_simple"))
+    assert (found.reason, found.recording_id is not None) == ("channel_roles_unknown", True)
+    found = look(both, Settings("test_simple", ("agent", "customer", "customer")))
+    assert found.reason == "channel_roles_unknown"
+    assert "2 channels" in found.detail
+    assert "names 3" in found.detail
+
+
+def test_mono_is_mixed_and_analysed(tmp_path):
+    soundfile.write(tmp_path / "mono.wav", CUSTOMER, RATE)
+    found = look(tmp_path / "mono.wav")
+    assert {s.role for s in found.segments} == {"mixed"}
+    assert found.overlap_s is None
+
+
+def test_bad_files_are_rejected_with_their_reason(tmp_path):
+    for name, reason in make_bad_files(tmp_path).items():
+        found = examine.examine(tmp_path / name, Source(name, None, None), ROLES)
+        assert (name, found.reason) == (name, reason)
+        assert found.detail
+        assert found.speech_s is None
+        assert (found.recording_id is None) == (reason == "unreadable")
+
+
+def test_the_watcher_hears_signs_of_life(both):
+    heard = []
+    found = examine.examine(both, Source("u", 1, 1), ROLES, beat=heard.append)
+    assert len(heard) >= 2 + len(found.segments)
+    assert set(heard) == {found.recording_id}
+
+
+@pytest.mark.parametrize(
+    ("roles", "analyse", "says"),
+    [
+        (("agent", "client"), ("customer",), "'client'"),
+        (("customer",), ("customer",), "one for each channel"),
+        (("agent", "agent"), ("customer",), "nobody would be analysed"),
+        (("agent", "customer"), (), "no role found"),
+    ],
+)
+def test_settings_that_cannot_be(roles, analyse, says):
+    with pytest.raises(SerError, match=says):
+        Settings("test_simple", roles, analyse)

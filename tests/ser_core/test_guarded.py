@@ -1,0 +1,88 @@
+"""The child that decodes: it may crash, hang or eat memory, and one recording is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import psutil
+import pytest
+import soundfile
+
+from ser_core.errors import SerError
+from ser_core.examine import Settings, Source
+from ser_core.guarded import Examiner, Guard
+from tests.speechlike import call
+
+SETTINGS = Settings("test_faulty")
+GUARD = Guard(timeout_s=3, memory_mb=600)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calls")
+    soundfile.write(folder / "good_1.wav", call([(1, 4, -20)], 6), 8_000)
+    for fault in ("crash", "hang", "eat", "raise"):
+        shutil.copy(folder / "good_1.wav", folder / f"{fault}_1.wav")
+    return folder
+
+
+def source(path):
+    return Source(str(path), 1, 1)
+
+
+def test_faults_cost_one_recording_each(calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_TEST_MODULES", str(tmp_path))
+    with Examiner(SETTINGS, GUARD) as examiner:
+        said = {}
+        for name in ("good", "crash", "good", "hang", "good", "eat", "good", "raise", "good"):
+            path = calls / f"{name}_1.wav"
+            found = examiner.examine(str(path), source(path))
+            assert found.recording_id is not None
+            if name == "good":
+                assert found.reason is None
+                assert len(found.segments) == 1
+            else:
+                said[name] = (found.reason, found.detail)
+    assert said["crash"] == ("crashed", "the process that decoded it died of SIGSEGV")
+    assert said["hang"] == ("timed_out", "no progress for 3 s (--timeout-s)")
+    assert said["eat"][0] == "crashed"
+    assert "memory" in said["eat"][1]
+    assert said["raise"] == ("crashed", "ZeroDivisionError: planted")
+    loaded = [path.read_text() for path in tmp_path.iterdir()]
+    assert len(loaded) >= 4
+    assert set(loaded) == {""}, "TensorFlow or Beam was loaded where recordings are decoded"
+
+
+def test_the_child_ends_with_its_examiner(calls):
+    examiner = Examiner(SETTINGS, GUARD)
+    examiner.examine(str(calls / "good_1.wav"), source(calls / "good_1.wav"))
+    children = psutil.Process().children()
+    examiner.close()
+    examiner.close()
+    assert children
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_pipe_nobody_writes_to_times_out(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    started = time.monotonic()
+    with Examiner(Settings("test_simple"), Guard(timeout_s=1)) as examiner:
+        found = examiner.examine(str(tmp_path / "pipe.wav"), source("pipe.wav"))
+    assert found.reason == "timed_out"
+    assert time.monotonic() - started < 30
+
+
+def test_a_child_that_cannot_start_says_why():
+    with (
+        Examiner(Settings("no_such_set")) as examiner,
+        pytest.raises(SerError, match="no feature set is called 'no_such_set'"),
+    ):
+        examiner.examine("a.wav", source("a.wav"))
+
+
+@pytest.mark.parametrize("bad", [{"timeout_s": 0}, {"memory_mb": -1}])
+def test_guards_that_cannot_be(bad):
+    with pytest.raises(SerError, match="above 0"):
+        Guard(**bad)

@@ -1,0 +1,391 @@
+"""Bundles: answers that follow from the input, rows by themselves, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ser_core import features, models
+from ser_core.errors import BundleError
+from ser_core.models import architectures, bundle
+from ser_core.models.runtime import load_keras
+from tests import tiny_bundle
+
+LABELS = ("calm", "sad", "angry")
+COLUMNS = 193
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    weights = tiny_bundle.threshold([0, 1], [-1.0, 2.0])
+    return tiny_bundle.make(tmp_path / "tiny", LABELS, "seed193", weights)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory) -> models.Bundle:
+    """The article's network with weights that were never trained, z-scoring, temperature."""
+    folder = tmp_path_factory.mktemp("models") / "deep"
+    random = np.random.default_rng(5)
+    model = architectures.dense_network(
+        COLUMNS, 8, mean=random.normal(size=COLUMNS), variance=random.uniform(0.1, 9, COLUMNS)
+    )
+    bundle.save(folder, model, card_of("seed193", 8, temperature=0.3), vectors(5))
+    return models.load(folder)
+
+
+def card_of(feature_set: str, count: int, **more) -> bundle.Card:
+    found = features.get(feature_set)
+    names = tuple(f"e{i}" for i in range(count))
+    return bundle.Card(
+        name="deep", labels=names, feature_set=found.id, fingerprint=found.fingerprint, **more
+    )
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 3, (count, COLUMNS)).astype(np.float32)
+
+
+def edit_card(folder: Path, **changes) -> None:
+    path = folder / bundle.CARD
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+# What predict promises
+
+
+def test_the_answer_is_the_one_the_weights_say(tiny):
+    loaded = models.load(tiny)
+    matrix = vectors(200)
+    mean = matrix[:, :2].mean(axis=1)
+    expected = (mean > -1).astype(int) + (mean > 2)
+    assert set(expected) == {0, 1, 2}
+    found = loaded.predict(matrix)
+    np.testing.assert_array_equal(found.argmax(axis=1), expected)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    assert loaded.labels == LABELS
+    assert loaded.feature_set == "seed193"
+    assert loaded.fingerprint == features.get("seed193").fingerprint
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), count=st.integers(1, 200))
+def test_a_row_is_the_same_to_the_bit_wherever_it_stands(deep, data, count):
+    matrix = vectors(200)
+    alone = deep.predict(matrix)
+    rows = data.draw(st.lists(st.integers(0, 199), min_size=count, max_size=count))
+    np.testing.assert_array_equal(deep.predict(matrix[rows]), alone[rows])
+
+
+def test_every_place_in_a_batch_gives_the_same_bits(deep):
+    one = vectors(1, seed=9)
+    everywhere = deep.predict(np.repeat(one, bundle.BATCH_ROWS, axis=0))
+    assert len(np.unique(everywhere, axis=0)) == 1
+    np.testing.assert_array_equal(everywhere[:1], deep.predict(one))
+
+
+def test_dropout_is_off_and_zscoring_is_inside(tmp_path):
+    mean, variance = np.arange(COLUMNS), np.full(COLUMNS, 4.0)
+    plain = architectures.dense_network(COLUMNS, 2, layers=(5,), dropout=0.9)
+    scaled = architectures.dense_network(
+        COLUMNS, 2, layers=(5,), dropout=0.9, mean=mean, variance=variance
+    )
+    scaled.layers[1].set_weights(plain.layers[0].get_weights())
+    scaled.layers[-1].set_weights(plain.layers[-1].get_weights())
+    answers = []
+    for model, matrix in ((plain, vectors(9)), (scaled, 2 * vectors(9) + mean)):
+        bundle.save(tmp_path / "b", model, card_of("seed193", 2), vectors(1))
+        answers.append(models.load(tmp_path / "b").predict(matrix))
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+
+
+def test_no_rows_give_no_rows(deep):
+    assert deep.predict(np.empty((0, COLUMNS))).shape == (0, 8)
+
+
+def test_channel_ids_change_nothing_in_a_bundle_without_normaliser(deep):
+    matrix = vectors(7)
+    np.testing.assert_array_equal(
+        deep.predict(matrix, channel=np.arange(7) % 2), deep.predict(matrix)
+    )
+    with pytest.raises(BundleError, match="3 channel ids found, one a row expected: 7"):
+        deep.predict(matrix, channel=np.zeros(3))
+
+
+@pytest.mark.parametrize("shape", [(COLUMNS,), (2, COLUMNS - 1), (2, 1, COLUMNS)])
+def test_a_matrix_of_another_shape_is_refused(deep, shape):
+    with pytest.raises(BundleError, match=r"\(n, 193\) expected"):
+        deep.predict(np.zeros(shape))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused(deep, value):
+    with pytest.raises(BundleError, match="NaN or infinity"):
+        deep.predict(np.full((1, COLUMNS), value))
+
+
+def test_absurd_vectors_give_finite_answers(deep):
+    assert np.isfinite(deep.predict(np.full((2, COLUMNS), [[1e30], [-1e30]]))).all()
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=2, max_size=8), st.floats(0.1, 10))
+def test_temperature_is_a_power_of_the_odds(weights, temperature):
+    given_ = np.array([weights]) / np.sum(weights)
+    found = bundle.calibrate(given_, temperature)
+    power = given_ ** (1 / temperature)
+    np.testing.assert_allclose(found, power / power.sum(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_card_s_temperature_is_used(tmp_path):
+    weights = tiny_bundle.threshold([0], [0.0])
+    cold, hot = (
+        models.load(
+            tiny_bundle.make(tmp_path / str(t), ("a", "b"), "seed193", weights, temperature=t)
+        )
+        for t in (1.0, 2.0)
+    )
+    matrix = vectors(20)
+    logit = np.log(cold.predict(matrix)) @ [-1, 1]
+    np.testing.assert_allclose(np.log(hot.predict(matrix)) @ [-1, 1], logit / 2, rtol=1e-3)
+
+
+# What a bundle says of itself
+
+
+def test_a_card_goes_to_disk_and_back(tiny):
+    card = models.read_card(tiny)
+    assert card == models.load(tiny).card
+    assert card.id == f"tiny-{card.model_sha256[:8]}"
+    assert json.loads((tiny / bundle.CARD).read_text())["id"] == card.id
+    assert (tiny / "CARD.md").read_text().startswith(f"# {card.id}\n")
+
+
+def test_cards_and_names_need_no_tensorflow(tiny):
+    code = (
+        "import sys; from ser_core import models; "
+        f"models.read_card({str(tiny)!r}); models.bundled_names(); models.default_name(); "
+        "assert not {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_default_is_bundled_and_its_card_is_complete():
+    assert models.default_name() in models.bundled_names()
+    loaded = models.load(models.default_name())
+    assert loaded.id == f"seed-{loaded.card.model_sha256[:8]}"
+    assert loaded.licence == "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"
+    assert len(loaded.labels) == 8
+    assert {"random", "speaker", "speaker_mulaw"} <= set(loaded.card.results)
+    # The random split flatters: voices stand on both sides.
+    results = loaded.card.results
+    assert results["random"]["uar"] > results["speaker"]["uar"] > 0.25
+    folder = bundle.BUNDLED / models.default_name()
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert sizes[bundle.MODEL] < 1_000_000
+    assert all(size < 60_000 for name, size in sizes.items() if name.endswith(".png"))
+
+
+# What load refuses
+
+
+def test_neither_a_folder_nor_a_name(tmp_path):
+    with pytest.raises(BundleError, match="no such folder, and no bundled model of that name"):
+        models.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", [bundle.MODEL, bundle.CARD, bundle.REFERENCE])
+def test_a_missing_file_is_named(tiny, name):
+    (tiny / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} cannot be read"):
+        models.load(tiny)
+
+
+def test_a_changed_network_is_refused(tiny):
+    with (tiny / bundle.MODEL).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleError, match="SHA-256"):
+        models.load(tiny)
+
+
+def test_another_fingerprint_is_refused(tiny):
+    edit_card(tiny, fingerprint="0" * 16)
+    with pytest.raises(BundleError, match=r"fingerprint 0{16}.*train it again"):
+        models.load(tiny)
+
+
+def test_unknown_features_are_refused(tiny):
+    edit_card(tiny, feature_set="unheard")
+    with pytest.raises(BundleError, match="no feature set is called 'unheard'"):
+        models.load(tiny)
+
+
+def test_labels_that_are_not_the_network_s_are_refused(tiny):
+    edit_card(tiny, labels=["calm", "sad"])
+    with pytest.raises(BundleError, match="3 outputs, 193 features and 2 labels expected"):
+        models.load(tiny)
+
+
+def test_other_answers_than_the_kept_ones_are_refused(tiny):
+    with np.load(tiny / bundle.REFERENCE) as kept:
+        inputs, outputs = kept["inputs"], kept["outputs"]
+    np.savez(tiny / bundle.REFERENCE, inputs=inputs, outputs=outputs + 5e-4)
+    models.load(tiny)
+    np.savez(tiny / bundle.REFERENCE, inputs=inputs, outputs=outputs[:, ::-1])
+    with pytest.raises(BundleError, match="answers are off by"):
+        models.load(tiny)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_a_damaged_reference_is_refused(tiny, content):
+    (tiny / bundle.REFERENCE).write_bytes(content)
+    with pytest.raises(BundleError, match=bundle.REFERENCE):
+        models.load(tiny)
+
+
+def test_a_reference_with_pickles_is_refused(tiny):
+    np.savez(tiny / bundle.REFERENCE, inputs=np.array([{}], dtype=object), outputs=[0])
+    with pytest.raises(BundleError, match=bundle.REFERENCE):
+        models.load(tiny)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 2}, "schema 2 found, 1 expected"),
+        ({"labels": ["calm"]}, "two or more expected"),
+        ({"labels": None}, "labels"),
+        ({"labels": [1, 2, 3]}, "labels"),
+        ({"temperature": 0}, "temperature=0 found"),
+        ({"temperature": "hot"}, "temperature='hot' found"),
+        ({"unsure_segment_below": 1.5}, "unsure_segment_below=1.5 found"),
+        ({"unsure_recording_below": None}, "unsure_recording_below=None found"),
+    ],
+)
+def test_a_card_with_wrong_values_is_refused(tiny, changes, message):
+    edit_card(tiny, **changes)
+    with pytest.raises(BundleError, match=message):
+        models.read_card(tiny)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 1}'])
+def test_a_card_that_is_none_is_refused(tiny, content):
+    (tiny / bundle.CARD).write_text(content)
+    with pytest.raises(BundleError, match=bundle.CARD):
+        models.read_card(tiny)
+
+
+def with_network(folder: Path, content: bytes) -> Path:
+    """The bundle with another file as its network, with the right hash."""
+    import hashlib
+
+    (folder / bundle.MODEL).write_bytes(content)
+    edit_card(folder, model_sha256=hashlib.sha256(content).hexdigest())
+    return folder
+
+
+def test_lambda_layers_are_refused_before_they_run(tiny, tmp_path):
+    keras = load_keras()
+    model = keras.Sequential(
+        [keras.Input((COLUMNS,)), keras.layers.Lambda(lambda x: x[:, :3]), keras.layers.Softmax()]
+    )
+    model.save(tmp_path / "evil.keras")
+    with pytest.raises(BundleError, match="Lambda, which may run code"):
+        models.load(with_network(tiny, (tmp_path / "evil.keras").read_bytes()))
+
+
+def test_layers_from_elsewhere_are_refused(tiny, tmp_path):
+    import zipfile
+
+    path = tmp_path / "other.keras"
+    with zipfile.ZipFile(tiny / bundle.MODEL) as old, zipfile.ZipFile(path, "w") as new:
+        for item in old.namelist():
+            content = old.read(item)
+            if item == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][-1] |= {"module": "os", "class_name": "system"}
+                content = json.dumps(config)
+            new.writestr(item, content)
+    with pytest.raises(BundleError, match=r"os\.system, which may run code"):
+        models.load(with_network(tiny, path.read_bytes()))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n", b"PK\x05\x06" + bytes(18)])
+def test_what_is_no_keras_file_is_refused(tiny, content):
+    with pytest.raises(BundleError, match="no Keras 3 file"):
+        models.load(with_network(tiny, content))
+
+
+# What save promises
+
+
+def test_an_older_bundle_is_replaced_and_nothing_is_left_beside_it(tiny):
+    before = models.read_card(tiny)
+    tiny_bundle.make(tiny, ("x", "y"), "seed193", tiny_bundle.threshold([3], [0.0]))
+    assert models.load(tiny).labels == ("x", "y") != before.labels
+    assert [path.name for path in tiny.parent.iterdir()] == ["tiny"]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="files that are no model bundle"):
+        tiny_bundle.make(tmp_path / "home", LABELS, "seed193", tiny_bundle.threshold([0], [0, 1]))
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_empty_folder_and_missing_parents_are_taken(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "a" / "b"):
+        tiny_bundle.make(folder, LABELS, "seed193", tiny_bundle.threshold([0], [0, 1]))
+        models.load(folder)
+
+
+def test_a_failed_save_leaves_the_old_bundle_and_no_rest(tiny, monkeypatch):
+    before = models.read_card(tiny)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundle.np, "savez", full)
+    with pytest.raises(BundleError, match="No space left"):
+        tiny_bundle.make(tiny, ("x", "y"), "seed193", tiny_bundle.threshold([3], [0.0]))
+    assert models.read_card(tiny) == before
+    assert [path.name for path in tiny.parent.iterdir()] == ["tiny"]
+
+
+def test_the_article_s_network():
+    model = architectures.dense_network(193, 8)
+    layers = [(type(layer).__name__, getattr(layer, "units", None)) for layer in model.layers]
+    assert layers == [
+        ("Dense", 386),
+        ("Dropout", None),
+        ("Dense", 193),
+        ("Dropout", None),
+        ("Dense", 96),
+        ("Dropout", None),
+        ("Dense", 8),
+    ]
+    assert [layer.rate for layer in model.layers[1::2]] == [0.2] * 3
+    assert [layer.activation.__name__ for layer in model.layers[::2]] == ["relu"] * 3 + ["softmax"]
+
+
+def test_one_seed_gives_one_network_and_touches_nothing_else():
+    before = np.random.get_state()[1].copy()
+    first, again, other = (
+        architectures.dense_network(20, 3, seed=seed).get_weights() for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not any((a == b).all() for a, b in zip(first[::2], other[::2], strict=True))
+    # Layers of one shape start differently.
+    square = architectures.dense_network(20, 20, layers=(20, 20)).get_weights()
+    assert not (square[0] == square[2]).all()

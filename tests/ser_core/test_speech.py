@@ -1,0 +1,135 @@
+"""Finding speech: where it is, where it is not, and the promises on segments."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_core import audio, speech
+from tests.conftest import CALLS, TESTS
+from tests.speechlike import call, voice
+
+RATE = 8_000
+T = np.arange(20 * RATE) / RATE
+
+
+def tone(*hertz):
+    return sum(0.2 * np.sin(2 * np.pi * f * T) for f in hertz)
+
+
+NOBODY = {
+    "nothing": np.empty(0),
+    "one sample": np.array([0.5]),
+    "silence": 0 * T,
+    "dc": 0 * T + 0.5,
+    "clicks": np.where(np.arange(len(T)) % RATE == 0, 0.9, 0.0),
+    "one click": np.eye(1, len(T), 5000)[0],
+    "line noise": 0.001 * np.random.default_rng(0).standard_normal(len(T)),
+    "150 Hz": tone(150),
+    "440 Hz": tone(440),
+    "1 kHz": tone(1000),
+    "hum": tone(50, 150),
+    "dial tone": tone(350, 440),
+    "busy tone": tone(480, 620) * (T % 1 < 0.5),
+    "ringback": tone(425) * (T % 5 < 1),
+    "ringback, US": tone(440, 480) * (T % 6 < 2),
+    "tone over noise": tone(440) + 0.003 * np.random.default_rng(0).standard_normal(len(T)),
+}
+
+
+@pytest.mark.parametrize("name", NOBODY)
+def test_nobody_speaks(name):
+    assert speech.find(NOBODY[name].astype(np.float32), RATE) == []
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_turns_are_found_where_they_are(rate):
+    turns = [(1.0, 4.0, -22), (6.0, 8.5, -26), (12.0, 15.0, -18)]
+    found = speech.find(call(turns, 18, rate), rate)
+    assert len(found) == len(turns)
+    for segment, (start, end, _) in zip(found, turns, strict=True):
+        assert segment.start_s == pytest.approx(start, abs=0.25)
+        assert segment.end_s == pytest.approx(end, abs=0.25)
+
+
+def test_crosstalk_is_not_speech():
+    found = speech.find(call([(1, 5, -20), (7, 11, -56)], 12), RATE)
+    assert [round(segment.start_s) for segment in found] == [1]
+
+
+def test_short_speech_becomes_a_segment_of_one_second():
+    (segment,) = speech.find(call([(5, 5.5, -20)], 10), RATE)
+    assert segment.seconds == pytest.approx(1.0)
+    assert segment.start_s < 5.1 < 5.4 < segment.end_s
+
+
+def test_long_speech_is_cut_at_its_quietest_point():
+    samples = np.concatenate([voice(7.5, seed=1), 0.05 * voice(0.25, seed=2), voice(6, seed=3)])
+    found = speech.find(samples, RATE)
+    assert len(found) == 2
+    assert found[0].end_s == found[1].start_s == pytest.approx(7.62, abs=0.2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 14), st.floats(0.05, 6), st.integers(-40, -15)), max_size=5),
+    st.sampled_from([8_000, 11_025, 48_000]),
+    st.integers(0, 100),
+)
+def test_segments_keep_their_promises(pieces, rate, seed):
+    turns, at = [], 0.0
+    for seconds, pause, level in pieces:
+        turns.append((at + pause, at + pause + seconds, level))
+        at += pause + seconds
+    duration = at + 0.3
+    found = speech.find(call(turns, duration, rate, seed=seed), rate)
+    for segment in found:
+        assert speech.MIN_SEGMENT_S - 0.002 <= segment.seconds <= speech.MAX_SEGMENT_S + 0.002
+        assert 0 <= segment.start_s < segment.end_s <= duration + 0.001
+    for left, right in pairwise(found):
+        assert left.end_s <= right.start_s
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_blocks_change_nothing(rate):
+    samples = call([(0.5, 6, -20), (8, 21, -24)], 25, rate)
+    whole = speech.find(samples, rate)
+    assert whole
+    for size in (777, rate, 10 * rate):
+        finder = speech.Finder(rate)
+        for start in range(0, len(samples), size):
+            finder.feed(samples[start : start + size])
+        finder.feed(np.empty(0, dtype=np.float32), last=True)
+        assert finder.segments() == whole
+
+
+@pytest.mark.parametrize("samples", list(NOBODY.values())[3:5], ids=["dc", "clicks"])
+def test_nobody_beside_speech(samples):
+    spoken = call([(5, 8, -20)], 20)
+    assert len(speech.find(np.clip(spoken + samples, -1, 1).astype(np.float32), RATE)) >= 1
+
+
+def test_sample_calls():
+    """Speech seconds of the calls that the project made: recall and precision."""
+    hit = said = found_s = 0.0
+    for truth in json.loads((TESTS / "data" / "truth.json").read_text()):
+        path = CALLS.parent / truth["file"]
+        recording = audio.decode(path.read_bytes(), str(path))
+        n = int(recording.facts.duration_s * 100) + 1
+        spoken, found = np.zeros(n, bool), np.zeros(n, bool)
+        for turn in truth["turns"]:
+            spoken[round(turn["start_s"] * 100) : round(turn["end_s"] * 100)] = True
+        for s in speech.find(recording.samples[truth["channel"]], recording.rate):
+            found[round(s.start_s * 100) : round(s.end_s * 100)] = True
+        hit, said, found_s = (
+            hit + (spoken & found).sum(),
+            said + spoken.sum(),
+            found_s + found.sum(),
+        )
+    assert hit / said >= 0.95
+    assert hit / found_s >= 0.85

@@ -1,0 +1,416 @@
+"""Training: who is in which fold, what the figures mean, and a whole training on tones."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from ser_core import models
+from ser_core.corpora import Corpus, Utterance, open_corpus
+from ser_core.emotions import RAVDESS_EIGHT
+from ser_core.errors import BundleError, CorpusError, TrainingError
+from ser_core.models import bundle, evaluation, training
+from ser_core.models.training import SeedRecipe
+from ser_core.report import training_pictures
+from tests import tiny_bundle
+
+RATE_HZ = 22_050
+PITCH_HZ = {"happy": 1_760, "sad": 110, "angry": 440}
+QUICK = SeedRecipe(scale="zscore", epochs=40, folds=3, layers=(16,), batch_size=8)
+PICTURES = {"learning_curves.png", "confusion.png", "utterances.png"}
+
+
+def speak(folder: Path, actors: int = 6) -> None:
+    """A corpus in RAVDESS's form in which each emotion is a tone of its own."""
+    random = np.random.default_rng(0)
+    seconds = np.arange(int(0.25 * RATE_HZ)) / RATE_HZ
+    for emotion, hz in PITCH_HZ.items():
+        for actor in range(1, actors + 1):
+            for repetition in (1, 2):
+                code = RAVDESS_EIGHT.index(emotion) + 1
+                name = f"03-01-{code:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
+                wave = 0.2 * np.sin(2 * np.pi * hz * (1 + actor / 100) * seconds)
+                wave += 0.01 * random.standard_normal(wave.size)
+                path = folder / f"Actor_{actor:02d}" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, wave, RATE_HZ)
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory) -> Corpus:
+    folder = tmp_path_factory.mktemp("tones")
+    speak(folder)
+    return open_corpus("ravdess", folder)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(tones, cache, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "tones"
+    return training.train([tones], QUICK, folder, jobs=1, cache=cache)
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "actor"}, "split='actor': one of random, speaker expected"),
+        ({"scale": "minmax"}, "scale='minmax': one of none, zscore expected"),
+        ({"optimizer": "magic"}, "optimizer='magic': one of adam"),
+        ({"epochs": 0}, "epochs=0: a whole number, 1 or more, expected"),
+        ({"epochs": 2.5}, "epochs=2.5: a whole number"),
+        ({"batch_size": -4}, "batch_size=-4: a whole number, 1 or more"),
+        ({"seed": -1}, "seed=-1: a whole number, 0 or more"),
+        ({"folds": 1}, "folds=1: a whole number, 2 or more"),
+        ({"layers": (16, 0)}, "layers=0: a whole number, 1 or more"),
+        ({"dropout": 1.0}, r"dropout=1\.0: a number from 0 to below 1"),
+        ({"dropout": math.nan}, "dropout=nan"),
+        ({"emotions": ("sad",)}, "emotions: 1 emotions given"),
+        ({"emotions": ("sad", "sad")}, "named twice"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_named_with_its_bound(settings, message):
+    with pytest.raises(TrainingError, match=message):
+        SeedRecipe(**settings)
+
+
+def test_the_defaults_are_the_article_s():
+    recipe = SeedRecipe()
+    assert (recipe.epochs, recipe.batch_size, recipe.dropout) == (200, 4, 0.2)
+    assert (recipe.split, recipe.scale, recipe.optimizer) == ("random", "none", "adam")
+
+
+# Folds
+
+
+def people(counts: dict[str, tuple[str, int]]) -> list[Utterance]:
+    return [
+        Utterance(Path(f"{speaker}-{i}"), "sad", speaker, "test", sex=sex)
+        for speaker, (sex, count) in counts.items()
+        for i in range(count)
+    ]
+
+
+def test_ravdess_s_folds_are_two_men_and_two_women():
+    crowd = people({f"{i:02d}": (("female", "male")[i % 2], 60) for i in range(1, 25)})
+    folds = training.speaker_folds(crowd, 6)
+    for fold in range(6):
+        inside = {(one.speaker, one.sex) for one, f in zip(crowd, folds, strict=True) if f == fold}
+        assert Counter(sex for _, sex in inside) == {"male": 2, "female": 2}
+    assert (training.speaker_folds(crowd, 6) == folds).all()
+    assert (training.speaker_folds(crowd, 6, seed=1) != folds).any()
+
+
+@given(
+    st.dictionaries(
+        st.text("abcdef", min_size=1, max_size=4),
+        st.tuples(st.sampled_from(["male", "female", ""]), st.integers(1, 30)),
+        min_size=5,
+        max_size=20,
+    ),
+    st.integers(2, 5),
+)
+@settings(deadline=None)
+def test_a_speaker_is_in_one_fold_and_no_fold_is_empty(counts, folds):
+    crowd = people(counts)
+    found = training.speaker_folds(crowd, folds)
+    assert set(found) == set(range(folds))
+    for speaker in counts:
+        own = {f for one, f in zip(crowd, found, strict=True) if one.speaker == speaker}
+        assert len(own) == 1
+    for sex in ("male", "female", ""):
+        dealt = Counter(
+            fold
+            for fold, speaker in {
+                (f, one.speaker) for one, f in zip(crowd, found, strict=True) if one.sex == sex
+            }
+        )
+        sizes = [dealt[fold] for fold in range(folds)]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_more_folds_than_speakers_are_refused():
+    with pytest.raises(TrainingError, match="folds=6, but the corpora have 2 speakers"):
+        training.speaker_folds(people({"a": ("", 9), "b": ("", 9)}), 6)
+
+
+# Figures
+
+
+@given(st.integers(0, 10_000))
+@settings(deadline=None, max_examples=25)
+def test_scores_are_scikit_learn_s(seed):
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 3, 40)
+    probabilities = random.dirichlet(np.ones(4), 40)
+    predicted = probabilities.argmax(axis=1)
+    found = evaluation.score(
+        truth,
+        probabilities,
+        labels=("a", "b", "c", "d"),
+        speakers=random.choice(list("xyz"), 40),
+        protocol="p",
+    )
+    every = [0, 1, 2, 3]
+    assert found.accuracy == pytest.approx((truth == predicted).mean())
+    present = [found.recall[label] for label in "abc"]
+    assert found.uar == pytest.approx(np.mean(present))
+    assert found.recall["d"] is None
+    expected = metrics.confusion_matrix(truth, predicted, labels=every)
+    np.testing.assert_array_equal(found.confusion, expected)
+    for label, hits, column in zip("abcd", expected.diagonal(), expected.T, strict=True):
+        share = hits / column.sum() if column.sum() else None
+        assert found.precision[label] == pytest.approx(share)
+    assert 0 <= found.uar_low <= found.uar_high <= 1
+    json.dumps(found.recall, allow_nan=False)
+
+
+def test_the_interval_is_over_speakers_not_utterances():
+    """Ten clips of a speaker are no ten voices: copies must not narrow the interval."""
+    random = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(12), 10)
+    truth = random.integers(0, 2, 120)
+    right = np.repeat(random.random(12) < 0.6, 10)
+    probabilities = np.eye(2)[np.where(right, truth, 1 - truth)]
+
+    def width(times: int) -> float:
+        found = evaluation.score(
+            np.tile(truth, times),
+            np.tile(probabilities, (times, 1)),
+            labels=("a", "b"),
+            speakers=np.tile(speakers, times),
+            protocol="p",
+        )
+        assert found.uar_low < found.uar < found.uar_high
+        return found.uar_high - found.uar_low
+
+    assert width(1) > 0.3
+    assert width(10) == pytest.approx(width(1))
+
+
+def test_temperature_finds_how_far_confidence_is_off():
+    random = np.random.default_rng(1)
+    honest = random.dirichlet(np.ones(5), 20_000)
+    truth = np.array([random.choice(5, p=row) for row in honest])
+    for off in (0.5, 1.0, 3.0):
+        boasting = bundle.calibrate(honest, 1 / off)
+        assert training.fit_temperature(boasting, truth) == pytest.approx(off, rel=0.05)
+
+
+# Fitting
+
+
+def blobs(count: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(2)
+    truth = np.arange(count) % 3
+    return (random.normal(size=(count, 6)) + 3 * np.eye(6)[truth]).astype(np.float32), truth
+
+
+def test_one_seed_gives_the_same_network_to_the_bit_and_another_does_not():
+    matrix, truth = blobs()
+
+    def weights(seed: int) -> np.ndarray:
+        model, _ = training.fit(matrix, truth, 3, SeedRecipe(epochs=3, seed=seed))
+        return np.concatenate([one.ravel() for one in model.get_weights()])
+
+    np.testing.assert_array_equal(weights(0), weights(0))
+    assert (weights(0) != weights(1)).any()
+
+
+def test_every_utterance_is_seen_once_an_epoch_short_last_batch_too():
+    """With one linear layer and SGD of one batch the step is known: w - lr * gradient."""
+    matrix, truth = blobs(7)
+    recipe = SeedRecipe(epochs=1, layers=(), dropout=0.0, optimizer="sgd", batch_size=64)
+    model, _ = training.fit(matrix, truth, 3, recipe)
+    start = training.architectures.dense_network(6, 3, layers=(), seed=0).get_weights()
+    logits = matrix @ start[0]
+    answers = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    slope = matrix.T @ (answers - np.eye(3)[truth]) / len(matrix)
+    np.testing.assert_allclose(model.get_weights()[0], start[0] - 0.01 * slope, atol=1e-5)
+
+    # Of batches of four the last has three; leaving it out would give other weights.
+    small, _ = training.fit(matrix, truth, 3, SeedRecipe(epochs=1, layers=(), batch_size=4))
+    cut, _ = training.fit(matrix[:4], truth[:4], 3, SeedRecipe(epochs=1, layers=(), batch_size=4))
+    assert (
+        np.abs(small.get_weights()[0] - start[0]).max()
+        > 1.5 * np.abs(cut.get_weights()[0] - start[0]).max()
+    )
+
+
+def test_zscoring_makes_units_irrelevant():
+    matrix, truth = blobs()
+    units = np.float32([1e-4, 1, 1e3, 10, 1, 7])
+    recipe = SeedRecipe(epochs=5, scale="zscore")
+    plain, _ = training.fit(matrix, truth, 3, recipe)
+    scaled, _ = training.fit(matrix * units + 5 * units, truth, 3, recipe)
+    np.testing.assert_allclose(
+        training.answer(plain, matrix),
+        training.answer(scaled, matrix * units + 5 * units),
+        atol=0.02,
+    )
+
+
+def test_learning_curves_have_a_value_an_epoch_and_end_where_the_network_is():
+    matrix, truth = blobs()
+    test = blobs(60)
+    done = []
+    model, curves = training.fit(
+        matrix, truth, 3, SeedRecipe(epochs=6), test=test, on_epoch=lambda: done.append(1)
+    )
+    assert len(done) == 6
+    assert {name: len(values) for name, values in curves.items()} == dict.fromkeys(
+        ("loss", "accuracy", "test_loss", "test_accuracy"), 6
+    )
+    answers = training.answer(model, test[0])
+    assert curves["test_accuracy"][-1] == (answers.argmax(axis=1) == test[1]).mean()
+    assert curves["test_loss"][-1] == pytest.approx(metrics.log_loss(test[1], answers), rel=1e-4)
+    assert curves["loss"][-1] < curves["loss"][0]
+
+
+def test_a_training_that_diverges_says_so():
+    matrix, truth = blobs()
+    with pytest.raises(TrainingError, match=r"diverged.*try scale 'zscore'"):
+        training.fit(matrix * 1e18, truth, 3, SeedRecipe(epochs=3, optimizer="sgd"))
+
+
+# A whole training
+
+
+def test_a_bundle_is_trained_measured_and_answers(trained, tones, cache):
+    loaded = models.load(trained)
+    assert loaded.labels == ("happy", "sad", "angry")
+    assert loaded.id.startswith("tones-")
+    assert loaded.licence == "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"
+    card = loaded.card
+    assert set(card.results) == {"random", "speaker", "speaker_mulaw"}
+    assert card.protocol == "random"
+    sizes = {name: one["utterances"] for name, one in card.results.items()}
+    assert sizes == {"random": 11, "speaker": 36, "speaker_mulaw": 36}
+    # Tones are easy, for new speakers too.
+    assert card.results["speaker"]["uar"] > 0.9
+    for one in card.results.values():
+        assert set(one["recall"]) == set(one["precision"]) == set(loaded.labels)
+        assert np.sum(one["confusion"]) == one["utterances"]
+    (corpus,) = card.corpora
+    assert corpus["utterances"] == 36
+    assert corpus["by_emotion"] == {"happy": 12, "sad": 12, "angry": 12}
+    assert card.settings["layers"] == [16]
+    assert card.settings["folds"] == 3
+
+    clean, mulaw = (
+        evaluation.evaluate(loaded, tones, condition, jobs=1, cache=cache)
+        for condition in ("clean", "mulaw")
+    )
+    assert clean.uar > 0.9
+    assert clean.utterances == mulaw.utterances == 36
+    assert clean.confusion != mulaw.confusion  # wide-band features on a telephone line
+
+
+def test_the_bundle_holds_its_pictures_and_page_and_no_path_of_this_machine(trained, tones):
+    assert {path.name for path in trained.iterdir()} == {
+        bundle.MODEL,
+        bundle.CARD,
+        bundle.REFERENCE,
+        "CARD.md",
+        *PICTURES,
+    }
+    for name in PICTURES:
+        content = (trained / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) < 60_000
+    page = (trained / "CARD.md").read_text()
+    for words in ("2024/1689", "Article 5(1)(f)", "CC BY-NC-SA 4.0", "3 folds by speaker"):
+        assert words in page
+    home = str(tones.utterances[0].path.parents[2]).encode()
+    for path in trained.iterdir():
+        assert home not in path.read_bytes()
+        assert b"/home/" not in path.read_bytes()
+
+
+def test_the_same_seed_gives_the_same_figures(trained, tones, cache, tmp_path):
+    again = training.train([tones], QUICK, tmp_path / "again", jobs=1, cache=cache)
+    first, second = models.read_card(trained), models.read_card(again)
+    assert second.results == first.results
+    assert second.temperature == first.temperature
+    matrix = np.random.default_rng(0).normal(size=(5, 193))
+    np.testing.assert_array_equal(
+        models.load(trained).predict(matrix), models.load(again).predict(matrix)
+    )
+
+
+def test_a_choice_of_emotions_the_split_by_speaker_and_progress(tones, cache, tmp_path):
+    seen = []
+    recipe = SeedRecipe(
+        emotions=("angry", "sad"), split="speaker", epochs=2, folds=2, telephone_check=False
+    )
+    folder = training.train(
+        [tones],
+        recipe,
+        tmp_path / "two",
+        jobs=1,
+        cache=cache,
+        progress=lambda *at: seen.append(at),
+    )
+    card = models.read_card(folder)
+    assert card.labels == ("sad", "angry")
+    assert card.protocol == "speaker"
+    assert set(card.results) == {"random", "speaker"}
+    assert card.corpora[0]["other_emotions"] == 12
+    assert card.settings["layers"] == [386, 193, 96]
+    assert seen[-1] == ("training", 8, 8)
+    assert [done for stage, done, _ in seen if stage == "training"] == list(range(1, 9))
+    assert ("features (clean)", 24, 24) in seen
+
+
+def test_emotions_that_are_not_there_are_refused(tones, cache, tmp_path):
+    recipe = SeedRecipe(emotions=("sad", "bored"))
+    with pytest.raises(TrainingError, match="no utterance is bored; the corpora have: angry"):
+        training.train([tones], recipe, tmp_path / "x", jobs=1, cache=cache)
+
+
+def test_a_target_that_is_occupied_is_refused_before_any_work(tones, cache, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    seen = []
+    with pytest.raises(BundleError, match="no model bundle"):
+        training.train(
+            [tones], QUICK, tmp_path, jobs=1, cache=cache, progress=lambda *at: seen.append(at)
+        )
+    assert not seen
+
+
+def test_a_test_knows_what_it_left_out(tones, cache, tmp_path):
+    folder = tiny_bundle.make(
+        tmp_path / "t", ("angry", "sad"), "seed193", tiny_bundle.threshold([0], [0.0])
+    )
+    scores = evaluation.evaluate(models.load(folder), tones, jobs=1, cache=cache)
+    assert (scores.utterances, scores.left_out, scores.speakers) == (24, 12, 6)
+    folder = tiny_bundle.make(
+        tmp_path / "t", ("bored", "keen"), "seed193", tiny_bundle.threshold([0], [0.0])
+    )
+    with pytest.raises(CorpusError, match="nothing to compare"):
+        evaluation.evaluate(models.load(folder), tones, jobs=1, cache=cache)
+
+
+def test_pictures_are_the_same_bytes_for_the_same_figures():
+    curves = {key: [0.1, 0.5] for key in ("loss", "accuracy", "test_loss", "test_accuracy")}
+    assert training_pictures.learning_curves(curves, "t") == training_pictures.learning_curves(
+        curves, "t"
+    )
+    assert training_pictures.utterance_counts({"a": 1}, "t") != training_pictures.utterance_counts(
+        {"a": 2}, "t"
+    )
