@@ -116,7 +116,7 @@ def load(stored: Stored) -> Iterable[Item]:
     segment_rows = _by_uri(segments.select([*_names(SpeechSegment), "uri"]))
     vectors = features["vector"].combine_chunks()
     matrix = vectors.flatten().to_numpy(zero_copy_only=False)
-    matrix = matrix.reshape(len(features), -1).astype(np.float32, copy=False)
+    matrix = matrix.reshape(len(features), vectors.type.list_size)
     rows_of: dict[str, list[int]] = defaultdict(list)
     for i, uri in enumerate(features["uri"].to_pylist()):
         rows_of[uri].append(i)
