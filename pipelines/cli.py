@@ -150,11 +150,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         commands, "show", _show, "draw one call: waves, segments, emotions over time",
         "ser show --output /tables --recording billing/20260301T091500_c0001.wav --save call.png",
         "ser show --output /tables --recording 3f2a91c0",
+        "ser show --output /tables",
     )  # fmt: skip
     _output(show)
     show.add_argument(
-        "--recording", required=True, metavar="ID|URI",
-        help="its id or URI, or a beginning of the id or an end of the URI that fits only one",
+        "--recording", metavar="ID|URI",
+        help="its id or URI, or a beginning of the id or an end of the URI that fits only one; "
+        "without it, the first rows of the tables are printed",
     )  # fmt: skip
     show.add_argument("--save", metavar="F.png", help="default: call-<id>.png in this folder")
 
@@ -279,6 +281,7 @@ def _work(parser) -> None:
         "--chunk", type=_positive(int), metavar="N",
         help="recordings published at a time (default: 5,000 on one machine, else all)",
     )  # fmt: skip
+    group.add_argument("--profile", metavar="FILE", help="add CPU seconds by stage, as JSON lines")
     group.add_argument(
         "--runner", metavar="NAME",
         help="Beam's runner (default: this machine); further options go to Beam as they are",
@@ -444,6 +447,7 @@ def _job(options, model: str | None, feature_set: str, **more):
         feature_set=feature_set,
         runner=runner,
         chunk=options.chunk or (5_000 if runner.local else None),
+        profile=options.profile,
         say=_say,
         **more,
     )
@@ -527,6 +531,9 @@ def _plan(options) -> int:
 def _show(options) -> int:
     from pipelines import show
 
+    if options.recording is None:
+        show.first_rows(options.output)
+        return errors.DONE
     for line in show.show(options.output, options.recording, options.save):
         print(line)
     return errors.DONE

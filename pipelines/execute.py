@@ -29,6 +29,7 @@ LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
+_WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
 
 
@@ -55,8 +56,8 @@ class Runner:
     def local(self) -> bool:
         return self.name is None or self.name.lower() in _LOCAL
 
-    def beam_runner(self, log: Path):
-        """The runner object or its name, as `beam.Pipeline` takes it; workers write to `log`."""
+    def beam_runner(self):
+        """The runner object or its name, as `beam.Pipeline` takes it."""
         if not self.local:
             return self.name
         # What DirectRunner comes down to once it has failed to download another runner.
@@ -65,7 +66,8 @@ class Runner:
 
         worker = f"exec {shlex.quote(sys.executable)} -m {_WORKER}"
         if not self.debug:
-            worker += f" >>{shlex.quote(str(log))} 2>&1"
+            # What fails comes back as an exception; a log on a full disk would hang the worker.
+            worker += " >/dev/null 2>&1"
         return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker))
 
     def options(self) -> PipelineOptions:
@@ -85,6 +87,9 @@ class Runner:
             After everything that was started is gone.
         """
         failed: list[BaseException] = []
+        aside: list[BaseException | None] = []  # what Beam's own threads end with
+        if not self.debug:
+            threading.excepthook = lambda args: aside.append(args.exc_value)
 
         def work() -> None:
             try:
@@ -105,7 +110,7 @@ class Runner:
             _end_children()
             if self.debug:
                 raise failed[0]
-            raise CommandError(_cause(failed[0])) from None
+            raise CommandError(_cause(failed[0], aside)) from None
 
 
 def cpu_s() -> float:
@@ -161,8 +166,7 @@ def _done(progress: Path) -> int:
 
 
 def _end_children() -> None:
-    """End the workers and theirs; Beam's threads, left without, have nothing more to say."""
-    threading.excepthook = lambda args: None
+    """End the workers and theirs."""
     family = psutil.Process().children(recursive=True)
     for process in family:
         with suppress(psutil.NoSuchProcess):
@@ -170,8 +174,14 @@ def _end_children() -> None:
     psutil.wait_procs(family, timeout=5)
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException, aside: Sequence[BaseException | None]) -> str:
     """The innermost line of a trace that went through several processes."""
+    for said in filter(None, map(_WORKER_DIED.search, map(str, aside))):
+        name = signal.Signals(int(said[1])).name
+        return (
+            f"the run failed: a worker process was ended by {name}, perhaps for want of memory "
+            "(fewer --workers need less); run again: what was published stays"
+        )
     lines = _ERROR_LINE.findall(str(error))
     if not lines:
         return f"the run failed: {type(error).__name__}: {error}"

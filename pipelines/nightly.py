@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import json
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,6 +56,8 @@ class Job:
     max_reject_ratio : float in [0, 1]
     runner : execute.Runner
         Where Beam works.
+    profile : str or None
+        A file to add a line of JSON to for each run: CPU seconds by stage.
     say : callable
         Takes a line for the person or log that watches.
     """
@@ -71,7 +74,8 @@ class Job:
     fields: UriFields = field(default_factory=UriFields)
     chunk: int | None = 5_000
     max_reject_ratio: float = 0.2
-    say: object = print
+    profile: str | None = None
+    say: Callable[[str], None] = print
 
 
 @dataclass(frozen=True)
@@ -207,17 +211,26 @@ class _Night:
         if chunk:
             seal = staged / "parts.json"
             pipeline = beam.Pipeline(
-                runner=self.job.runner.beam_runner(staged / "workers.log"),
-                options=self.job.runner.options(),
+                runner=self.job.runner.beam_runner(), options=self.job.runner.options()
             )
             work(pipeline, chunk, staged) | "Seal" >> Seal(str(seal))
             self.job.runner.run(pipeline, staged / "progress", len(uris))
             parts = read_seal(seal)
+            self._profile(parts)
         books = check_books(staged, [part.name for part in parts], uris)
         books = replace(books, matched=len(uris) + already_done, already_done=already_done)
         self._write_run(staged, books, parts, started, launcher_cpu_s)
         self.output.publish(staged, [part.name for part in parts], date=self.job.date)
         return books
+
+    def _profile(self, parts: Sequence[Part]) -> None:
+        if self.job.profile is None:
+            return
+        by_stage: Counter = Counter()
+        for part in parts:
+            by_stage.update(part.cpu_s)
+        with open(self.job.profile, "a", encoding="utf-8") as file:
+            file.write(json.dumps(by_stage) + "\n")
 
     def _write_run(self, staged, books: Books, parts, started, launcher_cpu_s: float) -> None:
         peak_by_process: dict[int, float] = {}

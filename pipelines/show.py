@@ -61,6 +61,44 @@ def show(output: str, recording: str, save: str | None) -> Iterator[str]:
     yield f"picture: {save}"
 
 
+_FIRST_ROWS = {
+    "recordings": "SELECT parse_filename(uri) AS recording, status, label, "
+    "round(confidence::DOUBLE, 2) AS confidence, unsure, "
+    "round(negativity::DOUBLE, 2) AS negativity, arc, "
+    "round(speech_s, 1) AS speech_s FROM rows ORDER BY run_id DESC, uri LIMIT 15",
+    "segments": "SELECT parse_filename(uri) AS recording, role, start_s, end_s, label, "
+    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM rows "
+    "ORDER BY run_id DESC, uri, channel, start_s LIMIT 8",
+}
+
+
+def first_rows(output: str) -> None:
+    """Print the newest rows of `recordings` and `segments`.
+
+    Raises
+    ------
+    NothingMatchedError
+        No tables there.
+    """
+    import duckdb
+    from rich.console import Console
+    from rich.table import Table
+
+    for name, query in _FIRST_ROWS.items():
+        files = [str(path) for path in Path(output).glob(f"{name}/date=*/run=*/*.parquet")]
+        if not files:
+            raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
+        rows = duckdb.read_parquet(files, union_by_name=True)  # noqa: F841  (named in the query)
+        answer = duckdb.sql(query)
+        table = Table(title=name)
+        for column in answer.columns:
+            table.add_column(column, no_wrap=True)
+        for row in answer.fetchall():
+            table.add_row(*("" if value is None else str(value) for value in row))
+        console = Console()
+        Console(width=max(console.width, 120)).print(table)
+
+
 def _find(output: Path, recording: str) -> tuple[dict, Path]:
     """The latest row whose id begins, or whose URI ends, with what was asked for."""
     files = sorted(output.glob("recordings/date=*/run=*/*.parquet"), key=lambda p: p.parent.name)

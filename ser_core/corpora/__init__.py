@@ -63,12 +63,15 @@ class Corpus:
         In the order of their file names.
     skipped : mapping of reason to count
         Files that were left out.
+    note : str
+        What kind of speech it is, for the cards of models trained on it.
     """
 
     name: str
     licence: str
     utterances: tuple[Utterance, ...]
     skipped: Mapping[str, int]
+    note: str = ""
 
     @property
     def speakers(self) -> tuple[str, ...]:

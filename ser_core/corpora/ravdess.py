@@ -22,6 +22,7 @@ from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
 
 NAME = "RAVDESS"
+NOTE = "acted speech, two sentences in North American English, recorded in a studio"
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
 
 _AUDIO, _VIDEO = {".wav", ".flac"}, {".mp4"}
@@ -70,7 +71,7 @@ def read(folder: Path) -> Corpus:
             f"files named like 03-01-05-01-02-01-12.wav expected: give the folder where "
             f"Audio_Speech_Actors_01-24.zip was unpacked"
         )
-    return Corpus(NAME, LICENCE, tuple(utterances.values()), dict(skipped))
+    return Corpus(NAME, LICENCE, tuple(utterances.values()), dict(skipped), NOTE)
 
 
 def decode(path: Path) -> Utterance | str:

@@ -38,7 +38,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 BATCH_ROWS = 64
 # Other processors and versions round differently; a wrong network is off by far more.
 REFERENCE_TOLERANCE = 1e-3
-# log of a probability that a float32 softmax rounded to zero
+# A float32 softmax rounds smaller ones to zero, whose logarithm is none.
 _SMALLEST = 1e-38
 # Layers that run code or read files from outside the bundle.
 _UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}

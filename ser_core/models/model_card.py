@@ -15,8 +15,9 @@ For searching and summing up archives of calls: which calls are worth a listen, 
 over time. A label is a guess about a voice, not knowledge of what somebody felt.
 
 Not for decisions about a person: no pay, no dismissal, no credit, no diagnosis, no lie detection.
-The training speech is acted, by few people in one language; no figure here says how the model
-does on real calls. Train and evaluate on labelled calls of your own before anybody relies on it.
+A figure holds for speech like that of the data above; where that is acted, none says how the
+model does on real calls. Evaluate it on labelled calls of your own, and better train on them,
+before anybody relies on it.
 
 In the European Union, inferring the emotions of employees at work from their voices is forbidden
 (Regulation (EU) 2024/1689, the AI Act, Article 5(1)(f); exceptions are medical and safety
@@ -59,7 +60,9 @@ def _corpus(corpus: Mapping[str, Any]) -> str:
     left = sum(corpus["skipped"].values()) + corpus["other_emotions"]
     return (
         f"- {corpus['name']} ({corpus['licence']}): {corpus['utterances']:,} utterances of "
-        f"{corpus['speakers']} speakers: {emotions}"
+        f"{corpus['speakers']} speakers"
+        + (f", {corpus['note']}" if corpus["note"] else "")
+        + f": {emotions}"
         + (f"; {left:,} files were not used" if left else "")
         + "."
     )
@@ -82,10 +85,10 @@ def _results(card: Card) -> Iterator[str]:
             f"| {mark}{one['uar']:.1%}{mark} | {one['uar_low']:.1%} to {one['uar_high']:.1%} |"
         )
     if {"random", "speaker"} <= set(card.results):
+        line = ", on a telephone line" if "speaker_mulaw" in card.results else ""
         yield (
-            "\nA caller is a speaker that the model has never heard: the figure by speaker is the "
-            "one to expect of clean speech, the random split's is flattered by voices that stand "
-            "in training and test."
+            f"\nA caller is a speaker that the model has never heard{line}: expect the last row. "
+            "The random split's figure is flattered by voices that stand in training and test."
         )
     yield "\nRecall and precision:\n"
     yield "| | " + " | ".join(one["protocol"] for one in card.results.values()) + " |"

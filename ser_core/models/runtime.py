@@ -6,6 +6,8 @@ import os
 from functools import cache
 from types import ModuleType
 
+from ser_core.errors import BundleError
+
 
 @cache
 def load_keras() -> ModuleType:
@@ -20,6 +22,11 @@ def load_keras() -> ModuleType:
     import keras
     import tensorflow as tf
 
+    if keras.backend.backend() != "tensorflow":
+        raise BundleError(
+            f"Keras runs on {keras.backend.backend()}, tensorflow expected; "
+            f"unset KERAS_BACKEND, or set it to tensorflow"
+        )
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -35,7 +35,7 @@ OPTIMIZERS = ("adam", "adamw", "adamax", "nadam", "rmsprop", "sgd")
 FEATURE_SET = "seed193"
 TEST_SHARE = 0.3
 _REFERENCE_ROWS = 8
-_TEMPERATURES = (0.05, 20.0)
+_TEMPERATURES = (0.05, 1000.0)
 _LIBRARIES = ("keras", "librosa", "numpy", "scikit-learn", "soundfile", "soxr")
 
 
@@ -376,7 +376,7 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     Returns
     -------
     float
-        From 0.05 to 20; above 1 where the network is too sure of itself.
+        From 0.05 to 1,000; above 1 where the network is too sure of itself.
     """
     from scipy.optimize import minimize_scalar
 
@@ -493,6 +493,7 @@ def _described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "name": corpus.name,
         "licence": corpus.licence,
+        "note": corpus.note,
         "utterances": len(used),
         "speakers": len({one.speaker for one in used}),
         "by_emotion": {label: sum(one.emotion == label for one in used) for label in labels},

@@ -197,6 +197,23 @@ def test_interrupted(ser, tmp_path, archive, level_model, number, status):
 
 
 @pytest.mark.long
+def test_a_worker_killed_from_outside(ser, tmp_path, archive, level_model):
+    out = tmp_path / "out"
+    job = start(run_words(archive, out, level_model))
+    assert wait_for(lambda: _done(out) >= 1)
+    workers = [
+        child
+        for child in psutil.Process(job.pid).children()
+        if "apache_beam.runners.worker.sdk_worker_main" in child.cmdline()
+    ]
+    workers[0].kill()
+    stdout, stderr = job.communicate(timeout=120)
+    done = subprocess.CompletedProcess([], job.returncode, stdout, stderr)
+    ends(done, 1, "ended by SIGKILL", "run again")
+    assert "12 labelled" in ser(*run_words(archive, out, level_model)).stdout
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["matched", "started", "first", "half", "last", "sealed"])
 def test_killed(ser, tmp_path, archive, level_model, moment):
     """SIGKILL at several moments; the next run ends with the tables of an undisturbed one."""
@@ -204,7 +221,7 @@ def test_killed(ser, tmp_path, archive, level_model, moment):
     assert ser(*run_words(archive, undisturbed, level_model)).returncode == 0
     done = {
         "matched": lambda: any(out.glob("_staging/r*")),
-        "started": lambda: any(out.glob("_staging/r*/workers.log")),
+        "started": lambda: len(psutil.Process(job.pid).children()) >= 1,
         "first": lambda: _done(out) >= 1,
         "half": lambda: _done(out) >= 6,
         "last": lambda: _done(out) >= 12,

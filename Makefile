@@ -1,0 +1,50 @@
+# make demo: a first look. make test: all tests. Both need Python 3.11 and nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+DEMO := demo
+FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
+
+.PHONY: help demo test quick lint types clean
+
+help:
+	@echo "make demo    a night over the sample calls: tables, first rows, a picture"
+	@echo "make test    all tests and the linter"
+	@echo "make quick   the tests that take seconds"
+	@echo "make types   the type checker (installs the extra dev)"
+	@echo "make clean   take away what these made"
+
+$(READY): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python %d.%d found, 3.11 or newer expected; name it: make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $(READY)
+
+demo: $(READY)
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(BIN)/ser run --input tests/data/calls --output $(DEMO)/tables \
+	    --channel-roles agent,customer --uri-fields '$(FIELDS)'
+	@$(BIN)/ser show --output $(DEMO)/tables
+	@$(BIN)/ser show --output $(DEMO)/tables \
+	    --recording billing/20260301T091500_c0001.wav --save $(DEMO)/call.png
+	@echo "tables:  $(DEMO)/tables (docs/tables.md says what each column means)"
+	@echo "queries: docs/queries.md"
+
+test: $(READY) lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+quick: $(READY)
+	$(BIN)/python -m pytest -m 'not long' tests/ser_core tests/pipelines/test_store.py tests/pipelines/test_uri_fields.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) $(DEMO) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,86 @@
+"""How much of the speech is found: recall and precision in seconds, on calls with known turns.
+
+    python benchmarks/build_calls.py --n 200 --out CALLS && python benchmarks/speech.py CALLS
+
+A second is spoken where a turn of the truth has speech (pauses within a turn left out; those
+below 0.3 s count as speech); it is found where a segment covers it. Also by codec.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.build_calls import read_truth
+from ser_core import audio, speech
+from ser_core.errors import AudioError
+
+STEP_S = 0.01
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("calls", type=Path, help="folder that build_calls.py wrote")
+    parser.add_argument("--n", type=int, help="only the first so many channels")
+    options = parser.parse_args()
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
+    cpu_s = seconds = 0.0
+    for truth in read_truth(options.calls / "truth.jsonl")[: options.n]:
+        path = options.calls / truth.file
+        try:
+            recording = audio.decode(path.read_bytes(), str(path))
+        except AudioError as error:
+            raise SystemExit(f"{error}") from error
+        samples = recording.samples[truth.channel]
+        started = time.process_time()
+        found = speech.find(samples, recording.rate)
+        cpu_s += time.process_time() - started
+        seconds += recording.facts.duration_s
+        count = int(recording.facts.duration_s / STEP_S) + 1
+        turns = mask([(turn.start_s, turn.end_s) for turn in truth.turns], count)
+        spoken = mask([span for turn in truth.turns for span in turn.speech], count)
+        said = mask([(segment.start_s, segment.end_s) for segment in found], count)
+        row = np.array(
+            [turns.sum(), (turns & said).sum(), spoken.sum(), (spoken & said).sum(), said.sum()]
+        )
+        for key in ("all", f"{recording.facts.codec}, {recording.rate:,} Hz"):
+            sums[key] += row
+    table = Table(title="Speech seconds found")
+    for column in (
+        "codec",
+        "spoken h",
+        "recall, turns",
+        "precision, turns",
+        "recall, speech",
+        "precision, speech",
+    ):
+        table.add_column(column, justify="right")
+    for key, (turns, hit_turns, spoken, hit, said) in sums.items():
+        table.add_row(
+            key,
+            f"{spoken * STEP_S / 3600:.2f}",
+            *(f"{value:.3f}" for value in (hit_turns / turns, hit_turns / said)),
+            *(f"{value:.3f}" for value in (hit / spoken, hit / said)),
+        )
+    Console().print(table)
+    print(f"{1000 * cpu_s / seconds:.2f} ms CPU a second of channel")
+
+
+def mask(spans, count: int) -> np.ndarray:
+    covered = np.zeros(count, dtype=bool)
+    for start_s, end_s in spans:
+        covered[round(start_s / STEP_S) : round(end_s / STEP_S)] = True
+    return covered
+
+
+if __name__ == "__main__":
+    main()
