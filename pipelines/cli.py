@@ -366,7 +366,7 @@ def _beam_options(rest: Sequence[str], parser: argparse.ArgumentParser) -> list[
 
     beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for kind in _all_subclasses(PipelineOptions):
-        kind._add_argparse_args(_Lenient(beam))
+        kind._add_argparse_args(_Lenient(beam))  # type: ignore[attr-defined]
     _, unknown = beam.parse_known_args(list(rest))
     if unknown:
         _refuse(unknown[0], parser, beam)
@@ -392,9 +392,10 @@ class _Lenient:
 
 
 def _all_subclasses(kind: type) -> list[type]:
+    children: list[type] = kind.__subclasses__()
     return [
         one
-        for child in kind.__subclasses__()
+        for child in children
         for one in (child, *_all_subclasses(child))
         if one.__module__.startswith("apache_beam.options")
     ]
@@ -429,7 +430,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _job(options, model: str | None, feature_set: str, **more):
+def _job(options, model: str | None, settings, **more):
     from pipelines.execute import Runner
     from pipelines.nightly import Job
 
@@ -444,7 +445,7 @@ def _job(options, model: str | None, feature_set: str, **more):
         date=options.date or dt.date.today(),
         command=options.command_line,
         model=model,
-        feature_set=feature_set,
+        settings=settings,
         runner=runner,
         chunk=options.chunk or (5_000 if runner.local else None),
         profile=options.profile,
@@ -464,9 +465,8 @@ def _examining(options, model: str | None, feature_set: str):
     return _job(
         options,
         model,
-        feature_set,
+        _settings(options, feature_set),
         inputs=tuple(options.input),
-        settings=_settings(options, feature_set),
         guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
         fields=UriFields(options.uri_fields, options.time_format),
         max_reject_ratio=options.max_reject_ratio,
@@ -478,7 +478,7 @@ def _card(options):
     from ser_core import models
 
     name = options.model or models.default_name()
-    card = models.read_card(name)
+    card = models.check(name)
     return (name if name in models.bundled_names() else os.path.abspath(name)), card
 
 
@@ -501,10 +501,12 @@ def _extract(options) -> int:
 
 def _label(options) -> int:
     from pipelines import nightly
+    from ser_core.examine import Settings
 
     model, card = _card(options)
     _say(f"model {card.id}: {card.licence}")
-    return _done(options, nightly.label(_job(options, model, card.feature_set)))
+    settings = Settings(card.feature_set)
+    return _done(options, nightly.label(_job(options, model, settings)))
 
 
 def _done(options, status: int) -> int:

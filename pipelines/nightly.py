@@ -46,11 +46,12 @@ class Job:
         For the table of runs, secrets left out.
     model : str or None
         Bundle; None extracts features only.
-    feature_set : str
+    settings : Settings
+        Its feature set is the model's.
     inputs : tuple of str
-        Patterns, for `run` and `extract`.
-    settings, guard, fields
-        For `run` and `extract`.
+        Patterns; `label` has none.
+    guard, fields
+        Of `run` and `extract`.
     chunk : int or None
         Recordings a run; None is all at once.
     max_reject_ratio : float in [0, 1]
@@ -66,10 +67,9 @@ class Job:
     date: dt.date
     command: str
     model: str | None
-    feature_set: str
+    settings: Settings
     runner: execute.Runner
     inputs: tuple[str, ...] = ()
-    settings: Settings | None = None
     guard: Guard = field(default_factory=Guard)
     fields: UriFields = field(default_factory=UriFields)
     chunk: int | None = 5_000
@@ -121,9 +121,10 @@ _BOOKS = tuple(Books.__dataclass_fields__)
 def run(job: Job) -> int:
     """Examine and label the recordings that are new. Returns the exit status."""
     card = models.read_card(job.model) if job.model else None
-    labelling = _labelling(card, job.feature_set)
+    feature_set = features.get(job.settings.feature_set)
+    labelling = _labelling(card, feature_set.id)
     with store.Output(job.output) as output:
-        output.check_feature_set(job.feature_set, features.get(job.feature_set).fingerprint)
+        output.check_feature_set(feature_set.id, feature_set.fingerprint)
         matched = store.match(job.inputs, date=job.date, output=str(output.root))
         if not matched:
             raise NothingMatchedError(
@@ -153,10 +154,12 @@ def run(job: Job) -> int:
 
 def label(job: Job) -> int:
     """Label what is stored with another model, without the audio. Returns the exit status."""
+    if job.model is None:
+        raise ValueError("model=None: a bundle expected")
     card = models.read_card(job.model)
-    labelling = _labelling(card, card.feature_set)
+    feature_set = features.get(card.feature_set)
+    labelling = _labelling(card, feature_set.id)
     with store.Output(job.output) as output:
-        feature_set = features.get(card.feature_set)
         output.check_feature_set(feature_set.id, feature_set.fingerprint)
         parts, matched = to_label(output, card.id)
         if not matched:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines import store
 from pipelines.errors import NothingMatchedError, StoreError, UsageError
+from pipelines.stored import beside
 from ser_core import audio, tables
 from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source
@@ -65,9 +66,10 @@ _FIRST_ROWS = {
     "recordings": "SELECT parse_filename(uri) AS recording, status, label, "
     "round(confidence::DOUBLE, 2) AS confidence, unsure, "
     "round(negativity::DOUBLE, 2) AS negativity, arc, "
-    "round(speech_s, 1) AS speech_s FROM rows ORDER BY run_id DESC, uri LIMIT 15",
+    "round(speech_s, 1) AS speech_s FROM read_parquet(?, union_by_name = true) "
+    "ORDER BY run_id DESC, uri LIMIT 15",
     "segments": "SELECT parse_filename(uri) AS recording, role, start_s, end_s, label, "
-    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM rows "
+    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM read_parquet(?, union_by_name = true) "
     "ORDER BY run_id DESC, uri, channel, start_s LIMIT 8",
 }
 
@@ -88,11 +90,10 @@ def first_rows(output: str) -> None:
         files = [str(path) for path in Path(output).glob(f"{name}/date=*/run=*/*.parquet")]
         if not files:
             raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
-        rows = duckdb.read_parquet(files, union_by_name=True)  # noqa: F841  (named in the query)
-        answer = duckdb.sql(query)
+        answer = duckdb.execute(query, [files])
         table = Table(title=name)
-        for column in answer.columns:
-            table.add_column(column, no_wrap=True)
+        for column in answer.description or ():
+            table.add_column(column[0], no_wrap=True)
         for row in answer.fetchall():
             table.add_row(*("" if value is None else str(value) for value in row))
         console = Console()
@@ -134,8 +135,9 @@ def _find(output: Path, recording: str) -> tuple[dict, Path]:
 
 def _segments(path: Path, row: dict, labels: list[str]) -> list[call_picture.Segment]:
     """The segments of that row; only those that were labelled."""
-    beside = Path(str(path).replace("/recordings/date=", "/segments/date=", 1))
-    rows = pq.read_table(beside, filters=[("uri", "=", row["uri"])], partitioning=None)
+    rows = pq.read_table(
+        beside(path, "segments"), filters=[("uri", "=", row["uri"])], partitioning=None
+    )
     return [
         call_picture.Segment(
             **{name: one[name] for name in ("channel", "role", "start_s", "end_s", "rms_db")},

@@ -216,7 +216,7 @@ class Move:
 
 @dataclass
 class Output:
-    """An output folder, held by this process while the context lasts.
+    """An output folder, `where`, held by this process while the context lasts.
 
     Raises
     ------
@@ -226,16 +226,17 @@ class Output:
         It cannot be made or written.
     """
 
-    root: Path
+    where: str | Path
+    root: Path = field(init=False)
     _lock: filelock.FileLock = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if REMOTE.match(str(self.root)):
+        if REMOTE.match(str(self.where)):
             raise UsageError(
-                f"--output {self.root}: object stores hold inputs only so far; "
+                f"--output {self.where}: object stores hold inputs only so far; "
                 "a folder of this machine expected"
             )
-        self.root = Path(os.path.abspath(os.path.expanduser(self.root)))
+        self.root = Path(os.path.abspath(os.path.expanduser(self.where)))
         self._lock = filelock.FileLock(self.root / LOCK)
 
     def __enter__(self) -> Output:

@@ -58,16 +58,16 @@ def to_label(output: Output, model_id: str) -> tuple[list[Stored], int]:
         if key not in by_this_model:
             by_part[path].append(uri)
     parts = [
-        Stored(
-            *(
-                str(output.root / table / path.relative_to(output.root / "recordings"))
-                for table in ("recordings", "segments", "features")
-            ),
-            uris=tuple(sorted(uris)),
-        )
+        Stored(str(path), beside(path, "segments"), beside(path, "features"), tuple(sorted(uris)))
         for path, uris in sorted(by_part.items())
     ]
     return parts, len(newest)
+
+
+def beside(path: Path, table: str) -> str:
+    """The part of another table that holds the same recordings as a part of `recordings`."""
+    root, name = path.parents[3], path.relative_to(path.parents[2])
+    return str(root / table / name)
 
 
 def stored_meta(output: Output) -> tuple[str, ...]:

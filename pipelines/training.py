@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 from pipelines import errors
@@ -125,7 +125,7 @@ def _percent(value: float | None) -> str:
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar a stage on a terminal; a line a stage elsewhere."""
     console = Console(stderr=True)
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
     with Progress(
         "{task.description}",
         BarColumn(),

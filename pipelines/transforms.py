@@ -125,7 +125,7 @@ class BundleHandler(ModelHandler[Item, tuple[Item, np.ndarray], models.Bundle]):
         spent: dict[str, float] = {}
         with _spending(spent, "predict"):
             spoken = [one.examined for one in batch if one.examined.segments]
-            matrix = [one.vectors for one in spoken]
+            matrix = [one.vectors for one in spoken if one.vectors is not None]
             channels = [
                 f"{i}/{segment.channel}" for i, one in enumerate(spoken) for segment in one.segments
             ]

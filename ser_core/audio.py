@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ser_core.errors import AudioError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 BLOCK_S = 10.0
+_PATHS = (str, os.PathLike)
 
 # Headerless telephone files by extension: one channel at 8,000 Hz.
 HEADERLESS_RATE_HZ = 8_000
@@ -203,10 +204,10 @@ def open(
         `too_many_channels`, `too_long`.
     """
     limits = limits or Limits()
-    path = os.fspath(file) if isinstance(file, str | os.PathLike) else None
-    uri = uri or str(path or "")
+    ours = isinstance(file, _PATHS)
+    uri = uri or (os.fspath(file) if isinstance(file, _PATHS) else "")
     try:
-        handle = builtins.open(path, "rb") if path is not None else file  # noqa: SIM115
+        handle = builtins.open(file, "rb") if isinstance(file, _PATHS) else file  # noqa: SIM115
         header, size = _peek(handle)
     except OSError as error:
         raise AudioError("unreadable", error.strerror or str(error), uri) from error
@@ -221,11 +222,11 @@ def open(
         if chunk and chunk.rate is not None:
             _check_rate(chunk.rate, uri)
         if chunk and chunk.patch_at is not None:
-            handle = _Patched(handle, chunk.patch_at)
+            handle = cast(BinaryIO, _Patched(handle, chunk.patch_at))
         handle.seek(0)
         decoder = _decoder(handle, header, uri)
     except BaseException:
-        if path is not None:
+        if ours:
             handle.close()
         raise
     try:
@@ -417,8 +418,8 @@ def _peek(handle: BinaryIO) -> tuple[bytes, int]:
 
 def _known_container(header: bytes) -> _Container | None:
     if header[:4] in (b"RIFF", b"RF64", b"RIFX") and header[8:12] == b"WAVE":
-        tag = struct.unpack("<H", header[20:22])[0] if header[12:16] == b"fmt " else 1
-        return _Container("WAV", maybe_other=tag not in _WAV_TAGS)
+        tag = _wav_tag(header)
+        return _Container("WAV", maybe_other=tag is not None and tag not in _WAV_TAGS)
     if header[:4] == b"FORM" and header[8:12] in (b"AIFF", b"AIFC"):
         return _Container("AIFF")
     if header[:4] == b"fLaC":
@@ -430,9 +431,16 @@ def _known_container(header: bytes) -> _Container | None:
     return None
 
 
+def _wav_tag(header: bytes) -> int | None:
+    if header[8:16] != b"WAVEfmt " or len(header) < 22:
+        return None
+    return struct.unpack("<H", header[20:22])[0]
+
+
 def _looks_like(header: bytes) -> str:
-    if header[:4] == b"RIFF" and header[8:12] == b"WAVE" and header[12:16] == b"fmt ":
-        return f"WAV with the format tag 0x{struct.unpack('<H', header[20:22])[0]:04x}"
+    tag = _wav_tag(header)
+    if tag is not None:
+        return f"WAV with the format tag 0x{tag:04x}"
     if header[4:8] == b"ftyp":
         return "MP4 or M4A"
     if header[:5] == b"#!AMR":

@@ -207,7 +207,7 @@ def _examine(
         by_channel = [finder.segments() for finder in finders]
 
     wanted = [(c, segment) for c in analysed for segment in by_channel[c]]
-    segments: list[SpeechSegment | None] = [None] * len(wanted)
+    segments: dict[int, SpeechSegment] = {}
     vectors = np.empty((len(wanted), len(feature_set.names)), dtype=np.float32)
     again = kept if kept is not None else _decode_again(path, found.source.uri, settings, clock)
     if wanted:
@@ -237,7 +237,7 @@ def _examine(
             Channel(c, role, c in analysed, sum(s.seconds for s in by_channel[c]))
             for c, role in enumerate(roles)
         ),
-        segments=tuple(segments),
+        segments=tuple(segments[i] for i in range(len(wanted))),
         vectors=vectors,
     )
 

@@ -50,6 +50,12 @@ class Guard:
                 raise SerError(f"{name}={getattr(self, name)!r} found, a number above 0 expected")
 
 
+@dataclass(frozen=True)
+class _Child:
+    process: subprocess.Popen
+    pipe: Connection
+
+
 class Examiner:
     """Examines recordings one after another in a child, replaced when needed.
 
@@ -58,8 +64,7 @@ class Examiner:
 
     def __init__(self, settings: Settings, guard: Guard | None = None) -> None:
         self._settings, self._guard = settings, guard or Guard()
-        self._process: subprocess.Popen | None = None
-        self._pipe: Connection | None = None
+        self._child: _Child | None = None
         self._ready = False
         self.peak_memory_mb = 0.0
 
@@ -69,13 +74,13 @@ class Examiner:
     def __exit__(self, *exc) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start the child and let it warm up in the background."""
-        if self._process is not None:
-            return
-        self._pipe, theirs = Pipe()
+    def start(self) -> _Child:
+        """Start the child, unless it is there, and let it warm up in the background."""
+        if self._child is not None:
+            return self._child
+        ours, theirs = Pipe()
         here = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "ser_core.guarded", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -84,8 +89,9 @@ class Examiner:
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": here},
         )
         theirs.close()
-        self._ready = False
-        self._pipe.send((self._settings, self._guard.memory_mb, os.getpid()))
+        ours.send((self._settings, self._guard.memory_mb, os.getpid()))
+        self._child, self._ready = _Child(process, ours), False
+        return self._child
 
     def examine(self, path: str, source: Source) -> Examined:
         """Examine one recording; the answer says so where the child did not survive it.
@@ -95,11 +101,11 @@ class Examiner:
         SerError
             No child could be brought up.
         """
-        self._wait_until_ready()
-        self._pipe.send((path, source))
+        child = self._ready_child()
+        child.pipe.send((path, source))
         recording_id = None
         while True:
-            if not self._pipe.poll(self._guard.timeout_s):
+            if not child.pipe.poll(self._guard.timeout_s):
                 self.close()
                 return Examined(
                     source=source,
@@ -108,7 +114,7 @@ class Examiner:
                     detail=f"no progress for {self._guard.timeout_s:g} s (--timeout-s)",
                 )
             try:
-                said = self._pipe.recv()
+                said = child.pipe.recv()
             except (EOFError, ConnectionError):
                 return Examined(
                     source=source,
@@ -127,31 +133,35 @@ class Examiner:
 
     def close(self) -> None:
         """End the child."""
-        if self._process is None:
+        if self._child is None:
             return
-        self._process.kill()
-        self._process.wait()
-        self._pipe.close()
-        self._process = self._pipe = None
+        self._child.process.kill()
+        self._child.process.wait()
+        self._child.pipe.close()
+        self._child = None
 
-    def _wait_until_ready(self) -> None:
-        self.start()
+    def _ready_child(self) -> _Child:
+        child = self.start()
         if self._ready:
-            return
-        problem = f"it was not ready after {WARM_UP_S:g} s"
+            return child
+        problem: str | None = f"it was not ready after {WARM_UP_S:g} s"
         try:
-            if self._pipe.poll(WARM_UP_S):
-                problem = self._pipe.recv()
+            if child.pipe.poll(WARM_UP_S):
+                problem = child.pipe.recv()
         except (EOFError, ConnectionError):
             problem = f"it died while warming up{self._last_words()}"
         if problem is not None:
             self.close()
             raise SerError(f"the process that decodes recordings cannot be started: {problem}")
         self._ready = True
+        return child
 
     def _last_words(self) -> str:
+        """How the child ended, and the end of what is left of it."""
+        if self._child is None:
+            return ""
         try:
-            status = self._process.wait(5)
+            status = self._child.process.wait(5)
         except subprocess.TimeoutExpired:
             return ""
         finally:

@@ -308,12 +308,10 @@ def _place(segment: SpeechSegment) -> dict:
 
 
 def _probability_values(labelling: Labelling, values: Sequence[float] | None) -> dict:
+    columns = [name for name, _ in _probability_columns(labelling)]
     if values is None:
-        values = [None] * len(labelling.labels)
-    return {
-        f"p_{label}": None if value is None else float(value)
-        for label, value in zip(labelling.labels, values, strict=True)
-    }
+        return dict.fromkeys(columns)
+    return dict(zip(columns, map(float, values), strict=True))
 
 
 def _verdict(said: emotions.Aggregate, unsure_below: float) -> dict:

@@ -7,9 +7,10 @@ from ser_core.models.bundle import (
     Bundle,
     Card,
     bundled_names,
+    check,
     default_name,
     load,
     read_card,
 )
 
-__all__ = ["Bundle", "Card", "bundled_names", "default_name", "load", "read_card"]
+__all__ = ["Bundle", "Card", "bundled_names", "check", "default_name", "load", "read_card"]

@@ -280,6 +280,28 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
         are not one a label; reference answers that are not given again.
     """
     folder = find(name_or_path)
+    card, content = _checked(folder)
+    columns = len(features.get(card.feature_set).names)
+    network = _network(folder / MODEL, content, columns, len(card.labels))
+    bundle = Bundle(card, network, columns)
+    _check_reference(folder, bundle)
+    return bundle
+
+
+def check(name_or_path: str | os.PathLike) -> Card:
+    """Check what needs no TensorFlow, before a long job relies on it: files and features.
+
+    Raises
+    ------
+    BundleError
+        As `load`, but for the network and its answers.
+    """
+    card, _ = _checked(find(name_or_path))
+    return card
+
+
+def _checked(folder: Path) -> tuple[Card, bytes]:
+    """The card, and the bytes of the network that it speaks of."""
     card = read_card(folder)
     content = _read(folder, MODEL)
     found = hashlib.sha256(content).hexdigest()
@@ -288,11 +310,8 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
             f"{folder / MODEL}: SHA-256 {found[:12]}… found, {card.model_sha256[:12]}… expected "
             f"by {CARD}; the file was changed or copied in part, copy the bundle again"
         )
-    columns = _check_features(folder, card)
-    network = _network(folder / MODEL, content, columns, len(card.labels))
-    bundle = Bundle(card, network, columns)
-    _check_reference(folder, bundle)
-    return bundle
+    _check_features(folder, card)
+    return card, content
 
 
 def save(
@@ -341,7 +360,8 @@ def save(
         content = (work / MODEL).read_bytes()
         card = replace(card, model_sha256=hashlib.sha256(content).hexdigest())
         inputs = np.asarray(inputs, dtype=np.float32)
-        columns = _check_features(folder, card)
+        _check_features(folder, card)
+        columns = len(features.get(card.feature_set).names)
         network = _network(work / MODEL, content, columns, len(card.labels))
         outputs = Bundle(card, network, columns).predict(inputs)
         np.savez(work / REFERENCE, inputs=inputs, outputs=outputs)
@@ -429,8 +449,8 @@ def _check_number(folder: Path, card: Card, name: str, *, above: float, upto: fl
         )
 
 
-def _check_features(folder: Path, card: Card) -> int:
-    """Dimensions of the card's feature set, which must be the one of this installation."""
+def _check_features(folder: Path, card: Card) -> None:
+    """The card's feature set must be the one of this installation."""
     try:
         feature_set = features.get(card.feature_set)
     except FeatureError as error:
@@ -444,7 +464,6 @@ def _check_features(folder: Path, card: Card) -> int:
             f"this installation's {card.feature_set} has {feature_set.fingerprint}; use the "
             f"version that trained the bundle, or train it again"
         )
-    return len(feature_set.names)
 
 
 def _network(path: Path, content: bytes, columns: int, outputs: int) -> Callable:

@@ -132,8 +132,8 @@ def test_folders_without_permission(tmp_path, archive, level_model):
             path.chmod(0o755)
     closed, calls = tmp_path / "closed", tmp_path / "calls"
     closed.mkdir(mode=0o700)
-    shutil.copytree(archive, calls)
-    shutil.copytree(level_model, tmp_path / "model")
+    shutil.copytree(archive, calls).chmod(0o755)
+    shutil.copytree(level_model, tmp_path / "model").chmod(0o755)
     words = run_words(calls, closed / "out", tmp_path / "model")
     ends(as_nobody(words), 1, "cannot be written: Permission denied")
     (calls / "secret").mkdir(mode=0o700)
