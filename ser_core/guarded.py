@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Examiner:
         self._settings, self._guard = settings, guard or Guard()
         self._child: _Child | None = None
         self._ready = False
+        self._own_cache: tempfile.TemporaryDirectory | None = None
         self.peak_memory_mb = 0.0
 
     def __enter__(self) -> Examiner:
@@ -86,7 +88,7 @@ class Examiner:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": here},
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": here, **self._cache()},
         )
         theirs.close()
         ours.send((self._settings, self._guard.memory_mb, os.getpid()))
@@ -140,6 +142,9 @@ class Examiner:
         self._child.pipe.close()
         self._child = None
 
+    def _cache(self) -> dict[str, str]:
+        return {"NUMBA_CACHE_DIR": self._own_cache.name} if self._own_cache else {}
+
     def _ready_child(self) -> _Child:
         child = self.start()
         if self._ready:
@@ -150,6 +155,10 @@ class Examiner:
                 problem = child.pipe.recv()
         except (EOFError, ConnectionError):
             problem = f"it died while warming up{self._last_words()}"
+            if self._own_cache is None:
+                # Compiled code that another process left behind damaged: compile our own.
+                self._own_cache = tempfile.TemporaryDirectory(prefix="ser-numba-")
+                return self._ready_child()
         if problem is not None:
             self.close()
             raise SerError(f"the process that decodes recordings cannot be started: {problem}")

@@ -22,6 +22,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 
+def pytest_configure(config):
+    """Let one process compile librosa before several workers load it."""
+    if not hasattr(config, "workerinput"):
+        code = "from ser_core import features; features.get('seed193').warm()"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """Folder of the real recordings."""

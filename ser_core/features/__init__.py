@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import json
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 
 from ser_core.errors import FeatureError
@@ -100,9 +106,39 @@ class FeatureSet:
         return vector
 
     def warm(self) -> None:
-        """Compile and fill caches before anything is timed: one second of noise goes through."""
+        """Compile and fill caches before anything is timed: one second of noise goes through.
+
+        The first time on a machine one process compiles while others wait: numba's cache does
+        not survive that two fill it at once (later processes crash on what they load).
+        """
         noise = np.random.default_rng(0).standard_normal(self.rate).astype(np.float32)
-        self.extract(0.1 * noise, self.rate)
+        with _one_compiles(self.fingerprint):
+            self.extract(0.1 * noise, self.rate)
+
+
+@contextmanager
+def _one_compiles(fingerprint: str) -> Iterator[None]:
+    """A lock over all processes of this user, taken only until somebody has compiled."""
+    installed = [
+        (name, spec.origin, os.stat(spec.origin).st_mtime_ns)
+        for name in ("numba", "librosa", "ser_core")
+        if (spec := importlib.util.find_spec(name)) and spec.origin
+    ]
+    told = repr((installed, fingerprint, os.environ.get("NUMBA_CACHE_DIR"), os.getuid()))
+    key = hashlib.sha256(told.encode()).hexdigest()[:16]
+    done = Path(tempfile.gettempdir()) / f"ser-compiled-{key}"
+    if done.exists():
+        yield
+        return
+    lock = filelock.FileLock(f"{done}.lock")
+    with suppress(OSError):  # a folder that cannot be written is no error
+        lock.acquire()
+    try:
+        yield
+        with suppress(OSError):
+            done.touch()
+    finally:
+        lock.release()
 
 
 @cache

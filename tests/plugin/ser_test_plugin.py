@@ -66,4 +66,11 @@ def _plant_faults():
     soundfile.SoundFile = open_
 
 
+def compute_from_damaged_cache(samples):
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return compute(samples)
+
+
+DAMAGED = FeatureSet("test_damaged", NAMES, RATE_HZ, {"version": 1}, compute_from_damaged_cache)
 FAULTY = FeatureSet("test_faulty", NAMES, RATE_HZ, {"version": 1}, compute_with_faults)

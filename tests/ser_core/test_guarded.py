@@ -82,6 +82,23 @@ def test_a_child_that_cannot_start_says_why():
         examiner.examine("a.wav", source("a.wav"))
 
 
+def test_compiled_code_that_was_left_damaged_is_compiled_anew(calls, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    with Examiner(Settings("test_damaged"), GUARD) as examiner:
+        found = examiner.examine(str(calls / "good_1.wav"), source(calls / "good_1.wav"))
+    assert found.reason is None
+
+
+def test_a_child_that_always_dies_while_warming_up_says_so(calls, monkeypatch):
+    monkeypatch.setattr(Examiner, "_cache", lambda self: {})
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    with (
+        Examiner(Settings("test_damaged"), GUARD) as examiner,
+        pytest.raises(SerError, match="died while warming up of SIGSEGV"),
+    ):
+        examiner.examine(str(calls / "good_1.wav"), source(calls / "good_1.wav"))
+
+
 @pytest.mark.parametrize("bad", [{"timeout_s": 0}, {"memory_mb": -1}])
 def test_guards_that_cannot_be(bad):
     with pytest.raises(SerError, match="above 0"):

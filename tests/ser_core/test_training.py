@@ -356,6 +356,7 @@ def test_the_bundle_holds_its_pictures_and_page_and_no_path_of_this_machine(trai
         assert b"/home/" not in path.read_bytes()
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_figures(trained, tones, cache, tmp_path):
     again = training.train([tones], QUICK, tmp_path / "again", jobs=1, cache=cache)
     first, second = models.read_card(trained), models.read_card(again)
