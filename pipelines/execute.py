@@ -27,8 +27,9 @@ from pipelines.errors import CommandError
 
 LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
+_GRACE_S = 15.0
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
-_WORKER = "apache_beam.runners.worker.sdk_worker_main"
+_WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
 
@@ -64,7 +65,7 @@ class Runner:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
         from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-        worker = f"exec {shlex.quote(sys.executable)} -m {_WORKER}"
+        worker = f"exec {shlex.quote(sys.executable)} -m {_WORKER} {os.getpid()}"
         if not self.debug:
             # What fails comes back as an exception; a log on a full disk would hang the worker.
             worker += " >/dev/null 2>&1"
@@ -87,9 +88,14 @@ class Runner:
             After everything that was started is gone.
         """
         failed: list[BaseException] = []
-        aside: list[BaseException | None] = []  # what Beam's own threads end with
-        if not self.debug:
-            threading.excepthook = lambda args: aside.append(args.exc_value)
+        lost: list[str] = []  # what Beam's own threads end with
+
+        def hear(args) -> None:
+            lost.append(str(args.exc_value))
+            if self.debug:
+                threading.__excepthook__(args)
+
+        threading.excepthook = hear
 
         def work() -> None:
             try:
@@ -102,7 +108,7 @@ class Runner:
         thread.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         try:
-            _watch(thread, progress, total)
+            _watch(thread, progress, total, lost)
         except BaseException:
             _end_children()
             raise
@@ -110,7 +116,7 @@ class Runner:
             _end_children()
             if self.debug:
                 raise failed[0]
-            raise CommandError(_cause(failed[0], aside)) from None
+            raise CommandError(_lost_worker(lost) or _cause(failed[0])) from None
 
 
 def cpu_s() -> float:
@@ -123,12 +129,11 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _watch(thread: threading.Thread, progress: Path, total: int) -> None:
+def _watch(thread: threading.Thread, progress: Path, total: int, lost: Sequence[str]) -> None:
     """Wait for the thread: a bar on a terminal, a line a minute elsewhere."""
     if not sys.stderr.isatty():
         started = said = time.monotonic()
-        while thread.is_alive():
-            thread.join(_LOOK_EVERY_S)
+        while _goes_on(thread, lost):
             if time.monotonic() - said >= LOG_EVERY_S:
                 said = time.monotonic()
                 done = _done(progress)
@@ -147,9 +152,24 @@ def _watch(thread: threading.Thread, progress: Path, total: int) -> None:
         transient=True,
     ) as bar:
         task = bar.add_task("recordings", total=total)
-        while thread.is_alive():
-            thread.join(_LOOK_EVERY_S)
+        while _goes_on(thread, lost):
             bar.update(task, completed=_done(progress))
+
+
+def _goes_on(thread: threading.Thread, lost: Sequence[str]) -> bool:
+    """Wait a little. Beam may wait for ever for a worker that died: we don't.
+
+    Raises
+    ------
+    CommandError
+        A worker died, and the run did not end of it.
+    """
+    thread.join(_LOOK_EVERY_S)
+    if thread.is_alive() and _lost_worker(lost):
+        thread.join(_GRACE_S)
+        if thread.is_alive():
+            raise CommandError(_lost_worker(lost))
+    return thread.is_alive()
 
 
 def _left(spent_s: float, done: int, total: int) -> str:
@@ -174,14 +194,18 @@ def _end_children() -> None:
     psutil.wait_procs(family, timeout=5)
 
 
-def _cause(error: BaseException, aside: Sequence[BaseException | None]) -> str:
-    """The innermost line of a trace that went through several processes."""
-    for said in filter(None, map(_WORKER_DIED.search, map(str, aside))):
+def _lost_worker(lost: Sequence[str]) -> str | None:
+    for said in filter(None, map(_WORKER_DIED.search, lost)):
         name = signal.Signals(int(said[1])).name
         return (
             f"the run failed: a worker process was ended by {name}, perhaps for want of memory "
             "(fewer --workers need less); run again: what was published stays"
         )
+    return None
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost line of a trace that went through several processes."""
     lines = _ERROR_LINE.findall(str(error))
     if not lines:
         return f"the run failed: {type(error).__name__}: {error}"

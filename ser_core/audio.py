@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import builtins
 import io
+import math
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol, cast
@@ -328,6 +330,8 @@ class _PyAV:
         if not self._container.streams.audio:
             raise ValueError("no audio stream in it")
         stream = self._container.streams.audio[0]
+        if stream.codec_context is None:
+            raise ValueError("no decoder for the audio in it")
         self.rate, self.channels = stream.codec_context.sample_rate, stream.codec_context.channels
         self.codec = stream.codec_context.name.removesuffix("float").removesuffix("fixed")
         self.frames = None
@@ -491,9 +495,10 @@ def _declared_aiff(handle: BinaryIO, size: int) -> _Declared:
         if name == b"COMM" and at + 18 <= size:
             handle.seek(at)
             _, frames, _, exponent, mantissa = struct.unpack(">hIhHQ", handle.read(18))
-            rate = mantissa * 2.0 ** (exponent - 16383 - 63)  # 80 bit float
-            if rate >= 1:
-                return _Declared(seconds=frames / rate, rate=int(rate))
+            with suppress(OverflowError):  # an 80 bit float, or what damage made of it
+                rate = math.ldexp(mantissa, exponent - 16383 - 63)
+                if rate >= 1:
+                    return _Declared(seconds=frames / rate, rate=int(rate))
     return _Declared()
 
 

@@ -185,7 +185,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(descriptor)
     settings, memory_mb, parent = pipe.recv()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     try:
         _warm(settings)
     except Exception as error:
@@ -228,8 +228,8 @@ def _peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _end_with(parent: int) -> None:
-    """A child that hangs must not outlive its parent."""
+def end_with(parent: int) -> None:
+    """End this process once its parent has gone, whatever it hangs in; for a thread of its own."""
     while os.getppid() == parent:
         time.sleep(_ORPHAN_CHECK_S)
     os._exit(1)

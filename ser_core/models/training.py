@@ -352,7 +352,8 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
     shuffled = np.random.default_rng(seed).permutation(sorted(spoken))
     order = sorted(shuffled, key=lambda speaker: (sex[speaker], -spoken[speaker]))
     fold_of: dict[str, int] = {}
-    dealt, of_sex = Counter(), Counter()
+    dealt: Counter[int] = Counter()
+    of_sex: Counter[tuple] = Counter()
     for speaker in order:
         fold = min(
             range(folds),

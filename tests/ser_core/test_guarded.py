@@ -16,7 +16,7 @@ from ser_core.guarded import Examiner, Guard
 from tests.speechlike import call
 
 SETTINGS = Settings("test_faulty")
-GUARD = Guard(timeout_s=3, memory_mb=600)
+GUARD = Guard(timeout_s=8, memory_mb=600)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_faults_cost_one_recording_each(calls, tmp_path, monkeypatch):
             else:
                 said[name] = (found.reason, found.detail)
     assert said["crash"] == ("crashed", "the process that decoded it died of SIGSEGV")
-    assert said["hang"] == ("timed_out", "no progress for 3 s (--timeout-s)")
+    assert said["hang"] == ("timed_out", "no progress for 8 s (--timeout-s)")
     assert said["eat"][0] == "crashed"
     assert "memory" in said["eat"][1]
     assert said["raise"] == ("crashed", "ZeroDivisionError: planted")
