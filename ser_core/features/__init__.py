@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -86,16 +87,17 @@ class FeatureSet:
         if not np.isfinite(samples).all():
             raise FeatureError(f"{self.id}: samples hold NaN or infinity, finite ones expected")
         if rate != self.rate:
-            import librosa
-
-            samples = librosa.resample(
-                samples, orig_sr=rate, target_sr=self.rate, res_type="soxr_hq"
-            )
+            samples = _resample(samples, rate, self.rate)
         vector = np.asarray(self.compute(samples), dtype=np.float32)
         if vector.shape != (len(self.names),):
             raise FeatureError(
                 f"{self.id}: computed a vector of shape {vector.shape}, "
                 f"({len(self.names)},) expected"
+            )
+        if not np.isfinite(vector).all():
+            raise FeatureError(
+                f"{self.id}: the values overflow; samples up to {np.abs(samples).max():g} found, "
+                "full scale at 1.0 expected"
             )
         return vector
 
@@ -103,6 +105,15 @@ class FeatureSet:
         """Compile and fill caches before anything is timed: one second of noise goes through."""
         noise = np.random.default_rng(0).standard_normal(self.rate).astype(np.float32)
         self.extract(0.1 * noise, self.rate)
+
+
+def _resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """soxr HQ, one channel: float32 [n] -> float32 [ceil(n * new_rate / rate)]."""
+    import soxr
+
+    n = math.ceil(len(samples) * (float(new_rate) / rate))
+    resampled = soxr.resample(np.ascontiguousarray(samples), rate, new_rate, quality="soxr_hq")
+    return np.pad(resampled[:n], (0, max(0, n - len(resampled))))
 
 
 @cache
