@@ -15,12 +15,10 @@ import scipy.fft
 import soxr
 
 from ser_core.features import bands
-from ser_core.features.stft import HOP, frames, hann
+from ser_core.features.stft import HOP, blocks, frames, hann
 
 OCTAVES, BINS, PER_SEMITONE = 7, 36, 3
 C1_HZ = 440.0 * 2.0 ** ((24 - 69) / 12)
-# Equivalent noise bandwidth of a Hann window, in bins, as librosa has it, is not needed:
-# the top wavelet ends far below the Nyquist frequency.
 # Of each wavelet's spectrum the smallest values, up to this share of the sum, are left out.
 _LEFT_OUT = 0.01
 
@@ -43,21 +41,26 @@ def chromagram(y: np.ndarray, rate_hz: int, tuning: float) -> np.ndarray:
 
     `tuning` is in bins, a third of a semitone each.
     """
-    first, wavelets, n_fft = _wavelets(rate_hz, tuning)
-    last = first + len(wavelets)
-    total, hop = None, HOP
+    octaves, hop = [], HOP
     for octave in range(OCTAVES):
         if octave:
             y, hop = halve(y), hop // 2
-        spectra = scipy.fft.rfft(frames(y, n_fft, hop).astype(np.float64), axis=1)
-        part = np.abs(spectra[:, first:last].astype(np.complex64) @ wavelets)
-        if total is None:
-            total = part
-        else:
-            n = min(len(total), len(part))
-            total = total[:n] + part[:n]
+        octaves.append(_octave(y, hop, *_wavelets(rate_hz, tuning)))
+    n = min(map(len, octaves))
+    total = sum(octave[:n] for octave in octaves)
     # Bins 35, 0 and 1 are C, 2 to 4 C sharp, and so on.
-    return np.roll(total, 1, axis=1).reshape(len(total), -1, PER_SEMITONE).sum(axis=2)
+    return np.roll(total, 1, axis=1).reshape(n, -1, PER_SEMITONE).sum(axis=2)
+
+
+def _octave(y: np.ndarray, hop: int, first: int, wavelets: np.ndarray, n_fft: int) -> np.ndarray:
+    """Magnitudes of the top octave: float32 [n] -> float32 [1 + n // hop, 36]."""
+    framed = frames(y, n_fft, hop)
+    used = slice(first, first + len(wavelets))
+    out = np.empty((len(framed), BINS), dtype=np.float32)
+    for block in blocks(len(framed)):
+        spectra = scipy.fft.rfft(framed[block].astype(np.float64), axis=1)
+        np.abs(spectra[:, used].astype(np.complex64) @ wavelets, out=out[block])
+    return out
 
 
 def halve(y: np.ndarray) -> np.ndarray:

@@ -8,17 +8,23 @@ silent band the rounding of a 32-bit transform would be what `contrast` measures
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 import scipy.fft
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from ser_core.features.compiled import compiled
 
 N_FFT, HOP = 2048, 512
 # Frames transformed at once: their 64-bit samples stay in the processor's cache.
 _BLOCK = 32
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Slices that together cover n frames."""
+    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
 
 
 @cache
@@ -28,16 +34,18 @@ def hann(n: int) -> np.ndarray:
 
 
 def frames(y: np.ndarray, n_fft: int = N_FFT, hop: int = HOP) -> np.ndarray:
-    """Centred frames of `y`, a view [1 + n // hop, n_fft]."""
-    return sliding_window_view(np.pad(y, n_fft // 2), n_fft)[::hop]
+    """Centred frames of `y`, a view [1 + n // hop, n_fft] for reading."""
+    padded = np.zeros(len(y) + n_fft, dtype=y.dtype)
+    padded[n_fft // 2 : n_fft // 2 + len(y)] = y
+    step = padded.itemsize
+    return as_strided(padded, (1 + len(y) // hop, n_fft), (hop * step, step), writeable=False)
 
 
 def spectrum(y: np.ndarray) -> np.ndarray:
     """Transform a signal: float32 [n] -> complex64 [t, 1 + N_FFT // 2], t = 1 + n // HOP."""
     framed = frames(y)
     out = np.empty((len(framed), 1 + N_FFT // 2), dtype=np.complex64)
-    for start in range(0, len(framed), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for block in blocks(len(framed)):
         out[block] = scipy.fft.rfft(framed[block] * hann(N_FFT), axis=1)
     return out
 
