@@ -25,8 +25,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 def pytest_configure(config):
     """Let one process compile librosa before several workers load it."""
     if not hasattr(config, "workerinput"):
-        code = "from ser_core import features; features.get('seed193').warm()"
-        subprocess.run([sys.executable, "-c", code], check=True)
+        code = (
+            "import sys\nfrom ser_core import features\n"
+            "from tests.ser_core.test_features import literal_recipe\n"
+            "features.get('seed193').warm(), literal_recipe(sys.argv[1])"
+        )
+        call = CALLS / "support" / "20260301T101530_c0004.wav"
+        subprocess.run([sys.executable, "-c", code, str(call)], check=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -92,16 +93,17 @@ class FeatureSet:
         if not np.isfinite(samples).all():
             raise FeatureError(f"{self.id}: samples hold NaN or infinity, finite ones expected")
         if rate != self.rate:
-            import librosa
-
-            samples = librosa.resample(
-                samples, orig_sr=rate, target_sr=self.rate, res_type="soxr_hq"
-            )
+            samples = _resample(samples, rate, self.rate)
         vector = np.asarray(self.compute(samples), dtype=np.float32)
         if vector.shape != (len(self.names),):
             raise FeatureError(
                 f"{self.id}: computed a vector of shape {vector.shape}, "
                 f"({len(self.names)},) expected"
+            )
+        if not np.isfinite(vector).all():
+            raise FeatureError(
+                f"{self.id}: the values overflow; samples up to {np.abs(samples).max():g} found, "
+                "full scale at 1.0 expected"
             )
         return vector
 
@@ -121,7 +123,7 @@ def _one_compiles(fingerprint: str) -> Iterator[None]:
     """A lock over all processes of this user, taken only until somebody has compiled."""
     installed = [
         (name, spec.origin, os.stat(spec.origin).st_mtime_ns)
-        for name in ("numba", "librosa", "ser_core")
+        for name in ("numba", "ser_core")
         if (spec := importlib.util.find_spec(name)) and spec.origin
     ]
     told = repr((installed, fingerprint, os.environ.get("NUMBA_CACHE_DIR"), os.getuid()))
@@ -139,6 +141,15 @@ def _one_compiles(fingerprint: str) -> Iterator[None]:
             done.touch()
     finally:
         lock.release()
+
+
+def _resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """soxr HQ, one channel: float32 [n] -> float32 [ceil(n * new_rate / rate)]."""
+    import soxr
+
+    n = math.ceil(len(samples) * (float(new_rate) / rate))
+    resampled = soxr.resample(np.ascontiguousarray(samples), rate, new_rate, quality="soxr_hq")
+    return np.pad(resampled[:n], (0, max(0, n - len(resampled))))
 
 
 @cache

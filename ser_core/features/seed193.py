@@ -7,8 +7,6 @@ harmonic part, in that order, all with librosa's defaults.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from ser_core.features import FeatureSet
@@ -19,20 +17,27 @@ N_MFCC, N_CHROMA, N_MELS, N_CONTRAST, N_TONNETZ = 40, 12, 128, 7, 6
 
 def compute(samples: np.ndarray) -> np.ndarray:
     """The vector of one segment: float32 [n] at 22,050 Hz -> float32 [193]."""
-    import librosa
+    # Imported late: whoever only asks for names or fingerprint loads nothing heavy.
+    from ser_core.features import bands, constant_q, harmonic, stft, tuning
 
-    with warnings.catch_warnings():
-        # Shorter than one window, or silent: librosa pads, and says so for each feature.
-        warnings.simplefilter("ignore")
-        magnitude = np.abs(librosa.stft(samples))
-        parts = (
-            librosa.feature.mfcc(y=samples, sr=RATE_HZ, n_mfcc=N_MFCC),
-            librosa.feature.chroma_stft(S=magnitude, sr=RATE_HZ),
-            librosa.feature.melspectrogram(y=samples, sr=RATE_HZ),
-            librosa.feature.spectral_contrast(S=magnitude, sr=RATE_HZ),
-            librosa.feature.tonnetz(y=librosa.effects.harmonic(samples), sr=RATE_HZ),
-        )
-    return np.concatenate([part.mean(axis=1) for part in parts]).astype(np.float32)
+    spectra = stft.spectrum(samples)
+    magnitude = np.abs(spectra)
+    mel = magnitude**2 @ bands.mel_filters(RATE_HZ, N_MELS)
+    semitones_off = tuning.estimate(magnitude, RATE_HZ, N_CHROMA)
+    chroma = magnitude @ bands.chroma_filters(RATE_HZ, semitones_off)
+
+    harmonic_part = stft.signal(harmonic.spectrum(spectra, magnitude), len(samples))
+    bins_off = tuning.estimate(
+        np.abs(stft.spectrum(harmonic_part)), RATE_HZ, bins_per_octave=constant_q.BINS
+    )
+    parts = (
+        bands.cepstrum(mel, N_MFCC),
+        bands.to_unit(chroma, np.inf).mean(axis=0),
+        mel.mean(axis=0),
+        bands.contrast(magnitude, RATE_HZ),
+        constant_q.tonnetz(harmonic_part, RATE_HZ, bins_off),
+    )
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _names() -> tuple[str, ...]:

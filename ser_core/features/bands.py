@@ -1,0 +1,110 @@
+"""Bands of a spectrogram [t, 1025]: mel, chroma, and spectral contrast, as librosa defines them."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import numpy as np
+import scipy.fft
+
+from ser_core.features.stft import N_FFT
+
+N_CHROMA = 12
+_AMIN, _TOP_DB = 1e-10, 80.0
+# Contrast: bands from 200 Hz, an octave each; peaks and valleys are a fiftieth of a band.
+_CONTRAST_MIN_HZ, _CONTRAST_OCTAVES, _CONTRAST_SHARE = 200.0, 6, 0.02
+
+
+def decibels(power: np.ndarray) -> np.ndarray:
+    """Power in dB, at least 1e-10 and at most 80 dB below the largest of all."""
+    level = 10.0 * np.log10(np.maximum(_AMIN, power))
+    return np.maximum(level, level.max() - _TOP_DB)
+
+
+def cepstrum(mel: np.ndarray, n: int) -> np.ndarray:
+    """Mean MFCC of mel power [t, n_mels] -> [n]. The mean and the transform may change places."""
+    mean = decibels(mel).mean(axis=0, dtype=np.float64)
+    return scipy.fft.dct(mean, type=2, norm="ortho")[:n]
+
+
+@cache
+def mel_filters(rate_hz: int, n_mels: int) -> np.ndarray:
+    """Slaney's triangles (Auditory Toolbox, 1998), of equal area: float32 [bins, n_mels]."""
+    # Linear below 1 kHz, 200/3 Hz a mel; then logarithmic, 27 mels for a factor of 6.4.
+    mel_hz, corner_hz, log_step = 200.0 / 3, 1_000.0, np.log(6.4) / 27.0
+    corner = corner_hz / mel_hz
+    top = corner + np.log(rate_hz / 2 / corner_hz) / log_step
+    mels = np.linspace(0.0, top, n_mels + 2)
+    edges = np.where(mels < corner, mel_hz * mels, corner_hz * np.exp(log_step * (mels - corner)))
+    ramps = np.subtract.outer(edges, _bins_hz(rate_hz))
+    width = np.diff(edges)[:, np.newaxis]
+    triangles = np.maximum(0, np.minimum(-ramps[:-2] / width[:-1], ramps[2:] / width[1:]))
+    area = (edges[2:] - edges[:-2]) / 2
+    return np.ascontiguousarray((triangles / area[:, np.newaxis]).T, dtype=np.float32)
+
+
+@lru_cache(maxsize=128)
+def chroma_filters(rate_hz: int, tuning: float) -> np.ndarray:
+    """Weights of 12 pitch classes from C (Ellis 2007): float32 [bins, 12].
+
+    A bump of a semitone for each pitch class in every octave, under a Gaussian two octaves
+    wide about the fifth octave. `tuning` is in semitones.
+    """
+    hz = np.linspace(0, rate_hz, N_FFT, endpoint=False)[1:]
+    pitch = N_CHROMA * np.log2(hz / (440.0 * 2.0 ** (tuning / N_CHROMA) / 16))
+    # Bin 0 has no pitch: one and a half octaves below bin 1.
+    pitch = np.concatenate([[pitch[0] - 1.5 * N_CHROMA], pitch])
+    width = np.concatenate([np.maximum(np.diff(pitch), 1.0), [1.0]])
+    half = N_CHROMA / 2
+    away = np.subtract.outer(pitch, np.arange(N_CHROMA)) + half + 10 * N_CHROMA
+    away = np.remainder(away, N_CHROMA) - half
+    weights = np.exp(-0.5 * (2 * away / width[:, np.newaxis]) ** 2)
+    weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
+    weights *= np.exp(-0.5 * ((pitch / N_CHROMA - 5.0) / 2.0) ** 2)[:, np.newaxis]
+    from_c = np.roll(weights, -3, axis=1)  # log2(hz / 27.5) counts from A
+    return np.ascontiguousarray(from_c[: N_FFT // 2 + 1], dtype=np.float32)
+
+
+def to_unit(rows: np.ndarray, norm: float) -> np.ndarray:
+    """Rows divided by their norm (1: sum, inf: maximum), [t, n]; rows of nothing stay.
+
+    All values are at least 0."""
+    size = rows.max(axis=1) if norm == np.inf else rows.sum(axis=1, dtype=np.float64)
+    size = np.where(size < np.finfo(np.float32).tiny, 1.0, size)
+    return (rows / size[:, np.newaxis]).astype(np.float32)
+
+
+def contrast(magnitude: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Peak over valley in dB, by octave (Jiang et al., ICME 2002): [t, bins] -> [7]; the mean.
+
+    The ends of the sorted band are averaged. librosa takes magnitudes for powers here.
+    """
+    peaks, valleys = [], []
+    for low, high, n in _contrast_bands(rate_hz):
+        band = np.sort(magnitude[:, low:high], axis=1)
+        valleys.append(band[:, :n].mean(axis=1))
+        peaks.append(band[:, -n:].mean(axis=1))
+    return (decibels(np.array(peaks, np.float64)) - decibels(np.array(valleys, np.float64))).mean(
+        axis=1
+    )
+
+
+@cache
+def _contrast_bands(rate_hz: int) -> list[tuple[int, int, int]]:
+    """First bin, the bin after the last, and how many make a peak or a valley."""
+    hz = _bins_hz(rate_hz)
+    edges = np.concatenate([[0.0], _CONTRAST_MIN_HZ * 2.0 ** np.arange(_CONTRAST_OCTAVES + 1)])
+    bands = []
+    for k in range(_CONTRAST_OCTAVES + 1):
+        inside = np.flatnonzero((hz >= edges[k]) & (hz <= edges[k + 1]))
+        # All but the first begin a bin earlier; all but the last, which has the rest, leave
+        # their last bin out once it has been counted.
+        low = inside[0] - (k > 0)
+        high = inside[-1] + 1 if k < _CONTRAST_OCTAVES else len(hz)
+        n = max(int(np.rint(_CONTRAST_SHARE * (high - low))), 1)
+        bands.append((int(low), int(high) - (k < _CONTRAST_OCTAVES), n))
+    return bands
+
+
+def _bins_hz(rate_hz: int) -> np.ndarray:
+    return np.fft.rfftfreq(N_FFT, 1.0 / rate_hz)
