@@ -9,7 +9,7 @@ studio recording and a telephone call give like vectors. Three parts, each dimen
 - the picture: 32 equal steps by 45 rows, such as `picture_step05_mel12`, in the order of steps,
   so that `vector[PICTURE].reshape(32, 45)` is what a convolutional network takes.
 
-Frames of 25 ms every 10 ms, from the first to the last that is active: no more than 30 dB below
+Frames of 25 ms every 10 ms, from the first to the last that is active: no more than 25 dB below
 loud speech, the 95th percentile. Functionals are over active frames, those of the voice over
 voiced ones; without any they are 0. Silence, and what is only outside the band, gives zeros.
 Values are rounded to float16's precision.
@@ -28,6 +28,7 @@ Modulation spectrum: H. Hermansky (2011), "Speech recognition from spectral dyna
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -52,10 +53,10 @@ NOTHING = 1e-5
 LOUD_PERCENTILE = 95
 # Loud speech is at least this, relative to the loudest frame, however long the silence.
 CLICK = 1e-4
-ACTIVE_DB = 30.0
+ACTIVE_DB = 25.0
 # Added to the energy of each frame, relative to loud speech, and spread over the band's bins:
-# what is softer is alike.
-FLOOR = 1e-5
+# what is softer is alike. G.711 leaves about as much noise as this.
+FLOOR = 10**-3.5
 BIN_FLOOR = np.float32(FLOOR / (BAND.stop - BAND.start))
 
 N_MELS, N_MFCC = 40, 20
@@ -225,15 +226,22 @@ def band_limited(samples: np.ndarray) -> np.ndarray | None:
     return signal if np.abs(signal).max() > NOTHING else None
 
 
+def frame_count(samples: int) -> int:
+    """Frames that so many samples give; at least one."""
+    return 1 + max(0, samples - FRAME) // HOP
+
+
 def _framed(signal: np.ndarray, length: int) -> np.ndarray:
     """Frames of `length` every `HOP`, centred where those of `FRAME` are: a view [frames, length].
 
     What is missing at the ends is zeros; what is left over after the last hop is not looked at.
     """
-    count = 1 + max(0, len(signal) - FRAME) // HOP
+    count = frame_count(len(signal))
     before = (length - FRAME) // 2
     after = max(0, (count - 1) * HOP + length - before - len(signal))
-    return sliding_window_view(np.pad(signal, (before, after)), length)[::HOP][:count]
+    zeros = np.zeros(max(before, after), dtype=signal.dtype)
+    padded = np.concatenate([zeros[:before], signal, zeros[:after]])
+    return sliding_window_view(padded, length)[::HOP][:count]
 
 
 def _active_span(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -251,7 +259,8 @@ def _active_span(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _loud(energy: np.ndarray) -> np.float32:
     """95th percentile; where nearly all is silence, some decibels below the loudest frame."""
-    return np.float32(max(np.percentile(energy, LOUD_PERCENTILE), CLICK * energy.max()))
+    ordered = np.sort(energy)
+    return np.float32(max(quantiles(ordered, [LOUD_PERCENTILE])[0], CLICK * ordered[-1]))
 
 
 def _power(signal: np.ndarray, length: int, n_fft: int) -> np.ndarray:
@@ -287,6 +296,12 @@ def _dct() -> np.ndarray:
     return scipy.fft.dct(np.eye(N_MELS), type=2, norm="ortho")[:, 1 : N_MFCC + 1].astype(np.float32)
 
 
+def _held(contours: np.ndarray, reach: int) -> np.ndarray:
+    """The first and the last frame go on for `reach` frames outside."""
+    index = np.clip(np.arange(-reach, len(contours) + reach), 0, len(contours) - 1)
+    return contours[index]
+
+
 def deltas(contours: np.ndarray) -> np.ndarray:
     """Slope of a line through five frames, per frame; the first and last frame go on outside.
 
@@ -295,7 +310,7 @@ def deltas(contours: np.ndarray) -> np.ndarray:
     contours : np.ndarray [shape=(frames, rows)]
     """
     n = len(contours)
-    around = np.pad(contours, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
+    around = _held(contours, DELTA_REACH)
     steps = range(1, DELTA_REACH + 1)
     rise = sum(k * (around[DELTA_REACH + k :][:n] - around[DELTA_REACH - k :][:n]) for k in steps)
     return rise / np.float32(2 * sum(k * k for k in steps))
@@ -362,8 +377,11 @@ def spectral_shape(power: np.ndarray) -> np.ndarray:
 
 def zero_crossings(signal: np.ndarray) -> np.ndarray:
     """Changes of sign in each frame, per second: float32 [frames]."""
-    frames = _framed((np.diff(signal >= 0, append=signal[-1] >= 0)).astype(np.float32), FRAME)
-    return frames.sum(axis=1) * np.float32(RATE_HZ / FRAME)
+    sign = signal >= 0
+    before = np.concatenate([[0, 0], np.cumsum(sign[1:] != sign[:-1])])
+    first = np.arange(frame_count(len(signal))) * HOP
+    last = np.minimum(first + FRAME, len(signal))
+    return (before[last] - before[first]).astype(np.float32) * np.float32(RATE_HZ / FRAME)
 
 
 def _voice(signal: np.ndarray, silent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -416,13 +434,18 @@ def statistics(contours: np.ndarray, at_s: np.ndarray) -> np.ndarray:
     since = at_s - at_s.mean()
     slope = centred @ since / max(float(np.square(since).sum()), 1e-9)
 
-    ordered = np.sort(contours, axis=1)
-    position = np.array(PERCENTILES) * (n - 1) / 100
-    below = position.astype(np.intp)
-    above = np.minimum(below + 1, n - 1)
-    share = (position - below).astype(np.float32)
-    p10, p25, p50, p75, p90 = (ordered[:, below] * (1 - share) + ordered[:, above] * share).T
+    p10, p25, p50, p75, p90 = quantiles(np.sort(contours, axis=1), PERCENTILES).T
     return np.stack([mean, sd, p10, p50, p90, p75 - p25, p90 - p10, skewness, slope], axis=1)
+
+
+def quantiles(ordered: np.ndarray, percent: Sequence[float]) -> np.ndarray:
+    """Percentiles of what is sorted along the last axis, as `np.percentile` gives them."""
+    last = ordered.shape[-1] - 1
+    position = np.asarray(percent) * last / 100
+    below = position.astype(np.intp)
+    share = (position - below).astype(np.float32)
+    upper = ordered[..., np.minimum(below + 1, last)]
+    return ordered[..., below] * (1 - share) + upper * share
 
 
 def _columns(names: tuple[str, ...]) -> list[int]:
@@ -470,10 +493,11 @@ def timing(voiced: np.ndarray, active: np.ndarray, energy_db: np.ndarray) -> np.
     for runs in (runs_s(voiced), runs_s(~active)):
         described += [len(runs) / seconds, _mean(runs)]
         described += [runs.std(), runs.max()] if len(runs) else [0.0, 0.0]
-    smooth = sliding_window_view(np.pad(energy_db, PEAK_SMOOTH // 2, mode="edge"), PEAK_SMOOTH)
-    smooth = smooth.mean(axis=1)
-    around = sliding_window_view(np.pad(smooth, PEAK_REACH, mode="edge"), 2 * PEAK_REACH + 1)
-    peaks = (smooth == around.max(axis=1)) & (smooth - around.min(axis=1) >= LOUDNESS_PEAK_DB)
+    # Rows are the contour moved step by step.
+    moved = sliding_window_view(_held(energy_db, PEAK_SMOOTH // 2), len(energy_db))
+    smooth = moved.mean(axis=0)
+    around = sliding_window_view(_held(smooth, PEAK_REACH), len(smooth))
+    peaks = (smooth == around.max(axis=0)) & (smooth - around.min(axis=0) >= LOUDNESS_PEAK_DB)
     return np.array(
         [*described, voiced.mean(), active.mean(), np.count_nonzero(peaks & active) / seconds]
     )
@@ -534,23 +558,21 @@ def thirds(contours: np.ndarray, valid: np.ndarray, spread: list[int]) -> np.nda
         the whole span; 0 for means and deviations of a third without valid frames.
     """
 
-    def described(part: slice) -> np.ndarray | None:
-        inside = contours[:, part][:, valid[part]]
-        if not inside.shape[1]:
-            return None
-        return np.concatenate([inside.mean(axis=1), inside[spread].std(axis=1)])
-
-    frames = len(valid)
-    more = np.zeros((THIRDS, len(contours) + len(spread) + 1))
-    whole = described(slice(0, frames))
-    for i in range(THIRDS):
-        part = slice(i * frames // THIRDS, (i + 1) * frames // THIRDS)
-        found = described(part)
-        if found is not None:
-            more[i, :-1] = found - whole
-        if part.stop > part.start:
-            more[i, -1] = valid[part].mean() - valid.mean()
-    return more
+    frames, rows = contours.shape[1], len(contours)
+    third = np.arange(frames) * THIRDS // frames
+    # Columns: the whole span, then its thirds.
+    parts = (third[:, None] == np.arange(-1, THIRDS)) | (np.arange(-1, THIRDS) == -1)
+    counted = (parts & valid[:, None]).astype(np.float32)
+    count = counted.sum(axis=0)
+    weights = counted / np.maximum(count, 1)
+    centred = contours - contours @ weights[:, :1]
+    mean = centred @ weights
+    sd = np.sqrt(np.maximum(np.square(centred[spread]) @ weights - np.square(mean[spread]), 0))
+    more = np.vstack([mean, sd, count / np.maximum(parts.sum(axis=0), 1)])
+    more[:, 1:] -= more[:, :1]
+    more[: rows + len(spread), count == 0] = 0
+    more[-1, ~parts.any(axis=0)] = 0
+    return more[:, 1:].T
 
 
 def equal_steps(frames: int, steps: int) -> np.ndarray:
