@@ -28,6 +28,9 @@ OCTAVE_JUMP_COST, VOICED_UNVOICED_COST = 0.35, 0.14
 CANDIDATES = 8
 # Lags stand at half samples: the power spectrum is padded to twice its bandwidth.
 OVERSAMPLING = 2
+# Between them, Boersma's sinc interpolation over so many lags on either side.
+REACH = 6
+CLOSE = 0.2
 
 
 @cache
@@ -56,11 +59,11 @@ def autocorrelation(power: np.ndarray, *, length: int, rate_hz: int) -> np.ndarr
     -------
     np.ndarray [shape=(frames, lags)], float32
         1 at lag 0 (frames without power: 0); lags in half samples, up to that of `MIN_F0_HZ` and
-        one more. A periodic frame gives about 1 at its period, Boersma's equation 9.
+        some more. A periodic frame gives about 1 at its period, Boersma's equation 9.
     """
     frames, bins = power.shape
     n_fft = 2 * (bins - 1)
-    lags = math.ceil(OVERSAMPLING * rate_hz / MIN_F0_HZ) + 2
+    lags = math.ceil(OVERSAMPLING * rate_hz / MIN_F0_HZ) + REACH + 2
     padded = np.zeros((frames, n_fft + 1), dtype=np.float32)
     padded[:, :bins] = power
     found = scipy.fft.dct(padded, type=1, overwrite_x=True)[:, :lags]
@@ -97,6 +100,22 @@ def track(autocorrelation: np.ndarray, silent: np.ndarray, *, rate_hz: int):
     )
 
 
+@compiled("f8(f4[::1], f8)")
+def _between(r, lag):
+    """Value between the lags: a sinc with a Hann window over 12 of them."""
+    below = int(lag)
+    part = lag - below
+    if part < 1e-6:
+        return float(r[below])
+    total = 0.0
+    sign = math.sin(math.pi * part) / math.pi
+    for k in range(1 - REACH, REACH + 1):
+        away = part - k
+        weight = sign / away * (0.5 + 0.5 * math.cos(math.pi * away / (REACH + 0.5)))
+        total += (weight if k % 2 == 0 else -weight) * r[below + k]
+    return total
+
+
 @compiled("Tuple((f4[::1], f4[::1]))(f4[:,::1], b1[::1], f8, i8)")
 def _track(r, silent, lag_rate_hz, first_lag):
     frames, lags = r.shape
@@ -106,15 +125,20 @@ def _track(r, silent, lag_rate_hz, first_lag):
     local = np.full((frames, CANDIDATES), -np.inf)
     for t in range(frames):
         local[t, 0] = 2.0 if silent[t] else VOICING_THRESHOLD
-        for lag in range(first_lag, lags - 1):
+        for lag in range(first_lag, lags - REACH - 1):
             here, before, after = r[t, lag], r[t, lag - 1], r[t, lag + 1]
             if here <= 0.25 or here < before or here <= after:
                 continue
-            # A parabola through the three points gives the peak between the lags.
+            # A parabola through three points gives the top between the lags; then once more,
+            # through three points close to it.
+            place = lag + 0.5 * (after - before) / (2.0 * here - before - after)
+            here, before = _between(r[t], place), _between(r[t], place - CLOSE)
+            after = _between(r[t], place + CLOSE)
             bend = 2.0 * here - before - after
-            shift = 0.5 * (after - before) / bend
+            shift = 0.5 * (after - before) / bend if bend > 1e-9 else 0.0
+            shift = max(-1.0, min(1.0, shift))
             peak = min(1.0, here + 0.25 * (after - before) * shift)
-            hz = lag_rate_hz / (lag + shift)
+            hz = lag_rate_hz / (place + CLOSE * shift)
             if not MIN_F0_HZ <= hz <= MAX_F0_HZ:
                 continue
             goodness = peak + OCTAVE_COST * math.log2(hz / MIN_F0_HZ)

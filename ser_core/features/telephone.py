@@ -72,8 +72,8 @@ FLAT = 1e-4
 
 # Slower changes are neither rising nor falling.
 STEADY_SEMITONES_PER_S, STEADY_DB_PER_S = 1.0, 10.0
-# Frames: energy is averaged over the first, a peak is the highest within the second.
-PEAK_SMOOTH, PEAK_REACH = 5, 10
+# Frames that energy is averaged over before its peaks are counted.
+PEAK_SMOOTH = 5
 LOUDNESS_PEAK_DB = 3.0
 MODULATION_EDGES_HZ = tuple(float(hz) for hz in np.geomspace(0.7, 30.0, 13))
 MODULATION_GROUPS, MODULATION_FRAMES = 4, 512
@@ -483,24 +483,35 @@ def runs_s(mask: np.ndarray) -> np.ndarray:
 
 
 def timing(voiced: np.ndarray, active: np.ndarray, energy_db: np.ndarray) -> np.ndarray:
-    """`TIMING`: runs of voiced frames, and of frames that are not active, in the active span.
-
-    A loudness peak is the highest frame within 100 ms on either side, and 3 dB above the lowest
-    there, of energy averaged over 50 ms; as GeMAPS's "rate of loudness peaks".
-    """
+    """`TIMING`: runs of voiced frames, and of frames that are not active, in the active span."""
     seconds = len(active) / FRAMES_PER_S
     described = []
     for runs in (runs_s(voiced), runs_s(~active)):
         described += [len(runs) / seconds, _mean(runs)]
         described += [runs.std(), runs.max()] if len(runs) else [0.0, 0.0]
+    peaks = loudness_peaks(energy_db)
+    return np.array([*described, voiced.mean(), active.mean(), peaks / seconds])
+
+
+def loudness_peaks(energy_db: np.ndarray) -> int:
+    """Peaks of the energy contour that a dip of 3 dB parts from the next; GeMAPS counts such.
+
+    The contour is averaged over 50 ms; what is not active is alike. It starts and ends in silence.
+    """
+    levels = np.maximum(energy_db, -ACTIVE_DB)
     # Rows are the contour moved step by step.
-    moved = sliding_window_view(_held(energy_db, PEAK_SMOOTH // 2), len(energy_db))
-    smooth = moved.mean(axis=0)
-    around = sliding_window_view(_held(smooth, PEAK_REACH), len(smooth))
-    peaks = (smooth == around.max(axis=0)) & (smooth - around.min(axis=0) >= LOUDNESS_PEAK_DB)
-    return np.array(
-        [*described, voiced.mean(), active.mean(), np.count_nonzero(peaks & active) / seconds]
-    )
+    levels = sliding_window_view(_held(levels, PEAK_SMOOTH // 2), len(levels)).mean(axis=0)
+    count, rising, high, low = 0, True, -ACTIVE_DB, 0.0
+    for level in levels.tolist():
+        if rising:
+            high = max(high, level)
+            if level < high - LOUDNESS_PEAK_DB:
+                count, rising, low = count + 1, False, level
+        else:
+            low = min(low, level)
+            if level > low + LOUDNESS_PEAK_DB:
+                rising, high = True, level
+    return count + rising
 
 
 @cache
