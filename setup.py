@@ -18,6 +18,7 @@ TEST = [
     "hypothesis>=6.100",
     "pandas>=2.2",
     "polars>=1.0",
+    "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
 ]
 
