@@ -18,7 +18,6 @@ import scipy.fft
 from ser_core.features.compiled import compiled
 from ser_core.features.windows import hann
 
-MIN_F0_HZ, MAX_F0_HZ = 59.0, 727.0
 # A frame is unvoiced rather than voiced where no peak of the autocorrelation is higher.
 VOICING_THRESHOLD = 0.45
 OCTAVE_COST = 0.01
@@ -44,7 +43,9 @@ def _window_autocorrelation(length: int, n_fft: int) -> np.ndarray:
     return (autocorrelation[0] / np.maximum(autocorrelation, 1e-9)).astype(np.float32)
 
 
-def autocorrelation(power: np.ndarray, *, length: int, rate_hz: int) -> np.ndarray:
+def autocorrelation(
+    power: np.ndarray, *, length: int, rate_hz: int, min_f0_hz: float
+) -> np.ndarray:
     """Normalised autocorrelation of Hann-windowed frames, from their power spectra.
 
     Parameters
@@ -54,16 +55,18 @@ def autocorrelation(power: np.ndarray, *, length: int, rate_hz: int) -> np.ndarr
     length : int > 0
         Samples of a frame; `n_fft` is at least this and the longest lag.
     rate_hz : int > 0
+    min_f0_hz : float > 0
+        Its period is the longest lag wanted.
 
     Returns
     -------
     np.ndarray [shape=(frames, lags)], float32
-        1 at lag 0 (frames without power: 0); lags in half samples, up to that of `MIN_F0_HZ` and
+        1 at lag 0 (frames without power: 0); lags in half samples, up to that of `min_f0_hz` and
         some more. A periodic frame gives about 1 at its period, Boersma's equation 9.
     """
     frames, bins = power.shape
     n_fft = 2 * (bins - 1)
-    lags = math.ceil(OVERSAMPLING * rate_hz / MIN_F0_HZ) + REACH + 2
+    lags = math.ceil(OVERSAMPLING * rate_hz / min_f0_hz) + REACH + 2
     padded = np.zeros((frames, n_fft + 1), dtype=np.float32)
     padded[:, :bins] = power
     found = scipy.fft.dct(padded, type=1, overwrite_x=True)[:, :lags]
@@ -72,7 +75,14 @@ def autocorrelation(power: np.ndarray, *, length: int, rate_hz: int) -> np.ndarr
     return found * scale * _window_autocorrelation(length, n_fft)[:lags]
 
 
-def track(autocorrelation: np.ndarray, silent: np.ndarray, *, rate_hz: int):
+def track(
+    autocorrelation: np.ndarray,
+    silent: np.ndarray,
+    *,
+    rate_hz: int,
+    min_f0_hz: float,
+    max_f0_hz: float,
+) -> tuple[np.ndarray, np.ndarray]:
     """F0 contour: the cheapest path through the candidates of all frames.
 
     Parameters
@@ -82,6 +92,8 @@ def track(autocorrelation: np.ndarray, silent: np.ndarray, *, rate_hz: int):
     silent : np.ndarray [shape=(frames,)], bool
         Frames that cannot be voiced.
     rate_hz : int > 0
+    min_f0_hz, max_f0_hz : float > 0
+        F0 is looked for between them; the same `min_f0_hz` as for `autocorrelation`.
 
     Returns
     -------
@@ -91,12 +103,12 @@ def track(autocorrelation: np.ndarray, silent: np.ndarray, *, rate_hz: int):
         Height of the autocorrelation's peak at the period, or of the highest peak where the
         frame is unvoiced; 0 to 1.
     """
-    lag_rate_hz = float(OVERSAMPLING * rate_hz)
     return _track(
         np.ascontiguousarray(autocorrelation),
         np.ascontiguousarray(silent),
-        lag_rate_hz,
-        math.floor(lag_rate_hz / MAX_F0_HZ),
+        float(OVERSAMPLING * rate_hz),
+        float(min_f0_hz),
+        float(max_f0_hz),
     )
 
 
@@ -116,9 +128,10 @@ def _between(r, lag):
     return total
 
 
-@compiled("Tuple((f4[::1], f4[::1]))(f4[:,::1], b1[::1], f8, i8)")
-def _track(r, silent, lag_rate_hz, first_lag):
+@compiled("Tuple((f4[::1], f4[::1]))(f4[:,::1], b1[::1], f8, f8, f8)")
+def _track(r, silent, lag_rate_hz, min_f0_hz, max_f0_hz):
     frames, lags = r.shape
+    first_lag = int(lag_rate_hz / max_f0_hz)
     f0 = np.zeros((frames, CANDIDATES))
     octave = np.zeros((frames, CANDIDATES))
     height = np.zeros((frames, CANDIDATES))
@@ -139,9 +152,9 @@ def _track(r, silent, lag_rate_hz, first_lag):
             shift = max(-1.0, min(1.0, shift))
             peak = min(1.0, here + 0.25 * (after - before) * shift)
             hz = lag_rate_hz / (place + CLOSE * shift)
-            if not MIN_F0_HZ <= hz <= MAX_F0_HZ:
+            if not min_f0_hz <= hz <= max_f0_hz:
                 continue
-            goodness = peak + OCTAVE_COST * math.log2(hz / MIN_F0_HZ)
+            goodness = peak + OCTAVE_COST * math.log2(hz / min_f0_hz)
             worst = 1
             for k in range(2, CANDIDATES):
                 if local[t, k] < local[t, worst]:

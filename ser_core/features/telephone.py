@@ -1,17 +1,17 @@
 """`telephone`: level-free descriptors of speech in the telephone band, at 8 kHz.
 
-Nothing outside 60 to 3,800 Hz is looked at, and scaling the samples changes nothing, so that a
-studio recording and a telephone call give like vectors. Three parts, each dimension named:
+Nothing above 3,800 Hz (or below 40) is looked at, and scaling the samples changes nothing, so that
+a studio recording and a telephone call give like vectors. Three parts, each dimension named:
 
 - functionals of contours, such as `mel07_p90` or `f0_semitones_iqr`, with timing (`pause_mean_s`)
-  and the modulation spectrum (`modulation2_4p9hz`);
+  and the modulation spectrum (`modulation2_band05`);
 - thirds of the utterance against the whole, such as `third2_mfcc03_mean`;
 - the picture: 32 equal steps by 45 rows, such as `picture_step05_mel12`, in the order of steps,
   so that `vector[PICTURE].reshape(32, 45)` is what a convolutional network takes.
 
 Frames of 25 ms every 10 ms, from the first to the last that is active: no more than 25 dB below
 loud speech, the 95th percentile. Functionals are over active frames, those of the voice over
-voiced ones; without any they are 0. Silence, and what is only outside the band, gives zeros.
+voiced ones; without any they are 0. Silence, or a constant, gives zeros throughout.
 Values are rounded to float16's precision.
 
 Sources
@@ -40,13 +40,14 @@ from ser_core.features.windows import hann
 
 RATE_HZ = 8_000
 LOW_HZ, HIGH_HZ = 60.0, 3_800.0
-# The band's edges are slopes of this width, inside it above and outside it below.
+# Widths of the band's edges, where the signal fades: below the low end, and inside the high one.
 LOW_EDGE_HZ, HIGH_EDGE_HZ = 20.0, 100.0
 FRAME, HOP, N_FFT = 200, 80, 256
 FRAMES_PER_S = RATE_HZ / HOP
 BIN_HZ = RATE_HZ / N_FFT
 BAND = slice(2, 122)
 PITCH_FRAME, PITCH_N_FFT = 320, 512
+MIN_F0_HZ, MAX_F0_HZ = 59.0, 727.0
 
 # What is softer than this, relative to the largest sample as it came, is rounding and no signal.
 NOTHING = 1e-5
@@ -155,8 +156,7 @@ def compute(samples: np.ndarray) -> np.ndarray:
 
     f0_hz, voice = _voice(signal, ~active)
     voiced = f0_hz > 0
-    crossings = zero_crossings(signal)
-    spectral = np.stack([energy_db, *spectral_shape(power), crossings])
+    spectral = np.stack([energy_db, *spectral_shape(power), zero_crossings(signal)])
     contours = np.concatenate([mel_db.T, mfcc.T, deltas(mfcc).T, spectral])
 
     at_s = np.arange(len(active), dtype=np.float32) / FRAMES_PER_S
@@ -165,6 +165,8 @@ def compute(samples: np.ndarray) -> np.ndarray:
     per_mel, per_mfcc, per_delta, per_spectral = np.split(
         over_active, np.cumsum([N_MELS, N_MFCC, N_MFCC])
     )
+    active_thirds = thirds(np.concatenate([mfcc.T, spectral]), active, ACTIVE_SPREAD)
+    voiced_thirds = thirds(voice, voiced, VOICE_SPREAD)
     semitones = voice[0] - over_voiced[0, STATISTICS.index("p50")]
     vector = np.concatenate(
         [
@@ -177,13 +179,7 @@ def compute(samples: np.ndarray) -> np.ndarray:
             changes(energy_db, active, STEADY_DB_PER_S),
             timing(voiced, active, energy_db),
             modulation(mel_db).ravel(),
-            np.concatenate(
-                [
-                    thirds(np.concatenate([mfcc.T, spectral]), active, ACTIVE_SPREAD),
-                    thirds(voice, voiced, VOICE_SPREAD),
-                ],
-                axis=1,
-            ).ravel(),
+            np.hstack([active_thirds, voiced_thirds]).ravel(),
             picture(mel_db, semitones, voice[1], voiced, energy_db).ravel(),
         ]
     )
@@ -277,7 +273,8 @@ def _power(signal: np.ndarray, length: int, n_fft: int) -> np.ndarray:
 @cache
 def mel_bank() -> np.ndarray:
     """Triangles of height 1, evenly spaced in mel (HTK's formula), float32 [bins, 40]."""
-    edges_mel = np.linspace(*(2595 * np.log10(1 + np.array([LOW_HZ, HIGH_HZ]) / 700)), N_MELS + 2)
+    low_mel, high_mel = 2595 * np.log10(1 + np.array([LOW_HZ, HIGH_HZ]) / 700)
+    edges_mel = np.linspace(low_mel, high_mel, N_MELS + 2)
     edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
     low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     hz = np.arange(N_FFT // 2 + 1)[:, None] * BIN_HZ
@@ -393,8 +390,12 @@ def _voice(signal: np.ndarray, silent: np.ndarray) -> tuple[np.ndarray, np.ndarr
     from ser_core.features import pitch  # compiles when it is imported
 
     power = _power(signal, PITCH_FRAME, PITCH_N_FFT)
-    correlation = pitch.autocorrelation(power, length=PITCH_FRAME, rate_hz=RATE_HZ)
-    f0_hz, strength = pitch.track(correlation, silent, rate_hz=RATE_HZ)
+    correlation = pitch.autocorrelation(
+        power, length=PITCH_FRAME, rate_hz=RATE_HZ, min_f0_hz=MIN_F0_HZ
+    )
+    f0_hz, strength = pitch.track(
+        correlation, silent, rate_hz=RATE_HZ, min_f0_hz=MIN_F0_HZ, max_f0_hz=MAX_F0_HZ
+    )
     bin_hz = RATE_HZ / PITCH_N_FFT
     h1, h2 = (pitch.harmonic(power, f0_hz, number, bin_hz=bin_hz) for number in (1, 2))
     a3 = power[:, slice(*(round(hz / bin_hz) for hz in A3_HZ))].max(axis=1)
@@ -645,6 +646,7 @@ FEATURE_SET = FeatureSet(
         "frame": FRAME,
         "hop": HOP,
         "pitch_frame": PITCH_FRAME,
+        "f0_hz": [MIN_F0_HZ, MAX_F0_HZ],
         "active_db": ACTIVE_DB,
         "floor": FLOOR,
         "modulation_edges_hz": [round(hz, 3) for hz in MODULATION_EDGES_HZ],
