@@ -34,6 +34,7 @@ from functools import cache
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
+from threadpoolctl import ThreadpoolController
 
 from ser_core.features import FeatureSet
 from ser_core.features.windows import hann
@@ -148,6 +149,21 @@ def compute(samples: np.ndarray) -> np.ndarray:
     signal = band_limited(samples)
     if signal is None:
         return np.zeros(len(NAMES), dtype=np.float32)
+    with _blas().limit(limits=1):
+        vector = _describe(signal)
+    largest = np.finfo(np.float16).max
+    # Plus zero: no minus zero.
+    return np.clip(vector, -largest, largest).astype(np.float16).astype(np.float32) + 0.0
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Numpy's matrix products: how many threads they use would show in the last digits."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _describe(signal: np.ndarray) -> np.ndarray:
+    """All dimensions of what `band_limited` gives, before they are rounded."""
     signal, energy_db, active = _active_span(signal)
     power = _power(signal, FRAME, N_FFT)
     mel_db = log_mel(power)
@@ -168,7 +184,7 @@ def compute(samples: np.ndarray) -> np.ndarray:
     active_thirds = thirds(np.concatenate([mfcc.T, spectral]), active, ACTIVE_SPREAD)
     voiced_thirds = thirds(voice, voiced, VOICE_SPREAD)
     semitones = voice[0] - over_voiced[0, STATISTICS.index("p50")]
-    vector = np.concatenate(
+    return np.concatenate(
         [
             per_mel[:, _columns(MEL_STATISTICS)].ravel(),
             per_mfcc.ravel(),
@@ -183,9 +199,6 @@ def compute(samples: np.ndarray) -> np.ndarray:
             picture(mel_db, semitones, voice[1], voiced, energy_db).ravel(),
         ]
     )
-    largest = np.finfo(np.float16).max
-    # Plus zero: no minus zero.
-    return np.clip(vector, -largest, largest).astype(np.float16).astype(np.float32) + 0.0
 
 
 def band_limited(samples: np.ndarray) -> np.ndarray | None:

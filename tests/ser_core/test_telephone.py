@@ -368,26 +368,33 @@ def test_values_are_those_of_float16_and_need_little_room():
     assert len(file.getvalue()) / len(matrix) < 5_000
 
 
-def test_order_and_process_change_nothing():
+def test_order_changes_nothing():
     samples = [voice(s, RATE_HZ, seed=i) for i, s in enumerate((0.3, 2.0, 6.1))]
     one = [SET.extract(x, RATE_HZ) for x in samples]
     other = [SET.extract(x, RATE_HZ) for x in samples[::-1]][::-1]
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_process_and_threads_change_nothing(threads):
     code = """
 import sys
 from ser_core import features
 from tests.speechlike import voice
-vector = features.get("telephone").extract(voice(2.0, 8000, seed=1), 8000)
-sys.stdout.write(vector.tobytes().hex() + " " + str("librosa" in sys.modules))
+told = [features.get("telephone").extract(voice(s, 8000), 8000) for s in (2.0, 6.1, 9.3)]
+print(*(vector.tobytes().hex() for vector in told), "librosa" in sys.modules, sep=" ")
 """
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(__file__).parents[2],
+        env=env,
     )
-    assert found.stdout == one[1].tobytes().hex() + " False"
+    here = [SET.extract(voice(s, RATE_HZ), RATE_HZ).tobytes().hex() for s in (2.0, 6.1, 9.3)]
+    assert found.stdout.split() == [*here, "False"]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error():
