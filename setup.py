@@ -18,6 +18,7 @@ TEST = [
     "hypothesis>=6.100",
     "pandas>=2.2",
     "polars>=1.0",
+    "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
 ]
 
@@ -51,6 +52,7 @@ setup(
         "soxr>=0.5",
         "tensorflow>=2.19; platform_machine != 'x86_64' or platform_system != 'Linux'",
         "tensorflow-cpu>=2.19; platform_machine == 'x86_64' and platform_system == 'Linux'",
+        "threadpoolctl>=3.1",
         "webrtcvad-wheels>=2.0.14",
     ],
     extras_require={

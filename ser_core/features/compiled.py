@@ -1,4 +1,8 @@
-"""Compiled loops: numba with a cache on disk, where a folder for one can be written."""
+"""Numba for loops that numpy is slow at: compiled once a machine where its cache can be written.
+
+A module that uses this compiles while it is imported, so feature sets import it on first use:
+then `FeatureSet.warm` sees to it that one process compiles for all.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,15 @@ import numba
 
 
 def compiled(signature: str, **options) -> Callable[[Callable], Callable]:
-    """Compile a function for one signature: once a machine, without a cache once a process."""
+    """Decorator: machine code for one signature, one thread, without the GIL.
+
+    Parameters
+    ----------
+    signature : str
+        Types as numba writes them, such as "f4[:](f4[:,::1], b1[::1])".
+    **options
+        Of `numba.njit`, such as `fastmath`; strict IEEE arithmetic without.
+    """
 
     def decorate(function: Callable) -> Callable:
         try:
