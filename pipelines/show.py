@@ -112,7 +112,7 @@ def _find(output: Path, recording: str) -> tuple[dict, Path]:
         for i, (uri, identity) in enumerate(
             zip(rows["uri"].to_pylist(), rows["recording_id"].to_pylist(), strict=True)
         ):
-            exact = wanted in (uri, identity, os.path.abspath(wanted))
+            exact = uri in (wanted, os.path.abspath(wanted)) or identity == wanted
             part = len(wanted) >= 4 and (
                 (identity or "").startswith(wanted) or uri.endswith(f"/{wanted.lstrip('/')}")
             )

@@ -1,0 +1,143 @@
+"""`ser show`, `plan`, `train`, `evaluate` and `model show`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import matplotlib.image
+import pytest
+
+from tests.conftest import CALLS, URI_FIELDS
+from tests.ser_core.test_training import speak
+
+CALL = "billing/20260301T091500_c0001.wav"
+
+
+@pytest.mark.parametrize("how", ["absolute", "end", "id", "beginning"])
+def test_show_draws_the_call_that_was_named(ser, night_out, tmp_path, how):
+    import duckdb
+
+    identity = duckdb.sql(
+        f"SELECT recording_id FROM '{night_out}/recordings/**/*.parquet' WHERE uri LIKE '%/{CALL}'"
+    ).fetchall()[0][0]
+    named = {
+        "absolute": CALLS / CALL,
+        "end": CALL,
+        "id": identity,
+        "beginning": identity[:8],
+    }[how]
+    done = ser("show", "--output", night_out, "--recording", named, "--save", tmp_path / "c.png")
+    assert done.returncode == 0, done.stderr
+    assert str(CALLS / CALL) in done.stdout
+    assert matplotlib.image.imread(tmp_path / "c.png").shape[1] > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("--recording", "nobody.wav"), 4, "no recording's id begins or URI ends so"),
+        (("--recording", CALL, "--save", "c.doc"), 2, "c.doc"),
+    ],
+)
+def test_show_says_what_is_wrong(ser, night_out, tmp_path, words, status, says):
+    done = ser("show", "--output", night_out, *words, cwd=tmp_path)
+    assert (done.returncode, says in done.stderr) == (status, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_show_without_audio_or_speech_or_label(ser, night_out, tmp_path):
+    calls, out = tmp_path / "calls", tmp_path / "out"
+    shutil.copytree(CALLS / "odd", calls)
+    assert (
+        ser("extract", "--input", calls, "--output", out, "--max-reject-ratio", "1").returncode == 0
+    )
+    for name, says in (
+        ("20260301T085000_c0012.wav", "no_speech"),
+        ("20260301T085500_c0013.wav", "rejected, unsupported_format"),
+        ("20260301T084500_c0011.wav", "extracted"),
+    ):
+        done = ser("show", "--output", out, "--recording", f"calls/{name}", cwd=tmp_path)
+        assert (done.returncode, says in done.stdout) == (0, True), done.stdout + done.stderr
+    shutil.rmtree(calls)
+    done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
+    assert "the audio is not there any more" in done.stdout
+
+
+def test_show_prints_first_rows(ser, night_out, tmp_path):
+    done = ser("show", "--output", night_out)
+    assert done.returncode == 0
+    assert "20260301T091500_c0001.wav" in done.stdout
+    done = ser("show", "--output", tmp_path)
+    assert (done.returncode, "no tables found" in done.stderr) == (4, True)
+
+
+def test_plan_counts_and_names_problems(ser, night_out, tmp_path):
+    words = ("plan", "--input", CALLS, "--uri-fields", URI_FIELDS)
+    done = ser(*words, "--output", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    for says in ("matched │ 13", "already done │ 0", "channel_roles_unknown", "queue=billing"):
+        assert says in text
+    assert not (tmp_path / "new").exists()
+    done = ser(*words, "--output", night_out)
+    assert "already done │ 13" in " ".join(done.stdout.split())
+
+
+@pytest.mark.long
+def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
+    speak(tmp_path / "tones")
+    corpus = f"ravdess={tmp_path / 'tones'}"
+    bundle = tmp_path / "tones-model"
+    done = ser(
+        *("train", "--corpus", corpus, "--recipe", "seed", "--scale", "zscore", "--save", bundle),
+        *(
+            "--epochs",
+            "20",
+            "--layers",
+            "16,8",
+            "--batch-size",
+            "8",
+            "--emotions",
+            "happy,sad,angry",
+        ),
+        *("--cache", tmp_path / "cache"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for says in ("36 utterances", "random split", "6 folds by speaker", "not for commercial use"):
+        assert says in done.stdout
+    assert set(json.loads((bundle / "card.json").read_text())["labels"]) == {
+        "happy",
+        "sad",
+        "angry",
+    }
+    done = ser("model", "show", bundle)
+    assert (done.returncode, "tones-model-" in done.stdout) == (0, True)
+    done = ser(
+        *("evaluate", "--model", bundle, "--corpus", corpus, "--codec", "mulaw"),
+        *("--cache", tmp_path / "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "36 utterances of 6 speakers" in done.stdout
+    assert "this tells nothing about other voices" in done.stdout.replace("\n", " ")
+    out = tmp_path / "out"
+    words = ("--input", CALLS / "sales", "--output", out, "--model", bundle)
+    assert "3 labelled" in ser("run", *words).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--corpus", "ravdess"], "NAME=DIR such as"),
+        (["--corpus", "ravdes=x"], "no corpus is called 'ravdes'"),
+        (["--corpus", "ravdess=nowhere"], "nowhere"),
+        (["--corpus", "ravdess=x", "--epochs", "0"], "epochs"),
+        (["--corpus", "ravdess=x", "--dropout", "1.5"], "dropout"),
+        (["--corpus", "ravdess=x", "--layers", "a,b"], "whole numbers"),
+        (["--corpus", "ravdess=x", "--optimizer", "adm"], "optimizer"),
+    ],
+)
+def test_training_mistakes(ser, tmp_path, words, says):
+    done = ser("train", *words, "--save", tmp_path / "bundle", cwd=tmp_path)
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
