@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, Pipe
 from ser_core.errors import SerError
 from ser_core.examine import Examined, Settings, Source, examine
 
-# The first warm-up on a machine compiles what librosa leaves to numba.
+# The first warm-up on a machine compiles the loops of the feature sets.
 WARM_UP_S = 900.0
 _ORPHAN_CHECK_S = 2.0
 _ONE_THREAD = dict.fromkeys(

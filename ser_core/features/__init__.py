@@ -84,7 +84,8 @@ class FeatureSet:
         Raises
         ------
         FeatureError
-            Samples that are empty, of several channels or not finite.
+            Samples that are empty, of several channels, not finite, or so large that
+            values overflow.
         """
         samples = np.asarray(samples, dtype=np.float32)
         if samples.ndim != 1 or samples.size == 0:
@@ -94,8 +95,9 @@ class FeatureSet:
         if not np.isfinite(samples).all():
             raise FeatureError(f"{self.id}: samples hold NaN or infinity, finite ones expected")
         if rate != self.rate:
-            samples = _resample(samples, rate, self.rate)
-        vector = np.asarray(self.compute(samples), dtype=np.float32)
+            samples = resample(samples, rate, self.rate)
+        with np.errstate(over="ignore", invalid="ignore"):  # found below, in the vector
+            vector = np.asarray(self.compute(samples), dtype=np.float32)
         if vector.shape != (len(self.names),):
             raise FeatureError(
                 f"{self.id}: computed a vector of shape {vector.shape}, "
@@ -144,7 +146,7 @@ def _one_compiles(fingerprint: str) -> Iterator[None]:
         lock.release()
 
 
-def _resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """soxr HQ, one channel: float32 [n] -> float32 [ceil(n * new_rate / rate)]."""
     import soxr
 

@@ -22,10 +22,13 @@ def compiled(signature: str, **options) -> Callable[[Callable], Callable]:
         Of `numba.njit`, such as `fastmath`; strict IEEE arithmetic without.
     """
 
+    # Division as in numpy: a branch for each divisor of 0 would keep loops from being vectors.
+    options = {"nogil": True, "error_model": "numpy", **options}
+
     def decorate(function: Callable) -> Callable:
         try:
-            return numba.njit(signature, cache=True, nogil=True, **options)(function)
+            return numba.njit(signature, cache=True, **options)(function)
         except (RuntimeError, OSError):  # no folder for a cache, or no room in it
-            return numba.njit(signature, nogil=True, **options)(function)
+            return numba.njit(signature, **options)(function)
 
     return decorate

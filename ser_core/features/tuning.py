@@ -37,7 +37,6 @@ def estimate(magnitude: np.ndarray, rate_hz: int, bins_per_octave: int) -> float
 
 @compiled(
     "Tuple((float64[::1], float32[::1]))(float32[:, ::1], float32[::1], int64, int64)",
-    error_model="numpy",
 )
 def _peaks(S, floor, low, high):
     """Peaks of bins low … high - 1: where, in bins and parts of one, and how high."""

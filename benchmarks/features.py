@@ -1,0 +1,197 @@
+"""What feature sets cost: CPU milliseconds per second of audio, on the same real clips.
+
+    python benchmarks/features.py [--clips 40] [--rounds 3] [--json FILE] [--only WORD …]
+
+Clips are spread over RAVDESS (48 kHz), EMO-DB (22.05 kHz) and telephone audio (8 kHz, 5 s
+each) in the folder SER_DATA, or ../shared/data beside this checkout. One thread; every round
+takes the rows in turn, clip by clip, so that a busy machine slows all alike, and of each
+row and clip the fastest round counts. Everything is warmed on one clip first; what
+feature sets keep between calls (filters by tuning) is there from the first round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ser_core import features
+
+ROOT = Path(__file__).parents[1]
+TELEPHONE_HZ, TELEPHONE_PIECE_S = 8_000, 5.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sound file in memory; `data` are its bytes, so that decoding is measured too."""
+
+    corpus: str
+    data: bytes
+    samples: np.ndarray
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clips", type=int, default=40, help="how many of each corpus at most")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="rows whose name has one of these words")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    threadpool_limits(1)
+    clips = find_clips(options.clips)
+    rows = {
+        name: row
+        for name, row in all_rows().items()
+        if not options.only or any(word in name for word in options.only)
+    }
+    for run in rows.values():
+        run(clips[0])
+    fastest_s = np.full((len(rows), len(clips)), np.inf)
+    for _ in range(options.rounds):
+        for c, clip in enumerate(clips):
+            for r, run in enumerate(rows.values()):
+                started = time.process_time()
+                run(clip)
+                fastest_s[r, c] = min(fastest_s[r, c], time.process_time() - started)
+    report(list(rows), clips, fastest_s, options.json)
+
+
+def all_rows() -> dict[str, Callable[[Clip], object]]:
+    """What is compared, by name. Another feature set is one line more."""
+    rows = {"librosa, literal recipe": literal_recipe}
+    rows |= {name: extractor(name) for name in ("seed193",)}
+    rows |= opensmile_rows()
+    rows["decode"] = decode
+    rows["bound: with one STFT"] = bound
+    return rows
+
+
+def extractor(name: str) -> Callable[[Clip], object]:
+    feature_set = features.get(name)
+    return lambda clip: feature_set.extract(*decode(clip))
+
+
+def decode(clip: Clip) -> tuple[np.ndarray, int]:
+    samples, rate = soundfile.read(io.BytesIO(clip.data), dtype="float32", always_2d=True)
+    return samples.mean(axis=1), rate
+
+
+def literal_recipe(clip: Clip) -> np.ndarray:
+    """The article's extraction, as its readers would type it; decoded as the others are."""
+    import librosa
+
+    y, rate = decode(clip)
+    y = librosa.resample(y, orig_sr=rate, target_sr=22_050)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stft = np.abs(librosa.stft(y))
+        return np.hstack(
+            [
+                np.mean(librosa.feature.mfcc(y=y, sr=22_050, n_mfcc=40).T, axis=0),
+                np.mean(librosa.feature.chroma_stft(S=stft, sr=22_050).T, axis=0),
+                np.mean(librosa.feature.melspectrogram(y=y, sr=22_050).T, axis=0),
+                np.mean(librosa.feature.spectral_contrast(S=stft, sr=22_050).T, axis=0),
+                np.mean(librosa.feature.tonnetz(y=librosa.effects.harmonic(y)).T, axis=0),
+            ]
+        )
+
+
+def bound(clip: Clip) -> np.ndarray:
+    """What anything spectral at this rate must do."""
+    from ser_core.features import stft
+
+    return stft.spectrum(features.resample(*decode(clip), 22_050))
+
+
+def opensmile_rows() -> dict[str, Callable[[Clip], object]]:
+    """openSMILE's functionals, at each clip's own rate, where the package is installed."""
+    try:
+        import opensmile
+    except ImportError:
+        return {}
+    rows = {}
+    for name in ("eGeMAPSv02", "ComParE_2016"):
+        smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet[name],
+            feature_level=opensmile.FeatureLevel.Functionals,
+            num_workers=1,
+        )
+        rows[f"openSMILE {name}"] = lambda clip, smile=smile: smile.process_signal(*decode(clip))
+    return rows
+
+
+def find_clips(count: int) -> list[Clip]:
+    folder = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
+    clips = []
+    for corpus in ("ravdess", "emodb"):
+        paths = sorted((folder / corpus).rglob("*.flac"))
+        clips += [read(path, corpus) for path in paths[:: max(1, len(paths) // count)][:count]]
+    clips += telephone_clips(folder / "telephone", count)
+    if not clips:
+        raise SystemExit(f"no real recordings in {folder}; set SER_DATA to their folder")
+    return clips
+
+
+def read(path: Path, corpus: str) -> Clip:
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return Clip(corpus, path.read_bytes(), samples.mean(axis=1), rate)
+
+
+def telephone_clips(folder: Path, count: int) -> list[Clip]:
+    pieces = []
+    for path in sorted(folder.glob("*.*")):
+        raw = {"format": "RAW", "subtype": "ULAW", "channels": 1, "samplerate": TELEPHONE_HZ}
+        samples, rate = soundfile.read(
+            path, dtype="float32", always_2d=True, **(raw if path.suffix == ".ulaw" else {})
+        )
+        samples, size = samples.mean(axis=1), int(TELEPHONE_PIECE_S * rate)
+        for start in range(0, len(samples) - size + 1, size):
+            data = io.BytesIO()
+            piece = samples[start : start + size]
+            soundfile.write(data, piece, rate, format="WAV", subtype="ULAW")
+            pieces.append(Clip("telephone", data.getvalue(), piece, rate))
+    return pieces[:: max(1, len(pieces) // count)][:count]
+
+
+def report(names: list[str], clips: list[Clip], cpu_s: np.ndarray, path: Path | None) -> None:
+    seconds = np.array([clip.seconds for clip in clips])
+    corpus = np.array([clip.corpus for clip in clips])
+    groups = [*dict.fromkeys(corpus), "all"]
+    table = Table(title="CPU ms per second of audio (in brackets: times faster than the first row)")
+    table.add_column("")
+    figures: dict[str, dict[str, float]] = {name: {} for name in names}
+    for group in groups:
+        of = np.ones(len(clips), bool) if group == "all" else corpus == group
+        table.add_column(f"{group}\n{of.sum()} clips, {seconds[of].sum():.0f} s", justify="right")
+        for name, row in zip(names, cpu_s, strict=True):
+            figures[name][group] = 1000 * row[of].sum() / seconds[of].sum()
+    for name in names:
+        cells = [(figures[name][group], figures[names[0]][group]) for group in groups]
+        table.add_row(name, *(f"{own:.2f} ({first / own:.1f})" for own, first in cells))
+    Console().print(table)
+    if path:
+        path.write_text(json.dumps({"cpu_ms_per_s": figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
