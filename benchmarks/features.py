@@ -79,7 +79,7 @@ def main() -> None:
 def all_rows() -> dict[str, Callable[[Clip], object]]:
     """What is compared, by name. Another feature set is one line more."""
     rows = {"librosa, literal recipe": literal_recipe}
-    rows |= {name: extractor(name) for name in ("seed193",)}
+    rows |= {name: extractor(name) for name in ("seed193", "telephone")}
     rows |= opensmile_rows()
     rows["decode"] = decode
     rows["bound: with one STFT"] = bound
