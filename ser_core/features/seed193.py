@@ -32,8 +32,8 @@ def compute(samples: np.ndarray) -> np.ndarray:
     )
     parts = (
         bands.cepstrum(mel, N_MFCC),
-        bands.to_unit(chroma, np.inf).mean(axis=0),
-        mel.mean(axis=0),
+        bands.to_unit(chroma, np.inf).mean(axis=0, dtype=np.float64),
+        mel.mean(axis=0, dtype=np.float64),
         bands.contrast(magnitude, RATE_HZ),
         constant_q.tonnetz(harmonic_part, RATE_HZ, bins_off),
     )
