@@ -7,7 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples on every run where nobody watches; new ones at a developer's desk.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
