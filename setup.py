@@ -16,6 +16,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
+    "librosa>=0.11,<0.12",  # the reference of seed193
     "pandas>=2.2",
     "polars>=1.0",
     "praat-parselmouth>=0.4.5",
@@ -39,7 +40,6 @@ setup(
         "filelock>=3.13",
         "joblib>=1.4",
         "keras>=3.10",
-        "librosa>=0.11,<0.12",
         "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=2.0",

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import soundfile
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import watch
+
 STAGES = ("read", "decode", "speech", "features", "predict", "write")
-_LOOK_EVERY_S = 0.2
 
 
 def main() -> None:
@@ -53,21 +51,13 @@ def main() -> None:
 
 def measure(archive: Path, out: Path, processes: int, options) -> dict:
     """Run the command once; its rows in `runs` and its profile tell the rest."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.monotonic()
     profile = out.with_suffix(".jsonl")
     command = [
         *(sys.executable, "-m", "pipelines", "run", "--input", archive, "--output", out),
         *("--model", options.model, "--channel-roles", options.channel_roles),
         *("--workers", processes, "--profile", profile, "--max-reject-ratio", "1"),
     ]
-    job = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
-    peak_mb = [0.0]
-    watcher = threading.Thread(target=_watch, args=(job.pid, peak_mb), daemon=True)
-    watcher.start()
-    if job.wait():
-        raise SystemExit(f"the run over {archive} ended with {job.returncode}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = watch.run(command)
     by_stage: dict[str, float] = {}
     for line in profile.read_text().splitlines():
         for stage, seconds in json.loads(line).items():
@@ -84,29 +74,11 @@ def measure(archive: Path, out: Path, processes: int, options) -> dict:
         "recordings": sum(row["matched"] for row in runs),
         "audio_hours": sum(row["audio_hours"] for row in runs),
         "speech_hours": speech_s / 3600,
-        "wall_s": time.monotonic() - started,
-        "cpu_s": (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime),
-        "peak_memory_mb": peak_mb[0],
+        "wall_s": spent.wall_s,
+        "cpu_s": spent.cpu_s,
+        "peak_memory_mb": spent.peak_mb,
         "by_stage": by_stage,
     }
-
-
-def _watch(pid: int, peak_mb: list[float]) -> None:
-    """The most that the command and its children held at one time (shared pages once)."""
-    try:
-        root = psutil.Process(pid)
-        while True:
-            family = [root, *root.children(recursive=True)]
-            held = 0
-            for process in family:
-                try:
-                    held += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            peak_mb[0] = max(peak_mb[0], held / 2**20)
-            time.sleep(_LOOK_EVERY_S)
-    except psutil.NoSuchProcess:
-        return
 
 
 def show(measured: list[dict]) -> None:

@@ -30,7 +30,7 @@ from ser_core import features, models, tables
 from ser_core.examine import MIXED, Settings, Source
 from ser_core.guarded import Guard
 
-LIBRARIES = ("apache-beam", "keras", "librosa", "numpy", "pyarrow", "ser-pipeline", "soundfile")
+LIBRARIES = ("apache-beam", "keras", "numpy", "pyarrow", "ser-pipeline", "soundfile", "soxr")
 
 
 @dataclass(frozen=True)

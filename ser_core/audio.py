@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
 import numpy as np
+import scipy.fft
 
 from ser_core.errors import AudioError
 
@@ -553,10 +554,10 @@ class _Meter:
         centred = frames - frames.mean(axis=2, keepdims=True)
         self._levels.append(np.einsum("cfn,cfn->cf", centred, centred) / frames.shape[2])
         # A quarter of the frames tells the long-term spectrum as well as all of them.
-        starts = range(0, length - self._n_fft + 1, 4 * self._n_fft)
-        for start in starts:
-            piece = block[:, start : start + self._n_fft] * self._window
-            self._spectrum += np.abs(np.fft.rfft(piece, axis=1)) ** 2
+        if length >= self._n_fft:
+            pieces = np.lib.stride_tricks.sliding_window_view(block, self._n_fft, axis=1)
+            spectra = scipy.fft.rfft(pieces[:, :: 4 * self._n_fft] * self._window, axis=2)
+            self._spectrum += (np.square(spectra.real) + np.square(spectra.imag)).sum(axis=1)
 
     def facts(self, codec: str, remark: str | None) -> Facts:
         power = np.concatenate(self._levels, axis=1)

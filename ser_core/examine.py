@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -21,8 +21,9 @@ from ser_core.errors import AudioError, SerError
 ROLES = ("customer", "agent", "unknown")
 MIXED = "mixed"
 
-# Decoded samples up to this much are kept for the features; longer calls are decoded twice.
-KEEP_SAMPLES_BYTES = 32 << 20
+# Samples up to this much are kept for the features (half an hour of one channel at 8 kHz);
+# longer calls are decoded twice.
+KEEP_SAMPLES_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ def _examine(
         analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
         finders = [speech.Finder(stream.rate) for _ in roles]
         kept: list[np.ndarray] | None = []
+        kept_bytes = 0
         blocks = stream.blocks()
         while True:
             with clock("decode"):
@@ -196,8 +198,9 @@ def _examine(
                 for finder, samples in zip(finders, block, strict=True):
                     finder.feed(samples)
             if kept is not None:
-                kept.append(block)
-                if sum(b.nbytes for b in kept) > KEEP_SAMPLES_BYTES:
+                kept.append(block[analysed])
+                kept_bytes += kept[-1].nbytes
+                if kept_bytes > KEEP_SAMPLES_BYTES:
                     kept = None
             beat()
         facts = stream.facts
@@ -209,9 +212,11 @@ def _examine(
     wanted = [(c, segment) for c in analysed for segment in by_channel[c]]
     segments: dict[int, SpeechSegment] = {}
     vectors = np.empty((len(wanted), len(feature_set.names)), dtype=np.float32)
-    again = kept if kept is not None else _decode_again(path, found.source.uri, settings, clock)
     if wanted:
-        for i, samples in _slices(again, wanted, facts.rate_hz):
+        again = kept
+        if again is None:
+            again = _decode_again(path, found.source.uri, settings, analysed, clock)
+        for i, samples in _slices(again, analysed, wanted, facts.rate_hz):
             channel, segment = wanted[i]
             with clock("features"):
                 vectors[i] = feature_set.extract(samples, facts.rate_hz)
@@ -285,7 +290,9 @@ def _roles(channels: int, settings: Settings, uri: str) -> tuple[str, ...]:
     )
 
 
-def _decode_again(path, uri: str, settings: Settings, clock: _Clock) -> Iterator[np.ndarray]:
+def _decode_again(
+    path, uri: str, settings: Settings, analysed: list[int], clock: _Clock
+) -> Iterator[np.ndarray]:
     with audio.open(path, uri, limits=settings.limits) as stream:
         blocks = stream.blocks()
         while True:
@@ -293,17 +300,21 @@ def _decode_again(path, uri: str, settings: Settings, clock: _Clock) -> Iterator
                 block = next(blocks, None)
             if block is None:
                 return
-            yield block
+            yield block[analysed]
 
 
 def _slices(
-    blocks, wanted: Sequence[tuple[int, speech.Segment]], rate: int
+    blocks: Iterable[np.ndarray],
+    analysed: list[int],
+    wanted: Sequence[tuple[int, speech.Segment]],
+    rate: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The samples of each wanted (channel, segment), as soon as its last block was read.
 
-    Holds no more than the blocks that an unfinished segment reaches back to.
+    Blocks hold the channels `analysed`, in that order. Keeps no more than the blocks that an
+    unfinished segment reaches back to.
     """
-    spans = [(c, round(s.start_s * rate), round(s.end_s * rate)) for c, s in wanted]
+    spans = [(analysed.index(c), round(s.start_s * rate), round(s.end_s * rate)) for c, s in wanted]
     todo = sorted(range(len(spans)), key=lambda i: spans[i][2])
     held: list[np.ndarray] = []
     held_from = at = 0
@@ -318,8 +329,8 @@ def _slices(
         if ready:
             together = np.concatenate(held, axis=1)
             for i in ready:
-                channel, start, end = spans[i]
-                yield i, together[channel, start - held_from : end - held_from]
+                row, start, end = spans[i]
+                yield i, together[row, start - held_from : end - held_from]
         if done == len(todo):
             return
         needed = min(spans[i][1] for i in todo[done:])
@@ -328,8 +339,8 @@ def _slices(
     # Rounding may place the last end a sample after the last one.
     together = np.concatenate(held, axis=1)
     for i in todo[done:]:
-        channel, start, end = spans[i]
-        yield i, together[channel, start - held_from : end - held_from]
+        row, start, end = spans[i]
+        yield i, together[row, start - held_from : end - held_from]
 
 
 def _rms_db(samples: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 
 RATE_HZ = 8_000
 FRAME_S = 0.02
@@ -112,7 +113,7 @@ class Finder:
         longer = np.lib.stride_tricks.sliding_window_view(joined.ravel(), SPECTRUM_FRAMES * FRAME)[
             ::FRAME
         ]
-        spectra = np.abs(np.fft.rfft(longer * self._window, axis=1)).astype(np.float32)
+        spectra = np.abs(scipy.fft.rfft(longer * self._window, axis=1))
         spectra /= np.linalg.norm(spectra, axis=1, keepdims=True) + 1e-9
         series = np.concatenate([self._spectra, spectra])
         self._spectra = series[-max(STEADY_LAGS) :]

@@ -36,7 +36,7 @@ FEATURE_SET = "seed193"
 TEST_SHARE = 0.3
 _REFERENCE_ROWS = 8
 _TEMPERATURES = (0.05, 1000.0)
-_LIBRARIES = ("keras", "librosa", "numpy", "scikit-learn", "soundfile", "soxr")
+_LIBRARIES = ("keras", "numpy", "scikit-learn", "soundfile", "soxr")
 
 
 @dataclass(frozen=True, kw_only=True)
