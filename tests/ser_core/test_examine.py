@@ -73,6 +73,20 @@ def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
     assert once.segments == twice.segments
 
 
+@pytest.mark.parametrize("name", ["telephone", "seed193"])
+@pytest.mark.parametrize("block_s", [0.7, 10.0])
+def test_a_file_in_blocks_gives_the_vectors_of_its_samples(both, monkeypatch, name, block_s):
+    monkeypatch.setattr(audio, "BLOCK_S", block_s)
+    monkeypatch.setattr(examine, "KEEP_SAMPLES_BYTES", 100_000)
+    found = look(both, Settings(name, ("agent", "customer")))
+    samples, rate = soundfile.read(both, dtype="float32")
+    assert len(found.segments) > 1
+    for segment, vector in zip(found.segments, found.vectors, strict=True):
+        start, end = round(segment.start_s * rate), round(segment.end_s * rate)
+        expected = features.get(name).extract(samples[start:end, segment.channel], rate)
+        np.testing.assert_array_equal(vector, expected)
+
+
 def test_roles_must_be_known(both):
     found = look(both, Settings("test_simple"))
     assert (found.reason, found.recording_id is not None) == ("channel_roles_unknown", True)

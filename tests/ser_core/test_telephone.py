@@ -215,10 +215,14 @@ def clips(corpora, every: int) -> list[np.ndarray]:
     return found
 
 
-def test_f0_hnr_and_energy_are_praat_s(corpora):
+@pytest.mark.parametrize(
+    ("pattern", "every"),
+    [("ravdess/Actor_*/03-01-*.flac", 48), ("emodb/*.flac", 30), ("emovo/**/*.flac", 30)],
+)
+def test_f0_hnr_and_energy_are_praat_s(corpora, pattern, every):
     parselmouth = pytest.importorskip("parselmouth")
     wrong, hnr, praat_hnr, energy, intensity = [], [], [], [], []
-    for samples in clips(corpora, 48):
+    for samples in clips(corpora, every, pattern):
         signal, energy_db, active = telephone._active_span(telephone.band_limited(samples))
         f0_hz, rows = telephone._voice(signal, ~active)
         at_s = (np.arange(len(f0_hz)) * telephone.HOP + telephone.FRAME / 2) / RATE_HZ
