@@ -179,7 +179,7 @@ def report(names: list[str], clips: list[Clip], cpu_s: np.ndarray, path: Path | 
     for name in names:
         cells = [(figures[name][group], figures[names[0]][group]) for group in groups]
         table.add_row(name, *(f"{own:.2f} ({first / own:.1f})" for own, first in cells))
-    Console().print(table)
+    Console(width=110).print(table)
     other = "openSMILE eGeMAPSv02"
     if other in figures and "telephone" in figures:
         own = figures["telephone"]

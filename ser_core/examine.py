@@ -21,9 +21,9 @@ from ser_core.errors import AudioError, SerError
 ROLES = ("customer", "agent", "unknown")
 MIXED = "mixed"
 
-# Samples up to this much are kept for the features (half an hour of one channel at 8 kHz);
+# Samples up to this much are kept for the features (20 minutes of one channel at 8 kHz);
 # longer calls are decoded twice.
-KEEP_SAMPLES_BYTES = 64 << 20
+KEEP_SAMPLES_BYTES = 40 << 20
 
 
 @dataclass(frozen=True)

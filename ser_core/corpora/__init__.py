@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ser_core.errors import CorpusError
 # Name of a corpus, and the module whose `read(folder)` gives it.
 _BUILT_IN = {
     "ravdess": "ser_core.corpora.ravdess",
+    "emodb": "ser_core.corpora.emodb",
+    "emovo": "ser_core.corpora.emovo",
 }
 
 
@@ -65,6 +67,8 @@ class Corpus:
         Files that were left out.
     note : str
         What kind of speech it is, for the cards of models trained on it.
+    warnings : tuple of str
+        How these files differ from the corpus as it was published, such as a cut copy.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Corpus:
     utterances: tuple[Utterance, ...]
     skipped: Mapping[str, int]
     note: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -108,6 +113,106 @@ def open_corpus(name: str, folder: str | os.PathLike) -> Corpus:
     if name not in _BUILT_IN:
         raise CorpusError(f"no corpus is called {name!r}; there are: {', '.join(corpus_names())}")
     return importlib.import_module(_BUILT_IN[name]).read(Path(folder))
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a corpus is like as it was published, and how its files are named."""
+
+    rate_hz: int
+    example: str
+    archive: str
+
+
+# Clips of speech that was not cut last as long as it took to say them: hardly two of them alike.
+_ALIKE = 0.5
+_AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
+NOT_NAMED = "audio whose name is not the corpus's"
+DOUBLE = "a name that was there before"
+NO_AUDIO = "no audio file"
+
+
+def named_corpus(
+    folder: Path,
+    name: str,
+    licence: str,
+    note: str,
+    decode: Callable[[Path], Utterance | None],
+    original: Original,
+) -> Corpus:
+    """A corpus whose file names say everything.
+
+    Parameters
+    ----------
+    folder : Path
+    name, licence, note : str
+        As in `Corpus`.
+    decode : callable
+        From a path to what its name says; None where that is not the corpus's.
+    original : Original
+
+    Raises
+    ------
+    CorpusError
+        A folder that is not there, cannot be listed, or has no such file.
+    """
+    utterances: dict[str, Utterance] = {}
+    skipped: Counter[str] = Counter()
+    for path in files_below(folder, name):
+        if path.suffix.lower() not in _AUDIO or path.name.startswith("."):
+            skipped[NO_AUDIO] += 1
+        elif (found := decode(path)) is None:
+            skipped[NOT_NAMED] += 1
+        elif path.stem in utterances:
+            skipped[DOUBLE] += 1
+        else:
+            utterances[path.stem] = found
+    if not utterances:
+        seen = "; ".join(f"{count} × {reason}" for reason, count in skipped.items())
+        raise CorpusError(
+            f"{name}: no utterance in {folder} (found: {seen or 'no file at all'}); files named "
+            f"like {original.example} expected: give the folder where {original.archive} was "
+            "unpacked"
+        )
+    warnings = copy_warnings([one.path for one in utterances.values()], original.rate_hz)
+    return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings)
+
+
+def copy_warnings(paths: Sequence[Path], rate_hz: int | None) -> tuple[str, ...]:
+    """Signs that files are not as they were recorded: all of one length, or resampled.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files that cannot be read are passed over here.
+    rate_hz : int or None
+        Sample rate of the original; None where it is not known.
+    """
+    import soundfile
+
+    lengths: Counter[float] = Counter()
+    rates: Counter[int] = Counter()
+    for path in paths:
+        try:
+            about = soundfile.info(path)
+        except (soundfile.LibsndfileError, OSError, RuntimeError):
+            continue
+        lengths[round(about.frames / about.samplerate, 3)] += 1
+        rates[about.samplerate] += 1
+    found = []
+    count = lengths.total()
+    if count >= 20:
+        ((seconds, alike),) = lengths.most_common(1)
+        if alike > _ALIKE * count:
+            found.append(
+                f"{alike:,} of {count:,} files last exactly {seconds:.3f} s: a cut copy; "
+                "figures on it do not compare with published ones"
+            )
+    others = sorted(rate for rate in rates if rate != rate_hz)
+    if rate_hz and others:
+        said = ", ".join(f"{rate:,}" for rate in others)
+        found.append(f"a resampled copy: {said} Hz found, the original has {rate_hz:,} Hz")
+    return tuple(found)
 
 
 def files_below(folder: Path, corpus: str) -> list[Path]:

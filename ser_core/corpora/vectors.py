@@ -18,11 +18,11 @@ import numpy as np
 
 from ser_core import features
 from ser_core.corpora import Utterance
+from ser_core.corpora.conditions import CONDITIONS, COPIES, VERSION, degrade
 from ser_core.errors import CorpusError
 
 Progress = Callable[[str, int, int], None]
 
-TELEPHONE_RATE_HZ = 8_000
 _MOST_NAMED = 20
 
 
@@ -31,6 +31,7 @@ def extract(
     feature_set: str,
     *,
     condition: str = "clean",
+    noise: Path | None = None,
     jobs: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -43,7 +44,9 @@ def extract(
     feature_set : str
         Name of a registered set.
     condition : str
-        One of `CONDITIONS`: what happens to the clip before.
+        What happens to the clip before: one of `conditions.CONDITIONS`, or of `conditions.COPIES`.
+    noise : Path, optional
+        Folder of recorded noises for the copies that want some.
     jobs : int >= 1, optional
         Processes; one a core unless given.
     cache : Path, optional
@@ -66,18 +69,21 @@ def extract(
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    if condition not in CONDITIONS:
-        raise ValueError(f"condition={condition!r}: one of {', '.join(CONDITIONS)} expected")
+    if condition not in (known := {**CONDITIONS, **COPIES}):
+        raise ValueError(f"condition={condition!r}: one of {', '.join(known)} expected")
     recipe = features.get(feature_set)
     # Here first: processes that fill an empty cache of numba together may crash (its issue 10128).
     recipe.warm()
-    cache = (cache or cache_folder()) / f"{feature_set}-{recipe.fingerprint}-{condition}"
+    told = f"{condition}{VERSION}" if condition != "clean" else condition
+    if noise and condition in COPIES:
+        told += f"-{_told(noise)}"
+    cache = (cache or cache_folder()) / f"{feature_set}-{recipe.fingerprint}-{told}"
     stage = f"features ({condition})"
     rows: list[np.ndarray] = []
     faults: list[str] = []
     with joblib.parallel_config("loky", n_jobs=jobs or os.cpu_count(), inner_max_num_threads=1):
         work = joblib.Parallel(return_as="generator")(
-            joblib.delayed(_vector)(utterance.path, feature_set, condition, cache)
+            joblib.delayed(_vector)(utterance.path, feature_set, condition, noise, cache)
             for utterance in utterances
         )
         try:
@@ -101,57 +107,36 @@ def extract(
     return np.stack(rows)
 
 
-def mulaw(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    """What a telephone leaves of a clip: 8 kHz (soxr HQ), G.711 mu-law, decoded again.
-
-    Parameters
-    ----------
-    samples : np.ndarray [shape=(n,)]
-        Full scale at 1.0; clipped there, as a telephone does.
-    rate : int > 0
-        In Hz.
-
-    Returns
-    -------
-    tuple of float32 [m] and 8000
-    """
-    import soundfile
-    import soxr
-
-    narrow = soxr.resample(samples, rate, TELEPHONE_RATE_HZ, quality="HQ")
-    line = io.BytesIO()
-    soundfile.write(line, narrow, TELEPHONE_RATE_HZ, format="WAV", subtype="ULAW")
-    line.seek(0)
-    return soundfile.read(line, dtype="float32")
-
-
-# What can happen to a clip before its features are computed.
-CONDITIONS: dict[str, Callable[[np.ndarray, int], tuple[np.ndarray, int]]] = {
-    "clean": lambda samples, rate: (samples, rate),
-    "mulaw": mulaw,
-}
-
-
 def cache_folder() -> Path:
     """Where vectors are kept between trainings: below `$XDG_CACHE_HOME`, else `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "ser-pipeline" / "features"
 
 
-def _vector(path: Path, feature_set: str, condition: str, cache: Path) -> np.ndarray | str:
+def _told(noise: Path) -> str:
+    """Short for what a folder of noises holds."""
+    files = [(p.name, p.stat().st_size) for p in sorted(noise.rglob("*")) if p.is_file()]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:8]
+
+
+def _vector(
+    path: Path, feature_set: str, condition: str, noise: Path | None, cache: Path
+) -> np.ndarray | str:
     """The vector of one file, or what is wrong with it."""
     import soundfile
 
     recipe = features.get(feature_set)
     try:
         data = path.read_bytes()
-        kept = cache / f"{hashlib.sha256(data).hexdigest()}.npy"
+        key = hashlib.sha256(data).hexdigest()
+        kept = cache / f"{key}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):
             vector = np.load(kept, allow_pickle=False)
             if vector.shape == (len(recipe.names),) and vector.dtype == np.float32:
                 return vector
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-        vector = recipe.extract(*CONDITIONS[condition](samples.mean(axis=1), rate))
+        clip = degrade(samples.mean(axis=1), rate, condition, key=key, noise=noise)
+        vector = recipe.extract(*clip)
     except Exception as error:  # whatever is wrong, the other files are looked at too
         return f"{path}: {(str(error).splitlines() or [type(error).__name__])[0]}"
     if not np.isfinite(vector).all():

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_core import features
-from ser_core.corpora import Utterance, open_corpus, ravdess, vectors
+from ser_core.corpora import Utterance, conditions, emodb, emovo, open_corpus, ravdess, vectors
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
 
@@ -136,8 +136,8 @@ def test_a_folder_without_speech_says_what_was_found_and_what_is_expected(tmp_pa
 
 
 def test_an_unknown_corpus_is_told_which_there_are(tmp_path):
-    with pytest.raises(CorpusError, match="'emodb'; there are: ravdess"):
-        open_corpus("emodb", tmp_path)
+    with pytest.raises(CorpusError, match="'iemocap'; there are: emodb, emovo, ravdess"):
+        open_corpus("iemocap", tmp_path)
 
 
 def test_all_of_ravdess(real):
@@ -229,7 +229,7 @@ def test_mulaw_is_a_telephone_line(rate):
     seconds = np.arange(rate) / rate
     voice = (0.3 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
     hiss = (0.3 * np.sin(2 * np.pi * 0.45 * rate * seconds)).astype(np.float32)
-    line, line_rate = vectors.mulaw(voice, rate)
+    line, line_rate = conditions.degrade(voice, rate, "mulaw", key="")
     assert line_rate == 8_000
     assert len(line) == 8_000
     assert line.dtype == np.float32
@@ -240,9 +240,90 @@ def test_mulaw_is_a_telephone_line(rate):
     noise = np.sqrt(np.mean((line[inner] - expected[inner]) ** 2))
     assert 20 * np.log10(0.3 / np.sqrt(2) / noise) > 30
     if rate > 16_000:  # what lies above 4 kHz is gone
-        assert np.abs(vectors.mulaw(hiss, rate)[0][inner]).max() < 0.005
+        assert np.abs(conditions.degrade(hiss, rate, "mulaw", key="")[0][inner]).max() < 0.005
 
 
 def test_an_unknown_condition_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="clean, mulaw"):
-        vectors.extract([], "seed193", condition="hard", cache=tmp_path)
+    with pytest.raises(ValueError, match="clean, 8khz, mulaw"):
+        vectors.extract([], "seed193", condition="harsh", cache=tmp_path)
+
+
+# EMO-DB and EMOVO
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("03a01Fa.wav", ("happy", "emodb-03", "male", "a01", "a")),
+        ("08b10Wd.flac", ("angry", "emodb-08", "female", "b10", "d")),
+        ("16a02Lb.wav", ("bored", "emodb-16", "female", "a02", "b")),
+        ("07a01Fa.wav", None),
+        ("03a01Xa.wav", None),
+        ("03-01-05-01-02-01-12.wav", None),
+    ],
+)
+def test_emodb_names(name, says):
+    found = emodb.decode(Path(name))
+    if says is None:
+        assert found is None
+        return
+    told = (found.emotion, found.speaker, found.sex, found.statement, found.repetition)
+    assert told == says
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rab-f1-b1.wav", ("angry", "emovo-f1", "female", "b1")),
+        ("gio-m3-n5.flac", ("happy", "emovo-m3", "male", "n5")),
+        ("gio-x3-n5.flac", None),
+        ("joy-m3-n5.wav", None),
+    ],
+)
+def test_emovo_names(name, says):
+    found = emovo.decode(Path(name))
+    if says is None:
+        assert found is None
+        return
+    assert (found.emotion, found.speaker, found.sex, found.statement) == says
+
+
+def emodb_copy(folder: Path, seconds, rate: int) -> Path:
+    folder.mkdir()
+    names = [
+        f"{who}a0{i}{what}a.wav" for who in ("03", "08") for i in range(1, 4) for what in "WLEAF"
+    ]
+    for k, name in enumerate(names):
+        soundfile.write(folder / name, np.zeros(round(seconds(k) * rate)), rate)
+    return folder
+
+
+def test_cut_and_resampled_copies_are_noticed(tmp_path):
+    whole = open_corpus("emodb", emodb_copy(tmp_path / "whole", lambda k: 1.3 + 0.07 * k, 16_000))
+    assert whole.warnings == ()
+    assert len(whole.utterances) == 30
+    cut = open_corpus("emodb", emodb_copy(tmp_path / "cut", lambda k: 2.0, 22_050))
+    assert "30 of 30 files last exactly 2.000 s: a cut copy" in cut.warnings[0]
+    assert "22,050 Hz found, the original has 16,000 Hz" in cut.warnings[1]
+
+
+@pytest.mark.parametrize("name", ["emodb", "emovo"])
+def test_a_folder_without_the_corpus_is_refused(tmp_path, name):
+    tone(tmp_path / "a.wav")
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(CorpusError) as caught:
+        open_corpus(name, tmp_path)
+    for words in ("1 × audio whose name is not", "1 × no audio file", "expected"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "speakers", "emotions", "warnings"),
+    [("emodb", 535, 10, 7, 2), ("emovo", 588, 6, 7, 1)],
+)
+def test_the_real_copies(corpora, name, count, speakers, emotions, warnings):
+    corpus = open_corpus(name, corpora / name)
+    assert len(corpus.utterances) == count
+    assert len(corpus.speakers) == speakers
+    assert len(corpus.counts) == emotions
+    assert len(corpus.warnings) == warnings

@@ -1,0 +1,62 @@
+"""EMO-DB, the Berlin database of emotional speech.
+
+F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier and B. Weiss (2005), "A database of German
+emotional speech", Interspeech, 1517-1520. Ten actors say ten sentences in seven emotions: 535
+clips of 1.2 to 9 s at 16 kHz.
+
+A file's name is speaker (two digits), sentence (a letter and two digits), emotion (a letter, of
+the German word) and version (a letter): 03a01Fa.wav.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ser_core.corpora import Corpus, Original, Utterance, named_corpus
+
+NAME = "EMO-DB"
+NOTE = "acted speech, ten sentences in German, recorded in an anechoic room"
+LICENCE = "CC0"
+ORIGINAL = Original(rate_hz=16_000, example="03a01Fa.wav", archive="download.zip of EMO-DB")
+
+_EMOTIONS = {
+    "W": "angry",
+    "L": "bored",
+    "E": "disgust",
+    "A": "fearful",
+    "F": "happy",
+    "T": "sad",
+    "N": "neutral",
+}
+_MEN = {"03", "10", "11", "12", "15"}
+_WOMEN = {"08", "09", "13", "14", "16"}
+_STEM = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-h])")
+
+
+def read(folder: Path) -> Corpus:
+    """Read the file names below a folder, and how long the files are.
+
+    Raises
+    ------
+    CorpusError
+        A folder that is not there, cannot be listed, or has no file of EMO-DB.
+    """
+    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
+
+
+def decode(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not EMO-DB's."""
+    match = _STEM.fullmatch(path.stem)
+    if not match or match[1] not in _MEN | _WOMEN:
+        return None
+    speaker, sentence, emotion, version = match.groups()
+    return Utterance(
+        path=path,
+        emotion=_EMOTIONS[emotion],
+        speaker=f"emodb-{speaker}",
+        corpus=NAME,
+        sex="male" if speaker in _MEN else "female",
+        statement=sentence,
+        repetition=version,
+    )

@@ -1,0 +1,98 @@
+"""Conditions: what lines, codecs, noise and loss do to a clip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_core.corpora import conditions
+from ser_core.corpora.conditions import CONDITIONS, COPIES, degrade
+from tests.speechlike import voice
+
+RATE_HZ = 16_000
+EVERY = [*CONDITIONS, *COPIES]
+
+
+def rms(samples) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def spectrum_db(samples, rate) -> np.ndarray:
+    frames = np.lib.stride_tricks.sliding_window_view(samples, 512)[::256] * np.hanning(512)
+    power = np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)
+    return 10 * np.log10(power + 1e-12)[: round(3_400 / (rate / 512))]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_clip_stays_the_same_speech_and_comes_out_the_same_again(name):
+    samples = voice(3.0, RATE_HZ, seed=3)
+    changed, rate = degrade(samples, RATE_HZ, name, key="a")
+    assert changed.dtype == np.float32
+    assert np.isfinite(changed).all()
+    assert rate == (RATE_HZ if name == "clean" else 8_000)
+    speed = 1.12 if name in ("copy_slow", "copy_fast") else 1.0
+    assert 3.0 / speed - 0.15 < len(changed) / rate < 3.0 * speed + 0.4
+    again, _ = degrade(samples, RATE_HZ, name, key="a")
+    np.testing.assert_array_equal(changed, again)
+    # The long-term spectrum in the telephone's band is still that of the voice.
+    if name not in ("copy_noisy", "copy_line_any"):
+        narrow, _ = degrade(samples, RATE_HZ, "8khz", key="")
+        ours, theirs = spectrum_db(changed, rate), spectrum_db(narrow, 8_000)
+        if rate == 8_000:
+            assert np.corrcoef(ours[20:], theirs[20:])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("name", ["hard", "packet_loss", "copy_line_any", "copy_noisy"])
+def test_another_clip_has_another_chance(name):
+    samples = voice(2.0, RATE_HZ, seed=3)
+    one, other = (degrade(samples, RATE_HZ, name, key=key)[0] for key in "ab")
+    assert one.shape != other.shape or np.abs(one - other).max() > 0.01
+
+
+def test_a_hard_line_has_a_band_a_level_and_noise():
+    for key in range(5):
+        changed, _ = degrade(voice(3.0, RATE_HZ, seed=key), RATE_HZ, "hard", key=str(key))
+        assert -27 < 20 * np.log10(rms(changed)) < -13
+        power = np.abs(np.fft.rfft(changed)) ** 2
+        hz = np.fft.rfftfreq(len(changed), 1 / 8_000)
+        inside = power[(hz > 400) & (hz < 3_000)].mean()
+        assert power[hz < 100].mean() < 0.03 * inside
+
+
+def test_noise_is_as_loud_as_asked():
+    random = np.random.default_rng(0)
+    samples = voice(2.0, 8_000, seed=1)
+    for snr_db in (0, 10, 20):
+        noise = conditions.with_noise(samples, conditions.line_noise(16_000, random), snr_db)
+        found = 20 * np.log10(rms(samples) / rms(noise - samples))
+        assert found == pytest.approx(snr_db, abs=0.1)
+
+
+def test_packets_are_lost_at_the_rate_asked_and_in_bursts():
+    samples = np.ones(8_000 * 600, dtype=np.float32)
+    kept = conditions.lossy(samples, np.random.default_rng(0), 0.05)
+    lost = kept.reshape(-1, 160)[:, 0] == 0
+    assert lost.mean() == pytest.approx(0.05, abs=0.008)
+    bursts = np.count_nonzero(np.diff(lost.astype(int)) == 1)
+    assert lost.sum() / bursts == pytest.approx(2, abs=0.3)
+
+
+def test_recorded_noises_are_taken_from_their_folder(tmp_path):
+    hum = np.sin(2 * np.pi * 200 * np.arange(8_000) / 8_000)
+    soundfile.write(tmp_path / "hum.wav", hum, 8_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8_000), 8_000)
+    noise = conditions.room_noise(20_000, np.random.default_rng(0), tmp_path)
+    assert len(noise) == 20_000
+    assert np.abs(np.fft.rfft(noise[:8_000])).argmax() == 200
+    invented = conditions.room_noise(20_000, np.random.default_rng(0), None)
+    power = np.abs(np.fft.rfft(invented)) ** 2
+    assert power[10:100].mean() > 5 * power[1_000:5_000].mean()
+
+
+def test_speed_changes_pitch_and_length():
+    tone = np.sin(2 * np.pi * 400 * np.arange(8_000) / 8_000).astype(np.float32)
+    faster = conditions.at_speed(tone, 1.1)
+    assert len(faster) == pytest.approx(8_000 / 1.1, abs=2)
+    peak_hz = np.abs(np.fft.rfft(faster)).argmax() * 8_000 / len(faster)
+    assert peak_hz == pytest.approx(440, abs=3)
