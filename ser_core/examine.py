@@ -232,7 +232,7 @@ def _examine(
         sample_rate_hz=facts.rate_hz,
         channels=facts.channels,
         codec=facts.codec,
-        music_s=0.0,
+        music_s=sum(finders[c].music_s for c in analysed),
         clipping_ratio=float(np.mean([facts.clipping_ratio[c] for c in analysed])),
         snr_db=_lowest([facts.snr_db[c] for c in analysed]),
         bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in analysed]),

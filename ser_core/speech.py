@@ -1,8 +1,8 @@
 """One channel -> segments: the stretches of speech, 1 to 10 s each.
 
-WebRTC's voice activity detector at 8 kHz proposes frames; a level gate and a test for
-steady spectra (tones) take away what nobody says. What remains is joined over short
-pauses and cut at the quietest points. Silence, DC, clicks and steady tones give nothing.
+WebRTC's voice activity detector at 8 kHz proposes frames; a level gate, a test for steady
+spectra (tones) and `not_speech` (music, keys, noise) take away what nobody says. What remains is
+joined over short pauses and cut at the quietest points. Silence, DC and clicks give nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+
+from ser_core import not_speech
+from ser_core.not_speech import LAGS, Measures
 
 RATE_HZ = 8_000
 FRAME_S = 0.02
@@ -78,11 +81,13 @@ class Finder:
         if rate != RATE_HZ:
             self._resampler = soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
         self._vad = webrtcvad.Vad(VAD_MODE)
+        # Seconds that sound like a voice and are none; known once `segments` was called.
+        self.music_s = 0.0
         self._held = np.empty(0, dtype=np.float32)
         self._voiced: list[np.ndarray] = []
         self._level_db: list[np.ndarray] = []
-        self._alike: list[np.ndarray] = []
-        self._spectra = np.zeros((max(STEADY_LAGS), SPECTRUM_FRAMES * FRAME // 2 + 1), np.float32)
+        self._measures: list[Measures] = []
+        self._spectra = np.zeros((max(LAGS), SPECTRUM_FRAMES * FRAME // 2 + 1), np.float32)
         self._before = np.zeros((SPECTRUM_FRAMES - 1, FRAME), dtype=np.float32)
         self._window = np.hanning(SPECTRUM_FRAMES * FRAME).astype(np.float32)
 
@@ -114,30 +119,30 @@ class Finder:
             ::FRAME
         ]
         spectra = np.abs(scipy.fft.rfft(longer * self._window, axis=1))
-        spectra /= np.linalg.norm(spectra, axis=1, keepdims=True) + 1e-9
-        series = np.concatenate([self._spectra, spectra])
-        self._spectra = series[-max(STEADY_LAGS) :]
-        self._alike.append(
-            np.stack(
-                [
-                    np.einsum("fk,fk->f", spectra, series[-len(spectra) - lag : -lag])
-                    > STEADY_COSINE
-                    for lag in STEADY_LAGS
-                ]
-            )
-        )
+        bin_hz = RATE_HZ / (SPECTRUM_FRAMES * FRAME)
+        self._measures.append(not_speech.measure(spectra, self._spectra, bin_hz))
+        latest = not_speech.unit(spectra[-max(LAGS) :])
+        self._spectra = np.concatenate([self._spectra, latest])[-max(LAGS) :]
 
     def segments(self) -> list[Segment]:
         """What was found; call once all is fed."""
         if not self._voiced:
             return []
-        level_db = np.concatenate(self._level_db)
-        active = np.concatenate(self._voiced) & (level_db > self._gate_db(level_db))
-        active &= ~_steady(np.concatenate(self._alike, axis=1))
+        measures, level_db, sounding = self.frames()
+        steady = _steady(measures.alike)
+        active = sounding & ~steady
+        active &= not_speech.is_speech(measures, level_db, active)
+        self.music_s = float(np.count_nonzero(sounding & ~active)) * FRAME_S
         runs = _joined(_runs(active), active)
         duration_s = self._count / self._rate
         cut = [piece for run in _padded(runs, duration_s) for piece in _cut(*run, level_db)]
         return [Segment(round(float(start), 3), round(float(end), 3)) for start, end in cut]
+
+    def frames(self) -> tuple[Measures, np.ndarray, np.ndarray]:
+        """Measures, level in dB, and which frames sound like a voice, of all frames so far."""
+        level_db = np.concatenate(self._level_db)
+        sounding = np.concatenate(self._voiced) & (level_db > self._gate_db(level_db))
+        return Measures.joined(self._measures), level_db, sounding
 
     def _gate_db(self, level_db: np.ndarray) -> float:
         voiced = np.concatenate(self._voiced) & (level_db > GATE_DBFS)
@@ -176,10 +181,11 @@ def _runs(active: np.ndarray) -> list[tuple[float, float]]:
 def _steady(alike: np.ndarray) -> np.ndarray:
     """Frames whose spectrum is that of the frames before or after: a tone, not a voice.
 
-    `alike` is bool [len(STEADY_LAGS), frames]: like the frame that lies a lag earlier.
+    `alike` is that of `Measures`.
     """
     same = np.ones(alike.shape[1], dtype=bool)
-    for lag, earlier in zip(STEADY_LAGS, alike, strict=True):
+    for lag in STEADY_LAGS:
+        earlier = alike[LAGS.index(lag)] > STEADY_COSINE
         later = np.concatenate([earlier[lag:], np.zeros(min(lag, len(earlier)), dtype=bool)])
         same &= earlier | later
     # By majority over a fifth of a second: single frames of a vowel may be alike.

@@ -29,6 +29,9 @@ CALM = ("neutral", "calm")
 # Segments of a history at most; how much of it is believed.
 HISTORY_SIZES = (0, 2, 4, 8, 16, 30)
 HISTORY_HALF = 4.0
+# Moods of the histories that are trained on: any clips; neutral or calm ones; these and one
+# emotion; one emotion only.
+MOODS = {"any": 0.5, "calm": 0.25, "calm and one": 0.1, "one": 0.15}
 # What a history's variance is at least, in variances of the training speakers.
 LEAST_VARIANCE = 0.1
 FAR = 6.0
@@ -116,55 +119,53 @@ class Material:
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of training speakers: of each flat feature, of each row.
+    """Mean and standard deviation of training speakers' vectors, [dimensions] each.
 
-    `flat_*` are [d], `row_*` are [45]: pictures have one scale for all their steps.
+    The picture has one scale a row, for all its steps.
     """
 
-    flat_mean: np.ndarray
-    flat_sd: np.ndarray
-    row_mean: np.ndarray
-    row_sd: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
 
     @classmethod
     def of(cls, vectors: np.ndarray) -> Scale:
         """Of vectors [n, dimensions]."""
-        flat, rows = parts(vectors)
-        flat = flat.astype(np.float64)
-        rows = rows.reshape(-1, ROWS).astype(np.float64)
-        return cls(
-            flat.mean(0).astype(np.float32),
-            np.maximum(flat.std(0), 1e-6).astype(np.float32),
-            rows.mean(0).astype(np.float32),
-            np.maximum(rows.std(0), 1e-6).astype(np.float32),
-        )
+        exact = vectors.astype(np.float64)
+        mean, square = exact.mean(axis=0), np.square(exact).mean(axis=0)
+        for moment in (mean, square):
+            steps = moment[telephone.PICTURE].reshape(telephone.STEPS, ROWS)
+            steps[:] = steps.mean(axis=0)
+        sd = np.sqrt(np.maximum(square - np.square(mean), 1e-12))
+        return cls(mean.astype(np.float32), sd.astype(np.float32))
 
-    def __call__(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """z-scores: flat [n, d] and rows [n, steps, 45]."""
-        flat, rows = parts(vectors)
-        return (flat - self.flat_mean) / self.flat_sd, (rows - self.row_mean) / self.row_sd
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """z-scores."""
+        return (vectors - self.mean) / self.sd
 
 
-def parts(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flat features [..., d] and picture [..., 32, 45] of vectors."""
-    picture = vectors[..., telephone.PICTURE]
-    return (
-        vectors[..., : telephone.PICTURE.start],
-        picture.reshape(*picture.shape[:-1], telephone.STEPS, ROWS),
-    )
+def part(scaled: np.ndarray, inputs: str) -> np.ndarray:
+    """What a member looks at: flat features [n, d], or pictures [n, 32, 45]."""
+    if inputs in FLAT:
+        return scaled[:, FLAT[inputs]]
+    return scaled[:, telephone.PICTURE].reshape(-1, telephone.STEPS, ROWS)
 
 
 class Histories:
-    """Sums that a history's mean and variance come from, for scaled clips.
+    """Of a set of clips, what the mean and variance of some of them come from.
 
-    Each clip counts by its flat features and their squares, and by the means over its steps of
-    the picture's rows and of their squares.
+    A picture counts by its rows, over all steps.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n, d) or (n, 32, 45)]
+        As `part` gives it.
     """
 
-    def __init__(self, flat: np.ndarray, rows: np.ndarray) -> None:
-        self.count = flat.shape[1]
-        self._values = np.concatenate([flat, rows.mean(axis=1)], axis=1)
-        self._squares = np.concatenate([np.square(flat), np.square(rows).mean(axis=1)], axis=1)
+    def __init__(self, x: np.ndarray) -> None:
+        squares = np.square(x)
+        if x.ndim == 3:
+            x, squares = x.mean(axis=1), squares.mean(axis=1)
+        self._sums = np.concatenate([x, squares], axis=1)
 
     def moments(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weight, mean and variance as the normaliser takes them.
@@ -176,36 +177,34 @@ class Histories:
 
         Returns
         -------
-        weight [m, 1], mean and variance [m, d + 45]
+        weight [m, 1], mean and variance [m, d or 45]
         """
-        there = (members >= 0)[:, :, None]
-        n = there.sum(axis=1).astype(np.float32)
-        weight = n / (n + np.float32(HISTORY_HALF))
-        least = np.maximum(n, 1)
-        mean = np.where(there, self._values[members], 0).sum(axis=1) / least
-        square = np.where(there, self._squares[members], 0).sum(axis=1) / least
+        from scipy.sparse import csr_array
+
+        there = members >= 0
+        n = there.sum(axis=1)
+        least = np.maximum(n, 1).astype(np.float32)
+        ends = np.concatenate([[0], np.cumsum(n)])
+        shares = np.repeat(1 / least, n)
+        share = csr_array((shares, members[there], ends), shape=(len(members), len(self._sums)))
+        mean, square = np.split(share @ self._sums, 2, axis=1)
         variance = np.maximum(square - np.square(mean), 0)
+        weight = (n / (n + HISTORY_HALF)).astype(np.float32)[:, None]
         return weight, weight * mean, weight * variance + (1 - weight)
 
 
-def normalised(
-    flat: np.ndarray, rows: np.ndarray, moments: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clips as the networks see them: flat [n, d], rows [n, 32, 45], weight [n, 1]."""
-    weight, mean, variance = moments
+def normalised(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Clips as the networks see them: relative to their channel's history."""
     sd = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
-    d = flat.shape[1]
-    return (
-        np.clip((flat - mean[:, :d]) / sd[:, :d], -FAR, FAR),
-        np.clip((rows - mean[:, None, d:]) / sd[:, None, d:], -FAR, FAR),
-        weight,
-    )
+    if x.ndim == 3:
+        mean, sd = mean[:, None], sd[:, None]
+    return np.clip((x - mean) / sd, -FAR, FAR)
 
 
 def draw_histories(
     random: np.random.Generator, material: Material, sizes: Sequence[int] = HISTORY_SIZES
 ) -> np.ndarray:
-    """For each clip others of its speaker: any, or only calm ones, or these and one emotion.
+    """For each clip others of its speaker, of one mood of `MOODS`.
 
     Returns
     -------
@@ -215,22 +214,20 @@ def draw_histories(
     most = max(sizes)
     members = np.full((len(material.truth), most), -1)
     calm = material.calm
-    groups = {s: np.flatnonzero(material.speaker == s) for s in np.unique(material.speaker)}
-    for i, speaker in enumerate(material.speaker):
-        size = sizes[random.integers(len(sizes))]
-        if size == 0:
-            continue
-        others = groups[speaker]
-        mood = random.random()
-        if mood > 0.5:
-            keep = calm[others]
-            if mood > 0.5 + 1 / 3:
-                there = np.unique(material.truth[others])
-                keep = keep | (material.truth[others] == random.choice(there))
-            others = others[keep]
-        others = others[others != i]
-        chosen = random.permutation(others)[:size]
-        members[i, : len(chosen)] = chosen
+    for speaker in np.unique(material.speaker):
+        own = np.flatnonzero(material.speaker == speaker)
+        truth, k = material.truth[own], len(own)
+        mood = random.choice(len(MOODS), size=(k, 1), p=list(MOODS.values()))
+        one = random.choice(np.unique(truth), size=(k, 1)) == truth
+        wanted = np.choose(
+            mood, [np.ones_like(one), np.tile(calm[own], (k, 1)), calm[own] | one, one]
+        )
+        # Others in random order, those that are not wanted last.
+        order = random.random((k, k)) + ~wanted + 2 * np.eye(k)
+        chosen = np.argsort(order, axis=1)[:, :most]
+        size = np.minimum(random.choice(sizes, size=(k, 1)), (order < 1).sum(axis=1, keepdims=True))
+        there = np.arange(chosen.shape[1]) < size
+        members[own, : chosen.shape[1]] = np.where(there, own[chosen], -1)
     return members
 
 
@@ -309,8 +306,8 @@ def fit(
     import tensorflow as tf
 
     copies, n = material.vectors.shape[:2]
-    scaled = [_scaled(material, copy, scales) for copy in range(copies)]
-    sums = [Histories(*one) for one in scaled]
+    scaled = [part(_scaled(material, copy, scales), member.inputs) for copy in range(copies)]
+    sums = [Histories(x) for x in scaled]
     offsets = np.cumsum([0, *(len(labels) for labels in material.labels)])
     outputs = int(offsets[-1])
     targets = np.zeros((n, outputs), dtype=np.float32)
@@ -318,9 +315,7 @@ def fit(
         own = np.flatnonzero(material.corpus == c)
         targets[own, offsets[c] : offsets[c + 1]] = member.smoothing / len(labels)
         targets[own, offsets[c] + material.truth[own]] += 1 - member.smoothing
-    flat_of = FLAT.get(member.inputs)
-    width = flat_of.stop if flat_of else 0
-    model = network(member, outputs, width)
+    model = network(member, outputs, scaled[0].shape[1])
     schedule = keras.optimizers.schedules.CosineDecay(member.rate, member.steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=member.decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -363,12 +358,9 @@ def fit(
         # An epoch is every clip once, in some copy, with some history: as many times as copies.
         xs, ws, ts = [], [], []
         for copy in random.permutation(copies):
-            members = draw_histories(random, material) if member.history else None
-            flat, rows = scaled[copy]
-            if members is None:
-                members = np.full((n, 1), -1)
-            flat, rows, weight = normalised(flat, rows, sums[copy].moments(members))
-            xs.append(rows if flat_of is None else flat[:, flat_of])
+            members = draw_histories(random, material) if member.history else np.full((n, 1), -1)
+            weight, *moments = sums[copy].moments(members)
+            xs.append(normalised(scaled[copy], *moments))
             ws.append(weight)
             ts.append(targets)
         order = random.permutation(copies * n)[: todo * member.batch]
@@ -382,15 +374,13 @@ def fit(
     return model
 
 
-def _scaled(
-    material: Material, copy: int, scales: Sequence[Scale]
-) -> tuple[np.ndarray, np.ndarray]:
+def _scaled(material: Material, copy: int, scales: Sequence[Scale]) -> np.ndarray:
     vectors = material.vectors[copy]
-    flat, rows = (np.empty_like(part) for part in parts(vectors))
+    scaled = np.empty_like(vectors)
     for c, scale in enumerate(scales):
         own = material.corpus == c
-        flat[own], rows[own] = scale(vectors[own])
-    return flat, rows
+        scaled[own] = scale(vectors[own])
+    return scaled
 
 
 def _perturbed(x):
@@ -411,3 +401,55 @@ def _perturbed(x):
             kept = tf.cast((at < start) | (at >= start + length), tf.float32)
             x = x * (kept[:, :, None] if axis == 1 else kept[:, None, :])
     return x
+
+
+def assemble(networks: Sequence[tuple[Member, Any]], scale: Scale, labels: int) -> Any:
+    """One network of several, from vectors as they are extracted to probabilities.
+
+    Its inputs are what `Bundle.predict` gives where the card says `channel_normalisation`:
+    vectors [n, dimensions], and of each channel's other segments their count [n, 1], mean and
+    variance [n, dimensions]. Scaling and the channel normaliser are part of it.
+
+    Parameters
+    ----------
+    networks : sequence of Member and network
+        Logits of the first `labels` outputs count.
+    scale : Scale
+    labels : int
+    """
+    keras = load_keras()
+    layers, ops = keras.layers, keras.ops
+    d = len(telephone.NAMES)
+    vectors, count = keras.Input((d,), name="vectors"), keras.Input((1,), name="history_count")
+    mean, variance = (
+        keras.Input((d,), name="history_mean"),
+        keras.Input((d,), name="history_variance"),
+    )
+    square = np.square(scale.sd)
+    scaled = layers.Normalization(mean=scale.mean, variance=square)
+    weight = count / (count + HISTORY_HALF)
+    z, z_mean = scaled(vectors), scaled(mean)
+    z_variance = layers.Normalization(mean=0.0 * square, variance=np.square(square))(variance)
+
+    def relative(x, mean, variance):
+        mean, variance = weight * mean, weight * variance + (1.0 - weight)
+        if len(x.shape) == 3:
+            mean, variance = ops.expand_dims(mean, 1), ops.expand_dims(variance, 1)
+        sd = ops.sqrt(ops.maximum(variance, LEAST_VARIANCE))
+        return ops.clip((x - mean) / sd, -FAR, FAR)
+
+    def picture(of):
+        return layers.Reshape((telephone.STEPS, ROWS))(of[:, telephone.PICTURE])
+
+    row_mean = ops.mean(picture(z_mean), axis=1)
+    row_square = ops.mean(picture(z_variance) + ops.square(picture(z_mean)), axis=1)
+    row_variance = ops.maximum(row_square - ops.square(row_mean), 0.0)
+    seen = {"picture": relative(picture(z), row_mean, row_variance)}
+    for inputs, which in FLAT.items():
+        seen[inputs] = relative(z[:, which], z_mean[:, which], z_variance[:, which])
+    total = sum(member.weight for member, _ in networks)
+    answers = [
+        ops.softmax(model([seen[member.inputs], weight])[:, :labels]) * (member.weight / total)
+        for member, model in networks
+    ]
+    return keras.Model([vectors, count, mean, variance], sum(answers[1:], answers[0]))
