@@ -17,6 +17,8 @@ from pipelines.errors import CommandError, UsageError
 from ser_core import __version__
 from ser_core.errors import SerError
 
+# Those of `ser_core.corpora.conditions`, which is not imported for `--help`.
+CONDITIONS = ("clean", "8khz", "mulaw", "alaw", "gsm", "opus", "mp3", "hard", "packet_loss")
 _RAW = argparse.RawDescriptionHelpFormatter
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 the command line asks for what cannot be
@@ -190,7 +192,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _corpus(evaluate)
     _model(evaluate)
     evaluate.add_argument(
-        "--codec", choices=["clean", "mulaw"], default="clean",
+        "--codec", choices=CONDITIONS, default="clean",
         help="what the audio goes through first (default: clean)",
     )  # fmt: skip
 

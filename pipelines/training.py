@@ -86,7 +86,11 @@ def show_model(name: str | None) -> int:
 
 
 def _corpora(options) -> list[corpora.Corpus]:
-    return [corpora.open_corpus(name, folder) for name, folder in options.corpus]
+    opened = [corpora.open_corpus(name, folder) for name, folder in options.corpus]
+    for corpus in opened:
+        for warning in corpus.warnings:
+            print(f"ser: warning: {corpus.name}: {warning}")
+    return opened
 
 
 def _cache(options) -> Path | None:

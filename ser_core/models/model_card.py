@@ -65,6 +65,7 @@ def _corpus(corpus: Mapping[str, Any]) -> str:
         + f": {emotions}"
         + (f"; {left:,} files were not used" if left else "")
         + "."
+        + "".join(f" Warning: {warning}." for warning in corpus.get("warnings", ()))
     )
 
 

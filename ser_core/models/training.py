@@ -500,6 +500,7 @@ def _described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
         "by_emotion": {label: sum(one.emotion == label for one in used) for label in labels},
         "other_emotions": len(corpus.utterances) - len(used),
         "skipped": dict(corpus.skipped),
+        "warnings": list(corpus.warnings),
     }
 
 

@@ -96,3 +96,9 @@ def test_speed_changes_pitch_and_length():
     assert len(faster) == pytest.approx(8_000 / 1.1, abs=2)
     peak_hz = np.abs(np.fft.rfft(faster)).argmax() * 8_000 / len(faster)
     assert peak_hz == pytest.approx(440, abs=3)
+
+
+def test_the_command_line_names_every_condition():
+    from pipelines import cli
+
+    assert tuple(CONDITIONS) == cli.CONDITIONS

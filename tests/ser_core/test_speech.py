@@ -133,3 +133,67 @@ def test_sample_calls():
         )
     assert hit / said >= 0.95
     assert hit / found_s >= 0.85
+
+
+def keys(seconds=20):
+    """A number dialled, again and again: two tones a key."""
+    samples = np.zeros(round(seconds * RATE), dtype=np.float32)
+    random = np.random.default_rng(0)
+    for start in range(0, len(samples) - 960, 2_400):
+        t = np.arange(960) / RATE
+        low, high = random.choice([697, 770, 852, 941]), random.choice([1209, 1336, 1477])
+        pair = np.sin(2 * np.pi * low * t) + np.sin(2 * np.pi * high * t)
+        samples[start : start + 960] = 0.15 * pair
+    return samples
+
+
+def chords(seconds=40):
+    """Held chords of eight harmonics that fade, two in three seconds: music of a kind."""
+    random = np.random.default_rng(0)
+    at_s = np.arange(round(seconds * RATE)) / RATE
+    samples = np.zeros(len(at_s))
+    for start in np.arange(0, seconds, 1.5):
+        on = at_s >= start
+        t = at_s[on] - start
+        for semitones in random.choice([0, 3, 4, 7, 12, 16], 3, replace=False):
+            hz = 196 * 2 ** (semitones / 12)
+            for k in range(1, 9):
+                samples[on] += np.sin(2 * np.pi * k * hz * t) * np.exp(-0.7 * t) / k
+    return (0.1 * samples / np.abs(samples).max()).astype(np.float32) * 3
+
+
+@pytest.mark.parametrize(
+    ("samples", "least"),
+    [
+        (keys(), 3.0),
+        (chords(), 20.0),
+        ((0.05 * np.random.default_rng(0).standard_normal(20 * RATE)).astype(np.float32), 15.0),
+    ],
+    ids=["keys", "chords", "white noise"],
+)
+def test_music_keys_and_noise_are_counted_and_no_speech(samples, least):
+    finder = speech.Finder(RATE)
+    finder.feed(samples, last=True)
+    assert sum(segment.seconds for segment in finder.segments()) <= 0.05 * len(samples) / RATE
+    assert least <= finder.music_s <= len(samples) / RATE
+
+
+def test_speech_between_music_is_kept():
+    spoken = call([(1, 6, -20), (7, 11, -22)], 12)
+    samples = np.concatenate([chords(20), spoken, chords(20)])
+    finder = speech.Finder(RATE)
+    finder.feed(samples, last=True)
+    found = finder.segments()
+    inside = sum(max(0, min(s.end_s, 32) - max(s.start_s, 20)) for s in found)
+    assert inside > 0.8 * 9
+    assert sum(s.seconds for s in found) - inside < 4
+    assert finder.music_s > 20
+
+
+def test_real_hold_music(corpora):
+    path = next((corpora / "telephone").glob("*.wav"))
+    music = audio.decode(path.read_bytes(), path.name)
+    finder = speech.Finder(music.rate)
+    finder.feed(music.samples[0], last=True)
+    seconds = music.samples.shape[1] / music.rate
+    assert sum(segment.seconds for segment in finder.segments()) < 0.05 * seconds
