@@ -92,3 +92,36 @@ def make(
         inputs,
     )
     return folder
+
+
+def make_relative(folder: Path, feature_set_id: str = "test_simple", **card: Any) -> Path:
+    """Write a bundle that compares a segment with its channel's other ones.
+
+    `angry` where the first dimension is above the mean of the others, `calm` where it is below;
+    a channel's only segment is compared with -30.
+    """
+    keras = load_keras()
+    feature_set = features.get(feature_set_id)
+    columns = len(feature_set.names)
+    vector, count = keras.Input((columns,)), keras.Input((1,))
+    mean, variance = keras.Input((columns,)), keras.Input((columns,))
+    known = keras.ops.minimum(count, 1.0)
+    edge = known * mean[:, :1] + (1.0 - known) * -30.0
+    # The variance counts for nothing, but it must be there.
+    above = vector[:, :1] - edge + 0.0 * variance[:, :1]
+    logits = keras.layers.Concatenate()([0.0 * above, 0.1 * above])
+    model = keras.Model([vector, count, mean, variance], keras.ops.softmax(logits))
+    bundle.save(
+        folder,
+        model,
+        bundle.Card(
+            name="relative",
+            labels=("calm", "angry"),
+            feature_set=feature_set.id,
+            fingerprint=feature_set.fingerprint,
+            channel_normalisation=bundle.HISTORY,
+            **card,
+        ),
+        np.random.default_rng(0).normal(-30, 5, (6, columns)),
+    )
+    return folder

@@ -36,6 +36,9 @@ BUNDLED = Path(__file__).parent / "bundled"
 # Every call of the network has this many rows, so that a row's numbers don't depend on its
 # neighbours (with other sizes they move by 4e-7).
 BATCH_ROWS = 64
+# The value of `Card.channel_normalisation`, and the other segments that count as much as what is
+# known without them.
+HISTORY, HISTORY_HALF = "history", 4.0
 # Other processors and versions round differently; a wrong network is off by far more.
 REFERENCE_TOLERANCE = 1e-3
 # A float32 softmax rounds smaller ones to zero, whose logarithm is none.
@@ -59,7 +62,10 @@ class Card:
     temperature : float > 0
         The network's log-probabilities are divided by it (Guo et al. 2017).
     channel_normalisation : str or None
-        How a channel's history is used; None: not at all.
+        How a channel's history is used. `HISTORY`: the network also takes count, mean and variance
+        of the channel's other segments. None: not at all.
+    temperature_with_history : float > 0, optional
+        What the temperature goes to with the length of the history; see `history_weight`.
     unsure_segment_below, unsure_recording_below : float in [0, 1]
         Confidence under which a label is called unsure.
     licence : str
@@ -84,6 +90,7 @@ class Card:
     fingerprint: str
     temperature: float = 1.0
     channel_normalisation: str | None = None
+    temperature_with_history: float | None = None
     unsure_segment_below: float = UNSURE_SEGMENT_BELOW
     unsure_recording_below: float = UNSURE_RECORDING_BELOW
     licence: str = "not stated"
@@ -105,7 +112,7 @@ class Bundle:
     """A model that is loaded and was checked; made by `load`."""
 
     card: Card
-    _network: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    _network: Callable[..., np.ndarray] = field(repr=False)
     _columns: int = field(repr=False)
 
     @property
@@ -154,8 +161,9 @@ class Bundle:
         matrix : np.ndarray [shape=(n, dimensions of the feature set)]
             Finite vectors as `features.get(feature_set).extract` gives them; n may be 0.
         channel : np.ndarray [shape=(n,)], optional
-            Rows of one id are one channel's segments in order. A bundle without channel
-            normalisation, such as `seed`, ignores it.
+            Rows of one id are one channel's segments in order. A bundle with channel
+            normalisation takes a channel's other segments for its history; without ids, or for a
+            channel's only segment, there is none. Others, such as `seed`, ignore it.
 
         Returns
         -------
@@ -179,28 +187,72 @@ class Bundle:
             )
         if not np.isfinite(matrix).all():
             raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")
+        inputs, temperature = [matrix], np.full(len(matrix), self.card.temperature)
+        if self.card.channel_normalisation == HISTORY:
+            count, mean, variance = histories(matrix, channel)
+            inputs += [count, mean, variance]
+            last = self.card.temperature_with_history or self.card.temperature
+            temperature += (last - temperature) * history_weight(count[:, 0])
         answers = [
-            calibrate(self._network(batch), self.card.temperature)[:rows]
-            for batch, rows in _padded(matrix)
+            calibrate(self._network(*batch)[:rows], temperature[start : start + rows])
+            for start, rows, batch in _padded(inputs)
         ]
         if not answers:
             return np.empty((0, len(self.labels)), dtype=np.float32)
         return np.concatenate(answers)
 
 
-def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def histories(
+    matrix: np.ndarray, channel: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row, how many other rows its channel has, their mean and their variance.
+
+    Parameters
+    ----------
+    matrix : np.ndarray [shape=(n, d)], float32
+    channel : np.ndarray [shape=(n,)] or None
+        None: nothing is known of anybody.
+
+    Returns
+    -------
+    count [n, 1], mean and variance [n, d], float32
+        Zeros where there is no other row.
+    """
+    count = np.zeros((len(matrix), 1), dtype=np.float32)
+    mean, variance = np.zeros_like(matrix), np.zeros_like(matrix)
+    if channel is None:
+        return count, mean, variance
+    _, index, sizes = np.unique(channel, return_inverse=True, return_counts=True)
+    for which in np.flatnonzero(sizes > 1):
+        rows = np.flatnonzero(index == which)
+        exact, others = matrix[rows].astype(np.float64), len(rows) - 1
+        squares = np.square(exact)
+        left_out = (exact.sum(axis=0) - exact) / others
+        count[rows], mean[rows] = others, left_out
+        square = (squares.sum(axis=0) - squares) / others
+        variance[rows] = np.maximum(square - np.square(left_out), 0)
+    return count, mean, variance
+
+
+def history_weight(count: np.ndarray) -> np.ndarray:
+    """How much a history of so many segments is believed: n / (n + 4)."""
+    return count / (count + HISTORY_HALF)
+
+
+def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
     """Soften (temperature > 1) or sharpen probabilities; temperature scaling, Guo et al. 2017.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
-    temperature : float > 0
+    temperature : float > 0, or one a row
 
     Returns
     -------
     np.ndarray [shape=(n, k)], float32
     """
-    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST)) / temperature
+    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
+    logits /= np.reshape(temperature, (-1, 1))
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -264,6 +316,13 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
     except (SerError, TypeError, AttributeError) as error:
         raise BundleError(f"{folder / CARD}: labels: {error}") from None
     _check_number(folder, card, "temperature", above=0.0, upto=math.inf)
+    if card.channel_normalisation not in (None, HISTORY):
+        raise BundleError(
+            f"{folder / CARD}: channel_normalisation={card.channel_normalisation!r} found, "
+            f"{HISTORY!r} or null expected; use the version of this package that wrote the bundle"
+        )
+    if card.temperature_with_history is not None:
+        _check_number(folder, card, "temperature_with_history", above=0.0, upto=math.inf)
     _check_number(folder, card, "unsure_segment_below", above=-math.ulp(0.0), upto=1.0)
     _check_number(folder, card, "unsure_recording_below", above=-math.ulp(0.0), upto=1.0)
     return card
@@ -282,7 +341,7 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
     folder = find(name_or_path)
     card, content = _checked(folder)
     columns = len(features.get(card.feature_set).names)
-    network = _network(folder / MODEL, content, columns, len(card.labels))
+    network = _network(folder / MODEL, content, columns, card)
     bundle = Bundle(card, network, columns)
     _check_reference(folder, bundle)
     return bundle
@@ -362,9 +421,11 @@ def save(
         inputs = np.asarray(inputs, dtype=np.float32)
         _check_features(folder, card)
         columns = len(features.get(card.feature_set).names)
-        network = _network(work / MODEL, content, columns, len(card.labels))
-        outputs = Bundle(card, network, columns).predict(inputs)
-        np.savez(work / REFERENCE, inputs=inputs, outputs=outputs)
+        network = _network(work / MODEL, content, columns, card)
+        # Half of them one channel, the others by themselves.
+        channel = np.maximum(np.arange(len(inputs)) - len(inputs) // 2, 0)
+        outputs = Bundle(card, network, columns).predict(inputs, channel)
+        np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs)
         said = {"schema": SCHEMA, "id": card.id, **asdict(card)}
         (work / CARD).write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
         (work / README).write_text(markdown(card), "utf-8")
@@ -421,13 +482,14 @@ def _swap(new: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _padded(matrix: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of exactly `BATCH_ROWS` rows, and how many of them are real."""
-    for start in range(0, len(matrix), BATCH_ROWS):
-        rows = matrix[start : start + BATCH_ROWS]
-        batch = np.zeros((BATCH_ROWS, matrix.shape[1]), dtype=np.float32)
-        batch[: len(rows)] = rows
-        yield batch, len(rows)
+def _padded(inputs: Sequence[np.ndarray]) -> Iterator[tuple[int, int, list[np.ndarray]]]:
+    """Batches of exactly `BATCH_ROWS` rows: where they start, how many are real, the inputs."""
+    for start in range(0, len(inputs[0]), BATCH_ROWS):
+        rows = min(BATCH_ROWS, len(inputs[0]) - start)
+        batch = [np.zeros((BATCH_ROWS, x.shape[1]), dtype=np.float32) for x in inputs]
+        for padded, x in zip(batch, inputs, strict=True):
+            padded[:rows] = x[start : start + rows]
+        yield start, rows, batch
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -466,8 +528,8 @@ def _check_features(folder: Path, card: Card) -> None:
         )
 
 
-def _network(path: Path, content: bytes, columns: int, outputs: int) -> Callable:
-    """The network as a function from float32 [64, columns] to float32 [64, outputs]."""
+def _network(path: Path, content: bytes, columns: int, card: Card) -> Callable:
+    """The network as a function of float32 [64, width of each input] to float32 [64, labels]."""
     _check_safe(path, content)
     keras = load_keras()
     import tensorflow as tf
@@ -479,17 +541,24 @@ def _network(path: Path, content: bytes, columns: int, outputs: int) -> Callable
             f"{path}: Keras {keras.__version__} cannot load it ({_first_line(error)}); "
             f"use the versions that the bundle's card names, or train it again"
         ) from error
-    found = (model.input_shape[-1], model.output_shape[-1])
-    if found != (columns, outputs):
+    widths = [columns]
+    if card.channel_normalisation == HISTORY:
+        widths += [1, columns, columns]
+    found = [x.shape[-1] for x in model.inputs], model.output_shape[-1]
+    if found != (widths, len(card.labels)):
         raise BundleError(
-            f"{path}: takes {found[0]} features and gives {found[1]} outputs, "
-            f"{columns} features and {outputs} labels expected by {CARD}"
+            f"{path}: takes {', '.join(map(str, found[0]))} numbers and gives {found[1]} outputs, "
+            f"{', '.join(map(str, widths))} and {len(card.labels)} labels expected by {CARD}"
         )
-    signature = [tf.TensorSpec([BATCH_ROWS, columns], tf.float32)]
-    call = tf.function(
-        lambda batch: model(batch, training=False), input_signature=signature, autograph=False
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([BATCH_ROWS, width], tf.float32) for width in widths],
+        autograph=False,
     )
-    return lambda batch: call(tf.constant(batch)).numpy()
+    def call(*batch):
+        return model(list(batch) if len(batch) > 1 else batch[0], training=False)
+
+    return lambda *batch: call(*map(tf.constant, batch)).numpy()
 
 
 def _check_safe(path: Path, content: bytes) -> None:
@@ -527,11 +596,12 @@ def _check_reference(folder: Path, bundle: Bundle) -> None:
     try:
         with np.load(io.BytesIO(_read(folder, REFERENCE)), allow_pickle=False) as kept:
             inputs, outputs = kept["inputs"], kept["outputs"]
+            channel = kept.get("channel")
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"{folder / REFERENCE}: cannot be read ({_first_line(error)}); copy the bundle again"
         ) from error
-    found = bundle.predict(inputs)
+    found = bundle.predict(inputs, channel)
     if not len(inputs) or found.shape != outputs.shape:
         raise BundleError(
             f"{folder / REFERENCE}: answers of shape {outputs.shape} found, "

@@ -23,12 +23,11 @@ from typing import Any
 import numpy as np
 
 from ser_core.features import telephone
+from ser_core.models.bundle import HISTORY_HALF, history_weight
 from ser_core.models.runtime import load_keras
 
 CALM = ("neutral", "calm")
-# Segments of a history at most; how much of it is believed.
 HISTORY_SIZES = (0, 2, 4, 8, 16, 30)
-HISTORY_HALF = 4.0
 # Moods of the histories that are trained on: any clips; neutral or calm ones; these and one
 # emotion; one emotion only.
 MOODS = {"any": 0.5, "calm": 0.25, "calm and one": 0.1, "one": 0.15}
@@ -189,7 +188,7 @@ class Histories:
         share = csr_array((shares, members[there], ends), shape=(len(members), len(self._sums)))
         mean, square = np.split(share @ self._sums, 2, axis=1)
         variance = np.maximum(square - np.square(mean), 0)
-        weight = (n / (n + HISTORY_HALF)).astype(np.float32)[:, None]
+        weight = history_weight(n).astype(np.float32)[:, None]
         return weight, weight * mean, weight * variance + (1 - weight)
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from tests import tiny_bundle
 from tests.bad_files import make_bad_files
 from tests.speechlike import call
 
@@ -252,6 +253,18 @@ def test_workers_and_chunks_change_no_row(night, archive, level_model, ser, tmp_
     )
     assert totals.fetchall() == [(16, 4, 11)]
     assert len(rows(out, "runs")) == (4 if "--chunk" in how else 1)
+
+
+def test_a_channel_is_compared_with_its_other_segments(archive, ser, tmp_path):
+    model = tiny_bundle.make_relative(tmp_path / "relative")
+    calls = archive / "worse_1.wav", archive / "mono_1.wav"
+    done = ser("run", "--input", *calls, "--output", tmp_path / "out", "--model", model, *ROLES)
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path / "out", "segments", "uri, start_s, label, rms_db")
+    worse = [row["label"] for row in found if row["uri"].endswith("worse_1.wav")]
+    assert worse == ["calm", "calm", "angry"]  # -42, -40 and -20 dB
+    (alone,) = [row for row in found if row["uri"].endswith("mono_1.wav")]
+    assert alone["label"] == "angry"  # against -30 dB
 
 
 def test_another_model_labels_without_the_audio(archive, level_model, pitch_model, ser, tmp_path):

@@ -230,7 +230,7 @@ def test_unknown_features_are_refused(tiny):
 
 def test_labels_that_are_not_the_network_s_are_refused(tiny):
     edit_card(tiny, labels=["calm", "sad"])
-    with pytest.raises(BundleError, match="3 outputs, 193 features and 2 labels expected"):
+    with pytest.raises(BundleError, match="gives 3 outputs, 193 and 2 labels expected"):
         models.load(tiny)
 
 
@@ -389,3 +389,80 @@ def test_one_seed_gives_one_network_and_touches_nothing_else():
     # Layers of one shape start differently.
     square = architectures.dense_network(20, 20, layers=(20, 20)).get_weights()
     assert not (square[0] == square[2]).all()
+
+
+# A channel's history
+
+
+@pytest.fixture(scope="module")
+def relative(tmp_path_factory) -> models.Bundle:
+    return models.load(tiny_bundle.make_relative(tmp_path_factory.mktemp("models") / "relative"))
+
+
+def test_histories_are_those_of_the_others():
+    matrix = vectors(12)
+    channel = np.array(list("abacabaadbba"))
+    count, mean, variance = bundle.histories(matrix, channel)
+    for i in range(12):
+        others = matrix[[k for k in range(12) if k != i and channel[k] == channel[i]]]
+        assert count[i, 0] == len(others)
+        if len(others):
+            np.testing.assert_allclose(mean[i], others.mean(axis=0), atol=1e-5)
+            np.testing.assert_allclose(variance[i], others.var(axis=0), atol=1e-4)
+        else:
+            assert not mean[i].any()
+            assert not variance[i].any()
+
+
+def test_a_channel_is_compared_with_itself(relative):
+    loud, quiet = -20.0, -40.0
+    levels = np.array([quiet, quiet, loud, loud, quiet], dtype=np.float32)
+    matrix = np.zeros((5, relative._columns), dtype=np.float32)
+    matrix[:, 0] = levels
+    ids = np.array(["a", "a", "a", "b", "c"])
+    found = [relative.labels[k] for k in relative.predict(matrix, ids).argmax(axis=1)]
+    # The last two are by themselves: measured against -30 dB.
+    assert found == ["calm", "calm", "angry", "angry", "calm"]
+    alone = [relative.labels[k] for k in relative.predict(matrix).argmax(axis=1)]
+    assert alone == ["calm", "calm", "angry", "angry", "calm"]
+    two = relative.predict(matrix[2:4], np.array(["a", "a"]))
+    assert np.abs(two - 0.5).max() < 1e-6
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_other_channels_change_nothing_to_the_bit(relative, data):
+    sizes = data.draw(st.lists(st.integers(1, 70), min_size=1, max_size=4))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    matrix = random.normal(-30, 8, (sum(sizes), relative._columns)).astype(np.float32)
+    ids = np.repeat(np.arange(len(sizes)), sizes)
+    together = relative.predict(matrix, ids)
+    for one in range(len(sizes)):
+        rows = ids == one
+        np.testing.assert_array_equal(
+            relative.predict(matrix[rows], np.zeros(rows.sum())), together[rows]
+        )
+
+
+def test_the_temperature_goes_with_the_history(tmp_path):
+    one, two = (
+        models.load(tiny_bundle.make_relative(tmp_path / name, **card))
+        for name, card in (("one", {}), ("two", {"temperature_with_history": 3.0}))
+    )
+    matrix = np.random.default_rng(0).normal(-30, 8, (9, one._columns)).astype(np.float32)
+    np.testing.assert_array_equal(one.predict(matrix), two.predict(matrix))
+    ids = np.zeros(9)
+    expected = bundle.calibrate(one.predict(matrix, ids), 1 + 2 * 8 / 12)
+    np.testing.assert_allclose(two.predict(matrix, ids), expected, atol=1e-6)
+
+
+def test_a_network_without_the_history_s_inputs_is_refused(tiny):
+    edit_card(tiny, channel_normalisation="history")
+    with pytest.raises(BundleError, match=r"takes 193 numbers.*193, 1, 193, 193"):
+        models.load(tiny)
+
+
+def test_an_unknown_normalisation_is_refused(tiny):
+    edit_card(tiny, channel_normalisation="magic")
+    with pytest.raises(BundleError, match="'magic' found, 'history' or null expected"):
+        models.load(tiny)
