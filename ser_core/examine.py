@@ -213,10 +213,8 @@ def _examine(
     segments: dict[int, SpeechSegment] = {}
     vectors = np.empty((len(wanted), len(feature_set.names)), dtype=np.float32)
     if wanted:
-        again = kept
-        if again is None:
-            again = _decode_again(path, found.source.uri, settings, analysed, clock)
-        for i, samples in _slices(again, analysed, wanted, facts.rate_hz):
+        again = _decode_again(path, found.source.uri, settings, analysed, clock)
+        for i, samples in _slices(kept or again, analysed, wanted, facts.rate_hz):
             channel, segment = wanted[i]
             with clock("features"):
                 vectors[i] = feature_set.extract(samples, facts.rate_hz)
