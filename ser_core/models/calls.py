@@ -26,6 +26,8 @@ from ser_core.features import telephone
 from ser_core.models.bundle import HISTORY_HALF, history_weight
 from ser_core.models.runtime import load_keras
 
+# Of the training, for whatever keeps its results.
+VERSION = 1
 CALM = ("neutral", "calm")
 HISTORY_SIZES = (0, 2, 4, 8, 16, 30)
 # Moods of the histories that are trained on: any clips; neutral or calm ones; these and one
