@@ -69,7 +69,8 @@ def scaling(axes, rows: list) -> None:
             for row in rows
             if row["processes"] == processes and row["count"] > 1
         ]
-        axes.plot(*zip(*points, strict=True), "o-", color=color, label=f"{processes} process(es)")
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", color=color, label=f"{processes} at a time")
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("recordings of 3 to 5 s in a night")
