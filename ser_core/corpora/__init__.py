@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def corpus_names() -> tuple[str, ...]:
 
 
 def open_corpus(name: str, folder: str | os.PathLike) -> Corpus:
-    """Read the names and labels of a corpus; the audio is not opened.
+    """Read the names and labels of a corpus; of the audio only the headers.
 
     Parameters
     ----------
@@ -127,6 +128,7 @@ class Original:
 # Clips of speech that was not cut last as long as it took to say them: hardly two of them alike.
 _ALIKE = 0.5
 _AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
+# Words of `Corpus.skipped`.
 NOT_NAMED = "audio whose name is not the corpus's"
 DOUBLE = "a name that was there before"
 NO_AUDIO = "no audio file"
@@ -137,7 +139,7 @@ def named_corpus(
     name: str,
     licence: str,
     note: str,
-    decode: Callable[[Path], Utterance | None],
+    decode: Callable[[Path], Utterance | str],
     original: Original,
 ) -> Corpus:
     """A corpus whose file names say everything.
@@ -148,7 +150,7 @@ def named_corpus(
     name, licence, note : str
         As in `Corpus`.
     decode : callable
-        From a path to what its name says; None where that is not the corpus's.
+        From a path to what its name says, or the reason why it is no utterance.
     original : Original
 
     Raises
@@ -159,11 +161,11 @@ def named_corpus(
     utterances: dict[str, Utterance] = {}
     skipped: Counter[str] = Counter()
     for path in files_below(folder, name):
-        if path.suffix.lower() not in _AUDIO or path.name.startswith("."):
-            skipped[NO_AUDIO] += 1
-        elif (found := decode(path)) is None:
-            skipped[NOT_NAMED] += 1
+        found = decode(path)
+        if isinstance(found, str):
+            skipped[found] += 1
         elif path.stem in utterances:
+            # Well-known copies hold every file twice, in nested folders.
             skipped[DOUBLE] += 1
         else:
             utterances[path.stem] = found
@@ -176,6 +178,13 @@ def named_corpus(
         )
     warnings = copy_warnings([one.path for one in utterances.values()], original.rate_hz)
     return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings)
+
+
+def match_stem(path: Path, pattern: re.Pattern[str]) -> re.Match[str] | str:
+    """An audio file's name taken apart, or the reason why it is none of the corpus."""
+    if path.suffix.lower() not in _AUDIO or path.name.startswith("."):
+        return NO_AUDIO
+    return pattern.fullmatch(path.stem) or NOT_NAMED
 
 
 def copy_warnings(paths: Sequence[Path], rate_hz: int | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ser_core.corpora import Corpus, Original, Utterance, named_corpus
+from ser_core.corpora import NOT_NAMED, Corpus, Original, Utterance, match_stem, named_corpus
 
 NAME = "EMO-DB"
 NOTE = "acted speech, ten sentences in German, recorded in an anechoic room"
@@ -45,11 +45,13 @@ def read(folder: Path) -> Corpus:
     return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
 
 
-def decode(path: Path) -> Utterance | None:
-    """What a file's name says; None where it is not EMO-DB's."""
-    match = _STEM.fullmatch(path.stem)
-    if not match or match[1] not in _MEN | _WOMEN:
-        return None
+def decode(path: Path) -> Utterance | str:
+    """What a file's name says, or the reason why it is not EMO-DB's."""
+    match = match_stem(path, _STEM)
+    if isinstance(match, str):
+        return match
+    if match[1] not in _MEN | _WOMEN:
+        return NOT_NAMED
     speaker, sentence, emotion, version = match.groups()
     return Utterance(
         path=path,

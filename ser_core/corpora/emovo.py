@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ser_core.corpora import Corpus, Original, Utterance, named_corpus
+from ser_core.corpora import NOT_NAMED, Corpus, Original, Utterance, match_stem, named_corpus
 
 NAME = "EMOVO"
 NOTE = "acted speech, fourteen sentences in Italian, recorded in a studio"
@@ -42,11 +42,13 @@ def read(folder: Path) -> Corpus:
     return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
 
 
-def decode(path: Path) -> Utterance | None:
-    """What a file's name says; None where it is not EMOVO's."""
-    match = _STEM.fullmatch(path.stem)
-    if not match or match[1] not in _EMOTIONS:
-        return None
+def decode(path: Path) -> Utterance | str:
+    """What a file's name says, or the reason why it is not EMOVO's."""
+    match = match_stem(path, _STEM)
+    if isinstance(match, str):
+        return match
+    if match[1] not in _EMOTIONS:
+        return NOT_NAMED
     emotion, speaker, sentence = match.groups()
     return Utterance(
         path=path,

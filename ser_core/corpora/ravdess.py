@@ -14,16 +14,19 @@ with the same last six numbers: taken as well, one clip would stand in training 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
-from ser_core.corpora import Corpus, Utterance, files_below
+from ser_core.corpora import NO_AUDIO, Corpus, Original, Utterance, named_corpus
 from ser_core.emotions import RAVDESS_EIGHT
-from ser_core.errors import CorpusError
 
 NAME = "RAVDESS"
 NOTE = "acted speech, two sentences in North American English, recorded in a studio"
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
+ORIGINAL = Original(
+    rate_hz=48_000,
+    example="03-01-05-01-02-01-12.wav",
+    archive="Audio_Speech_Actors_01-24.zip",
+)
 
 _AUDIO, _VIDEO = {".wav", ".flac"}, {".mp4"}
 _ACTORS = 24
@@ -41,37 +44,18 @@ _STEM = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 VIDEO = "video: only the sound files are used"
 SONG = "song: only speech is used"
 UNNAMED = "audio whose name is not RAVDESS's"
-DOUBLE = "a name that was there before"
-OTHER = "no audio file"
+OTHER = NO_AUDIO
 
 
 def read(folder: Path) -> Corpus:
-    """Read the file names below a folder.
+    """Read the file names below a folder, and how long the files are.
 
     Raises
     ------
     CorpusError
         A folder that is not there, cannot be listed, or has no speech of RAVDESS.
     """
-    utterances: dict[str, Utterance] = {}
-    skipped: Counter[str] = Counter()
-    for path in files_below(folder, NAME):
-        found = decode(path)
-        if isinstance(found, str):
-            skipped[found] += 1
-        elif path.stem in utterances:
-            # A well-known copy holds every file twice, in nested folders.
-            skipped[DOUBLE] += 1
-        else:
-            utterances[path.stem] = found
-    if not utterances:
-        seen = "; ".join(f"{count} × {reason}" for reason, count in skipped.items())
-        raise CorpusError(
-            f"{NAME}: no speech in {folder} (found: {seen or 'no file at all'}); WAV or FLAC "
-            f"files named like 03-01-05-01-02-01-12.wav expected: give the folder where "
-            f"Audio_Speech_Actors_01-24.zip was unpacked"
-        )
-    return Corpus(NAME, LICENCE, tuple(utterances.values()), dict(skipped), NOTE)
+    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
 
 
 def decode(path: Path) -> Utterance | str:
