@@ -1,10 +1,12 @@
 """Builds an archive of two-channel telephone calls whose turns are known.
 
     python benchmarks/build_calls.py --n 200 --out DIR [--seed 0] [--minutes 3] [--bad]
+        [--corpus ravdess …] [--music FOLDER …]
 
 Each call is made of one corpus's utterances: an agent (channel 0, neutral or calm) and
 a customer (channel 1, in a mood that may change on the way) take turns, with pauses, now
-and then at once, at different levels, over line noise and crosstalk. The corpora are
+and then at once, at different levels, over line noise and crosstalk. With --music, the
+customer is put on hold in the middle, and both channels play music. The corpora are
 looked for where SER_DATA says, else in ../shared/data beside the repository.
 
     DIR/calls/<queue>/<time>_<id>.<ext>    the calls
@@ -36,6 +38,7 @@ from scipy.signal import butter, sosfilt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from ser_core.corpora import Utterance, corpus_names, open_corpus  # noqa: E402
 from ser_core.emotions import RAVDESS_EIGHT  # noqa: E402
 from tests.bad_files import make_bad_files  # noqa: E402
 
@@ -65,6 +68,8 @@ BREATH_S = (0.2, 0.6)  # within a turn
 OVERLAP_S = (0.2, 1.0)
 OVERLAP_SHARE = 0.1  # of the turns begin before the other side has ended
 UTTERANCES = (1, 3)  # in a turn
+HOLD_SHARE = (0.35, 0.6)  # of a call's length: when the music begins and ends
+HOLD_AFTER_S = 15.0  # no turn begins so shortly before: it might not end in time
 LEVEL_DBFS = (-30.0, -16.0)  # RMS of a side's speech
 GAIN_CONTROL = 0.5  # a telephone leaves this share of the differences in level, in dB
 NOISE_BELOW_DB = (35.0, 45.0)  # under the side's speech
@@ -104,16 +109,6 @@ CODEC_SHARES = {"mulaw": 0.6, "alaw": 0.1, "gsm": 0.1, "opus": 0.1, "pcm16k": 0.
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One file of a corpus."""
-
-    path: Path
-    emotion: str
-    speaker: str
-    corpus: str
-
-
-@dataclass(frozen=True)
 class Turn:
     """An utterance within a call, in seconds from the call's start.
 
@@ -131,12 +126,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is said on one channel of one file; `file` is relative to the truth's folder."""
+    """What is said on one channel of one file; `file` is relative to the truth's folder.
+
+    `music` are spans in seconds.
+    """
 
     file: str
     channel: int
     role: str
     turns: tuple[Turn, ...]
+    music: tuple[tuple[float, float], ...] = ()
 
 
 def write_truth(path: Path, truths: Iterable[Truth]) -> None:
@@ -154,7 +153,8 @@ def read_truth(path: Path) -> list[Truth]:
         turns = tuple(
             Turn(**{**turn, "speech": tuple(map(tuple, turn["speech"]))}) for turn in row["turns"]
         )
-        truths.append(Truth(row["file"], row["channel"], row["role"], turns))
+        music = tuple(map(tuple, row["music"]))
+        truths.append(Truth(row["file"], row["channel"], row["role"], turns, music))
     return truths
 
 
@@ -273,48 +273,52 @@ def _ogg_crc_table() -> tuple[int, ...]:
 
 # ---------------------------------------------------------------- corpora
 
-# Boredom has no name among RAVDESS's eight; those utterances are left out.
-_EMODB = {"W": "angry", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
-_EMOVO = {
-    "dis": "disgust",
-    "gio": "happy",
-    "neu": "neutral",
-    "pau": "fearful",
-    "rab": "angry",
-    "sor": "surprised",
-    "tri": "sad",
-}
-
 
 def default_data() -> Path:
     """The corpora's folder: SER_DATA, else ../shared/data beside the repository."""
     return Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
 
 
-def find_utterances(data: Path) -> list[Utterance]:
-    """Read the names of RAVDESS, EMO-DB and EMOVO under `data`, whichever are there.
+def find_utterances(data: Path, names: Sequence[str] = ()) -> list[Utterance]:
+    """The utterances of some corpora under `data`; of all that are there unless named.
+
+    Emotions that RAVDESS has no name for, such as boredom, are left out.
 
     Raises
     ------
     FileNotFoundError
-        None of them is.
+        None of them is there.
     """
-    found = []
-    for path in sorted(data.glob("ravdess/Actor_*/03-01-*.*")):
-        parts = path.stem.split("-")
-        found.append(Utterance(path, RAVDESS_EIGHT[int(parts[2]) - 1], parts[6], "ravdess"))
-    for path in sorted(data.glob("emodb/*.*")):
-        if path.stem[5] in _EMODB:
-            found.append(Utterance(path, _EMODB[path.stem[5]], path.stem[:2], "emodb"))
-    for path in sorted(data.glob("emovo/*.*")):
-        emotion, speaker, _ = path.stem.split("-")
-        found.append(Utterance(path, _EMOVO[emotion], speaker, "emovo"))
-    if not found:
+    wanted = names or corpus_names()
+    there = [open_corpus(name, data / name) for name in sorted(wanted) if (data / name).is_dir()]
+    if not there:
         raise FileNotFoundError(
-            f"no corpus in {data}: expected ravdess/Actor_01/…, emodb/… or emovo/… there; "
+            f"no corpus in {data}: expected {' or '.join(wanted)} there; "
             "set SER_DATA to the folder that holds them"
         )
-    return found
+    return [one for own in there for one in own.utterances if one.emotion in RAVDESS_EIGHT]
+
+
+def find_music(folders: Sequence[Path]) -> list[Path]:
+    """The WAV files below some folders.
+
+    Raises
+    ------
+    FileNotFoundError
+        A folder without any.
+    """
+    found = [(folder, sorted(folder.rglob("*.wav"))) for folder in folders]
+    for folder, files in found:
+        if not files:
+            raise FileNotFoundError(f"no music in {folder}: a folder with .wav files expected")
+    return [file for _, files in found for file in files]
+
+
+@lru_cache(maxsize=32)
+def load_music(path: Path, rate: int) -> np.ndarray:
+    """A piece of music as a line carries it: float64 [n]."""
+    samples, own_rate = soundfile.read(path, always_2d=True)
+    return band_pass(soxr.resample(samples.mean(axis=1), own_rate, rate), rate)
 
 
 @lru_cache(maxsize=64)
@@ -391,7 +395,11 @@ class _Side:
 
 
 def build_call(
-    utterances: Sequence[Utterance], rate: int, duration_s: float, rng: np.random.Generator
+    utterances: Sequence[Utterance],
+    rate: int,
+    duration_s: float,
+    rng: np.random.Generator,
+    hold: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, tuple[tuple[Turn, ...], tuple[Turn, ...]]]:
     """Put one call together.
 
@@ -402,6 +410,8 @@ def build_call(
     rate : int
         8000 or 16000 Hz.
     duration_s : float > 0
+    hold : tuple of start_s and end_s, optional
+        When nobody speaks.
 
     Returns
     -------
@@ -427,6 +437,8 @@ def build_call(
             moods = (course[part], "neutral")
             speaker = customer
         choice = _utterances_of(own, speaker, moods, fall_back=who == 1)
+        if hold and hold[0] <= now_s + HOLD_AFTER_S and now_s < hold[1]:
+            now_s = hold[1]
         start_s = max(now_s, sides[who].end_s + BREATH_S[0])
         for _ in range(rng.integers(UTTERANCES[0], UTTERANCES[1] + 1)):
             end_s = sides[who].say(choice[rng.integers(len(choice))], start_s, rate)
@@ -450,6 +462,24 @@ def build_call(
     return channels, (tuple(sides[0].turns), tuple(sides[1].turns))
 
 
+def play(
+    channel: np.ndarray,
+    turns: Sequence[Turn],
+    piece: np.ndarray,
+    hold: tuple[float, float],
+    rate: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[float, float], ...]:
+    """Add music to a channel [n], in place, where nobody speaks on it; returns where."""
+    start_s = max([hold[0], *(turn.end_s for turn in turns if turn.start_s < hold[1])])
+    first, last = round(start_s * rate), round(hold[1] * rate)
+    if last - first < rate:
+        return ()
+    sound = np.resize(np.roll(piece, -rng.integers(len(piece))), last - first)
+    channel[first:last] += sound * amplitude(rng.uniform(*LEVEL_DBFS)) / max(rms(sound), 1e-6)
+    return ((round(start_s, 3), hold[1]),)
+
+
 def _utterances_of(
     own: Sequence[Utterance], speaker: str, moods: Sequence[str], *, fall_back: bool
 ) -> list[Utterance]:
@@ -469,6 +499,8 @@ def build(
     seed: int = 0,
     minutes: float = 3.0,
     data: Path | None = None,
+    corpora: Sequence[str] = (),
+    music: Sequence[Path] = (),
 ) -> list[Truth]:
     """Write `n` calls under `out/calls`, and `out/truth.jsonl`.
 
@@ -482,6 +514,10 @@ def build(
         Mean length of a call; calls last 0.6 to 1.4 of it.
     data : Path, optional
         Folder of the corpora; `default_data()` where it is None.
+    corpora : sequence of str
+        Names of those to take; all that are there unless given.
+    music : sequence of Path
+        Folders of music on hold; calls are not interrupted unless given.
 
     Returns
     -------
@@ -497,7 +533,8 @@ def build(
     """
     if minutes < 0.1:
         raise ValueError(f"minutes={minutes} found, 0.1 or more expected: a call has two turns")
-    utterances = find_utterances(Path(data) if data else default_data())
+    utterances = find_utterances(Path(data) if data else default_data(), corpora)
+    pieces = find_music(music)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     truths = []
@@ -507,10 +544,19 @@ def build(
         queue = QUEUES[rng.integers(len(QUEUES))]
         begun = FIRST_DAY + timedelta(seconds=int(3600 * rng.uniform(*HOURS)))
         duration_s = 60.0 * minutes * float(rng.uniform(0.6, 1.4))
-        channels, turns = build_call(utterances, codec.rate, duration_s, rng)
+        hold = tuple(round(share * duration_s, 3) for share in HOLD_SHARE) if pieces else None
+        channels, turns = build_call(utterances, codec.rate, duration_s, rng, hold)
+        spans = [(), ()]
+        if hold:
+            piece = load_music(pieces[rng.integers(len(pieces))], codec.rate)
+            sides = zip(channels, turns, strict=True)
+            spans = [play(side, own, piece, hold, codec.rate, rng) for side, own in sides]
         name = f"calls/{queue}/{begun:%Y%m%dT%H%M%S}_c{number + 1:04d}.{codec.extension}"
         write_call(out / name, channels, codec)
-        truths += [Truth(name, channel, ROLES[channel], turns[channel]) for channel in (0, 1)]
+        truths += [
+            Truth(name, channel, ROLES[channel], turns[channel], spans[channel])
+            for channel in (0, 1)
+        ]
     write_truth(out / "truth.jsonl", truths)
     return truths
 
@@ -521,10 +567,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=3.0, help="mean length of a call")
+    parser.add_argument("--corpus", nargs="+", default=(), choices=corpus_names())
+    parser.add_argument("--music", nargs="+", type=Path, default=(), help="folders of .wav files")
     parser.add_argument("--bad", action="store_true", help="add bad/, a file for each rejection")
     args = parser.parse_args()
     try:
-        truths = build(args.out, args.n, args.seed, args.minutes)
+        truths = build(
+            args.out, args.n, args.seed, args.minutes, corpora=args.corpus, music=args.music
+        )
     except (FileNotFoundError, ValueError) as error:
         print(f"build_calls: {error}", file=sys.stderr)
         return 1

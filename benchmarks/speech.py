@@ -3,7 +3,9 @@
     python benchmarks/build_calls.py --n 200 --out CALLS && python benchmarks/speech.py CALLS
 
 A second is spoken where a turn of the truth has speech (pauses within a turn left out; those
-below 0.3 s count as speech); it is found where a segment covers it. Also by codec.
+below 0.3 s count as speech); it is found where a segment covers it. Also by codec. Where the calls
+have music (`build_calls.py --music`), what of it ends up in segments. "Without": if nothing that
+sounds like a voice were taken for something else (`ser_core.not_speech`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import argparse
 import sys
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from rich.console import Console
@@ -21,7 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.build_calls import read_truth
-from ser_core import audio, speech
+from ser_core import audio, not_speech, speech
 from ser_core.errors import AudioError
 
 STEP_S = 0.01
@@ -32,7 +36,7 @@ def main() -> None:
     parser.add_argument("calls", type=Path, help="folder that build_calls.py wrote")
     parser.add_argument("--n", type=int, help="only the first so many channels")
     options = parser.parse_args()
-    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(8))
     cpu_s = seconds = 0.0
     for truth in read_truth(options.calls / "truth.jsonl")[: options.n]:
         path = options.calls / truth.file
@@ -42,15 +46,23 @@ def main() -> None:
             raise SystemExit(f"{error}") from error
         samples = recording.samples[truth.channel]
         started = time.process_time()
-        found = speech.find(samples, recording.rate)
+        finder = speech.Finder(recording.rate)
+        finder.feed(samples, last=True)
+        found = finder.segments()
         cpu_s += time.process_time() - started
         seconds += recording.facts.duration_s
         count = int(recording.facts.duration_s / STEP_S) + 1
         turns = mask([(turn.start_s, turn.end_s) for turn in truth.turns], count)
         spoken = mask([span for turn in truth.turns for span in turn.speech], count)
         said = mask([(segment.start_s, segment.end_s) for segment in found], count)
+        with everything_is_speech():
+            without = mask([(one.start_s, one.end_s) for one in finder.segments()], count)
+        music = mask(truth.music, count)
         row = np.array(
-            [turns.sum(), (turns & said).sum(), spoken.sum(), (spoken & said).sum(), said.sum()]
+            [
+                *(turns.sum(), (turns & said).sum(), spoken.sum(), (spoken & said).sum()),
+                *(said.sum(), (spoken & without).sum(), music.sum(), (music & said).sum()),
+            ]
         )
         for key in ("all", f"{recording.facts.codec}, {recording.rate:,} Hz"):
             sums[key] += row
@@ -62,17 +74,29 @@ def main() -> None:
         "precision, turns",
         "recall, speech",
         "precision, speech",
+        "recall, without",
+        "music h",
+        "music in segments",
     ):
         table.add_column(column, justify="right")
-    for key, (turns, hit_turns, spoken, hit, said) in sums.items():
+    for key, (turns, hit_turns, spoken, hit, said, without, music, played) in sums.items():
         table.add_row(
             key,
             f"{spoken * STEP_S / 3600:.2f}",
             *(f"{value:.3f}" for value in (hit_turns / turns, hit_turns / said)),
-            *(f"{value:.3f}" for value in (hit / spoken, hit / said)),
+            *(f"{value:.3f}" for value in (hit / spoken, hit / said, without / spoken)),
+            f"{music * STEP_S / 3600:.2f}",
+            f"{played / music:.1%}" if music else "",
         )
     Console().print(table)
     print(f"{1000 * cpu_s / seconds:.2f} ms CPU a second of channel")
+
+
+@contextmanager
+def everything_is_speech():
+    """While it lasts, what sounds like a voice is one."""
+    with mock.patch.object(not_speech, "is_speech", return_value=True):
+        yield
 
 
 def mask(spans, count: int) -> np.ndarray:

@@ -49,7 +49,7 @@ _CNN = Member(
     kind="cnn", inputs="picture", rate=3e-3, decay=1e-3, mixup=0.0, steps=2_100, batch=128,
     others=False, seed=2,
 )  # fmt: skip
-_RNN = replace(_CNN, kind="rnn", rate=2e-3, seed=3)
+_RNN = replace(_CNN, kind="rnn", rate=2e-3, width=64, seed=3)
 TRIALS = {
     "dense": _DENSE,
     "dense, no history": replace(_DENSE, history=False),

@@ -19,6 +19,8 @@ from ser_core.errors import SerError
 
 # Those of `ser_core.corpora.conditions`, which is not imported for `--help`.
 CONDITIONS = ("clean", "8khz", "mulaw", "alaw", "gsm", "opus", "mp3", "hard", "packet_loss")
+# Of `ser_core.emotions`.
+GROUPINGS = ("angry", "negative", "four")
 _RAW = argparse.RawDescriptionHelpFormatter
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 the command line asks for what cannot be
@@ -164,30 +166,44 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     train = command(
         commands, "train", _train, "train a model on labelled speech",
-        "ser train --corpus ravdess=RAVDESS --recipe seed --scale zscore --save my-bundle",
-        "ser train --corpus ravdess=RAVDESS --recipe seed --emotions angry,happy,sad --save three",
+        "ser train --corpus ravdess=RAVDESS emodb=EMODB --noise NOISE --save my-bundle",
+        "ser train --corpus ravdess=RAVDESS --emotions angry,happy,sad,neutral --save four",
+        "ser train --corpus ravdess=RAVDESS --recipe seed --scale zscore --save the-article",
     )  # fmt: skip
-    _corpus(train)
+    _corpus(train, "; of several, the first gives the labels and the test")
     train.add_argument("--save", required=True, metavar="BUNDLE", help="folder to write")
-    train.add_argument("--recipe", choices=["seed"], default="seed", help="default: seed")
-    train.add_argument("--emotions", type=_names, metavar="A,B,…", help="default: all there are")
     train.add_argument(
+        "--recipe", choices=["calls", "seed"], default="calls",
+        help="calls: several networks for the telephone, an hour of two cores for RAVDESS; "
+        "seed: the article's, minutes (default: calls)",
+    )  # fmt: skip
+    train.add_argument("--emotions", type=_names, metavar="A,B,…", help="default: all there are")
+    train.add_argument("--folds", type=int, metavar="N", help="of speakers (default: 6)")
+    train.add_argument("--seed", type=int, metavar="N", help="default: 0")
+    train.add_argument("--jobs", type=_positive(int), metavar="N", help="default: one a core")
+    group = train.add_argument_group("recipe calls")
+    group.add_argument("--noise", metavar="DIR", help="recorded noises to train with")
+    group.add_argument(
+        "--effort", type=float, metavar="X", help="times the steps: 0.1 for a first look"
+    )
+    group = train.add_argument_group("recipe seed")
+    group.add_argument(
         "--split", choices=["random", "speaker"],
         help="how the headline figures are held out; both are reported (default: random)",
     )  # fmt: skip
-    train.add_argument("--scale", choices=["none", "zscore"], help="default: none, as the article")
-    train.add_argument(
+    group.add_argument("--scale", choices=["none", "zscore"], help="default: none, as the article")
+    group.add_argument(
         "--layers", type=_numbers, metavar="N,N,…", help="default: 2x, 1x and half the features"
     )
-    train.add_argument("--dropout", type=float, metavar="P", help="after each layer (default: 0.2)")
-    train.add_argument("--optimizer", metavar="NAME", help="of Keras (default: adam)")
-    train.add_argument("--epochs", type=int, metavar="N", help="default: 200")
-    train.add_argument("--batch-size", type=int, metavar="N", help="default: 4")
-    train.add_argument("--seed", type=int, metavar="N", help="default: 0")
+    group.add_argument("--dropout", type=float, metavar="P", help="after each layer (default: 0.2)")
+    group.add_argument("--optimizer", metavar="NAME", help="of Keras (default: adam)")
+    group.add_argument("--epochs", type=int, metavar="N", help="default: 200")
+    group.add_argument("--batch-size", type=int, metavar="N", help="default: 4")
 
     evaluate = command(
         commands, "evaluate", _evaluate, "say how well a model does on a labelled corpus",
         "ser evaluate --model my-bundle --corpus ravdess=RAVDESS --codec mulaw",
+        "ser evaluate --corpus emovo=EMOVO --groups angry",
     )  # fmt: skip
     _corpus(evaluate)
     _model(evaluate)
@@ -195,12 +211,17 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "--codec", choices=CONDITIONS, default="clean",
         help="what the audio goes through first (default: clean)",
     )  # fmt: skip
+    evaluate.add_argument(
+        "--groups", choices=GROUPINGS,
+        help="compare groups of labels: angry or not, negative or not, or neutral, happy, sad, "
+        "angry (default: the labels)",
+    )  # fmt: skip
 
     model = commands.add_parser("model", help="look into a model", allow_abbrev=False)
     kinds = model.add_subparsers(title="commands", metavar="COMMAND", required=True)
     show_model = command(
         kinds, "show", _show_model, "show a model's card: data, licence, results, use",
-        "ser model show seed",
+        "ser model show calls",
         leaf="model show",
     )  # fmt: skip
     show_model.add_argument("model", metavar="BUNDLE", nargs="?", help="default: the default model")
@@ -223,14 +244,14 @@ def _inputs(parser) -> None:
 def _model(parser, *, required: bool = False) -> None:
     parser.add_argument(
         "--model", required=required, metavar="BUNDLE",
-        help="a bundled model's name or a folder" + ("" if required else " (default: seed)"),
+        help="a bundled model's name or a folder" + ("" if required else " (default: calls)"),
     )  # fmt: skip
 
 
-def _corpus(parser) -> None:
+def _corpus(parser, more: str = "") -> None:
     parser.add_argument(
         "--corpus", required=True, nargs="+", type=_named, metavar="NAME=DIR",
-        help="a corpus and where it lies, such as ravdess=FOLDER",
+        help="a corpus and where it lies, such as ravdess=FOLDER" + more,
     )  # fmt: skip
     parser.add_argument(
         "--cache", metavar="DIR", help="keep features there (default: user's cache)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -17,24 +18,37 @@ from ser_core import corpora, models
 from ser_core.models import evaluation
 from ser_core.models.bundle import find
 
-_SETTINGS = (
-    "split", "scale", "layers", "dropout", "optimizer", "epochs", "batch_size", "seed", "emotions",
-)  # fmt: skip
+_MOST_ROWS = 4
+_OF_BOTH = ("emotions", "folds", "seed")
+_OF_CALLS = ("noise", "effort")
+_OF_SEED = ("split", "scale", "layers", "dropout", "optimizer", "epochs", "batch_size")
 
 
 def train(options) -> int:
     """Train a bundle, with progress, and print what it is worth."""
-    from ser_core.models import training
+    from ser_core.models import calls_training, training
 
-    given = {name: getattr(options, name) for name in _SETTINGS}
-    recipe = training.SeedRecipe(**{k: v for k, v in given.items() if v is not None})
+    by_calls = options.recipe == "calls"
+    for name in _OF_SEED if by_calls else _OF_CALLS:
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is none of recipe {options.recipe}; "
+                f"leave it out or take --recipe {'seed' if by_calls else 'calls'}"
+            )
+    names = [*_OF_BOTH, *(("effort",) if by_calls else _OF_SEED)]
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    about: dict[str, Any] = {"jobs": options.jobs, "cache": _folder("--cache", options.cache)}
+    noise = _folder("--noise", options.noise, there=True)
+    recipe = calls_training.CallsRecipe(**given) if by_calls else training.SeedRecipe(**given)
     opened = _corpora(options)
     for corpus in opened:
         print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
     with _progress() as progress:
-        folder = training.train(
-            opened, recipe, options.save, cache=_cache(options), progress=progress
-        )
+        about["progress"] = progress
+        if isinstance(recipe, training.SeedRecipe):
+            folder = training.train(opened, recipe, options.save, **about)
+        else:
+            folder = calls_training.train(opened, recipe, options.save, noise=noise, **about)
     card = models.read_card(folder)
     _print_results(card)
     print(f"ser: {card.id}: {card.licence}")
@@ -49,7 +63,12 @@ def evaluate(options) -> int:
     for corpus in _corpora(options):
         with _progress() as progress:
             scores = evaluation.evaluate(
-                bundle, corpus, options.codec, cache=_cache(options), progress=progress
+                bundle,
+                corpus,
+                options.codec,
+                grouping=options.groups,
+                cache=_folder("--cache", options.cache),
+                progress=progress,
             )
         table = Table(title=f"{bundle.id} on {corpus.name}, {options.codec}")
         for column in ("true label", "recall", "precision", *(f"→ {n}" for n in scores.labels)):
@@ -93,12 +112,14 @@ def _corpora(options) -> list[corpora.Corpus]:
     return opened
 
 
-def _cache(options) -> Path | None:
-    if options.cache is None:
+def _folder(option: str, given: str | None, *, there: bool = False) -> Path | None:
+    if given is None:
         return None
-    folder = Path(options.cache)
+    folder = Path(given)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--cache {folder}: a file found, a folder expected")
+        raise UsageError(f"{option} {folder}: a file found, a folder expected")
+    if there and not folder.is_dir():
+        raise UsageError(f"{option} {folder}: no such folder; give one with recorded noises")
     return folder
 
 
@@ -111,7 +132,7 @@ def _print_results(card: models.Card) -> None:
     table = Table(title=f"{card.id}: {len(card.labels)} emotions")
     for column in ("tested", "UAR", "95 % by speaker", "accuracy"):
         table.add_column(column)
-    for result in card.results.values():
+    for result in list(card.results.values())[:_MOST_ROWS]:
         table.add_row(
             result["protocol"],
             _percent(result["uar"]),

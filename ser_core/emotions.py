@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,20 @@ RAVDESS_EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust
 
 # What an analyst counts as negative, under the names that label sets use.
 NEGATIVE = frozenset({"angry", "sad", "fearful", "disgust", "negative", "frustrated"})
+
+# What call centres ask, as a map from a label to its group; None leaves a label out.
+GROUPINGS: Mapping[str, Callable[[str], str | None]] = {
+    "angry": lambda label: "angry" if label in ("angry", "frustrated") else "other",
+    "negative": lambda label: "negative" if label in NEGATIVE else "other",
+    "four": {
+        "neutral": "neutral",
+        "calm": "neutral",
+        "happy": "happy",
+        "sad": "sad",
+        "angry": "angry",
+        "frustrated": "angry",
+    }.get,
+}
 
 # `arc`: the last quarter with speech against the first, in negativity.
 ARC_CHANGE = 0.10
@@ -57,6 +71,44 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
                 f"emotion {label!r}: letters, digits and _ expected, not starting with a digit"
             )
     return labels
+
+
+def group_names(labels: Sequence[str], grouping: str) -> tuple[str, ...]:
+    """The groups that a label set has under one of `GROUPINGS`: `other` last.
+
+    Examples
+    --------
+    >>> group_names(("happy", "angry"), "angry")
+    ('angry', 'other')
+    """
+    found = dict.fromkeys(group for label in labels if (group := GROUPINGS[grouping](label)))
+    return tuple(sorted(found, key=lambda group: group == "other"))
+
+
+def group_probabilities(
+    probabilities: np.ndarray, labels: Sequence[str], grouping: str
+) -> np.ndarray:
+    """Probabilities of groups of labels.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, len(labels))]
+    labels : sequence of str
+    grouping : str
+        One of `GROUPINGS`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, len(group_names(labels, grouping)))]
+        Rows add up to 1, over the labels that have a group.
+    """
+    groups = [GROUPINGS[grouping](label) for label in labels]
+    names = group_names(labels, grouping)
+    sums = np.stack(
+        [probabilities[:, [group == name for group in groups]].sum(axis=1) for name in names],
+        axis=1,
+    )
+    return sums / np.maximum(sums.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def aggregate(

@@ -70,6 +70,8 @@ class Corpus:
         What kind of speech it is, for the cards of models trained on it.
     warnings : tuple of str
         How these files differ from the corpus as it was published, such as a cut copy.
+    any_use : bool
+        Whether the licence lets everybody do everything, so commercial use too.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Corpus:
     skipped: Mapping[str, int]
     note: str = ""
     warnings: tuple[str, ...] = ()
+    any_use: bool = False
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -141,13 +144,15 @@ def named_corpus(
     note: str,
     decode: Callable[[Path], Utterance | str],
     original: Original,
+    *,
+    any_use: bool = False,
 ) -> Corpus:
     """A corpus whose file names say everything.
 
     Parameters
     ----------
     folder : Path
-    name, licence, note : str
+    name, licence, note, any_use
         As in `Corpus`.
     decode : callable
         From a path to what its name says, or the reason why it is no utterance.
@@ -177,7 +182,7 @@ def named_corpus(
             "unpacked"
         )
     warnings = copy_warnings([one.path for one in utterances.values()], original.rate_hz)
-    return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings)
+    return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings, any_use)
 
 
 def match_stem(path: Path, pattern: re.Pattern[str]) -> re.Match[str] | str:

@@ -42,7 +42,7 @@ def read(folder: Path) -> Corpus:
     CorpusError
         A folder that is not there, cannot be listed, or has no file of EMO-DB.
     """
-    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
+    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL, any_use=True)
 
 
 def decode(path: Path) -> Utterance | str:

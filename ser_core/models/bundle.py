@@ -78,6 +78,8 @@ class Card:
         The key of `results` to quote first.
     results : mapping
         Protocol -> the figures of `ser_core.models.evaluation.Scores`.
+    measures : mapping
+        Further figures, such as those of groups of labels and of the calibration.
     versions : mapping
         Of the libraries that trained it.
     model_sha256 : str
@@ -98,6 +100,7 @@ class Card:
     settings: Mapping[str, Any] = field(default_factory=dict)
     protocol: str = ""
     results: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     model_sha256: str = ""
 
@@ -428,7 +431,7 @@ def save(
         np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs)
         said = {"schema": SCHEMA, "id": card.id, **asdict(card)}
         (work / CARD).write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
-        (work / README).write_text(markdown(card), "utf-8")
+        (work / README).write_text(markdown(card, (extras or {}).keys()), "utf-8")
         for name, data in (extras or {}).items():
             (work / name).write_bytes(data)
         _swap(work, folder)

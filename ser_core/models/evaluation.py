@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ser_core.emotions import GROUPINGS, group_names, group_probabilities
 from ser_core.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def evaluate(
     corpus: Corpus,
     condition: str = "clean",
     *,
+    grouping: str | None = None,
     jobs: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -135,7 +137,10 @@ def evaluate(
     corpus : Corpus
         Emotions that the bundle has no label for are left out, and counted.
     condition : str
-        One of `ser_core.corpora.vectors.CONDITIONS`: "clean", or "mulaw" for a telephone line.
+        One of `ser_core.corpora.conditions.CONDITIONS`, such as "mulaw" for a telephone line.
+    grouping : str, optional
+        One of `ser_core.emotions.GROUPINGS`: compare groups of labels. An emotion that the bundle
+        has no label for counts where its group is one of the bundle's.
     jobs, cache, progress
         As in `ser_core.corpora.vectors.extract`.
 
@@ -146,7 +151,9 @@ def evaluate(
     """
     from ser_core.corpora import vectors
 
-    known = [one for one in corpus.utterances if one.emotion in bundle.labels]
+    labels = bundle.labels if grouping is None else group_names(bundle.labels, grouping)
+    group = GROUPINGS[grouping] if grouping else str
+    known = [one for one in corpus.utterances if group(one.emotion) in labels]
     if not known:
         raise CorpusError(
             f"{corpus.name} has {', '.join(sorted(corpus.counts))}, and the model {bundle.id} "
@@ -160,10 +167,13 @@ def evaluate(
         cache=cache,
         progress=progress,
     )
+    probabilities = bundle.predict(matrix)
+    if grouping:
+        probabilities = group_probabilities(probabilities, bundle.labels, grouping)
     return score(
-        truths(known, bundle.labels),
-        bundle.predict(matrix),
-        labels=bundle.labels,
+        np.array([labels.index(group(one.emotion)) for one in known]),
+        probabilities,
+        labels=labels,
         speakers=[one.speaker for one in known],
         protocol=f"{corpus.name}, whole clips, {condition}",
         left_out=len(corpus.utterances) - len(known),

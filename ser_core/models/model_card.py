@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,12 +26,31 @@ emotions are inferred must be told so (Article 50(3)).
 """
 
 
-def markdown(card: Card) -> str:
-    """The page of one bundle, in Markdown."""
-    return "\n".join(_lines(card))
+_PICTURES = {
+    "conditions.png": "UAR by condition",
+    "confusion.png": "Confusion matrices",
+    "reliability.png": "Reliability: how often a confidence is right",
+    "coverage.png": "Coverage and risk: what is wrong among the surest",
+    "learning_curves.png": "Learning curves",
+    "utterances.png": "Utterances of each emotion",
+}
+# Of so many results recall and precision are told by label.
+_TOLD_BY_LABEL = 4
 
 
-def _lines(card: Card) -> Iterator[str]:
+def markdown(card: Card, files: Collection[str] = ()) -> str:
+    """The page of one bundle, in Markdown.
+
+    Parameters
+    ----------
+    card : Card
+    files : collection of str
+        Names of the pictures beside it.
+    """
+    return "\n".join(_lines(card, files))
+
+
+def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
     yield f"# {card.id}\n"
     yield f"Labels {', '.join(card.labels)} from the feature set `{card.feature_set}`.\n"
     yield f"**Licence:** {card.licence}.\n"
@@ -41,18 +60,38 @@ def _lines(card: Card) -> Iterator[str]:
         yield ""
     if card.results:
         yield from _results(card)
+        for name, said in _PICTURES.items():
+            if name in files:
+                yield f"\n![{said}]({name})"
+        yield ""
+    if card.measures:
+        yield from _measures(card)
     if card.settings:
         yield "## Settings\n"
-        yield from (f"- {name}: {_shown(value)}" for name, value in card.settings.items())
-        yield f"- temperature of the calibration: {card.temperature:g}"
-        yield (
-            f"- a segment is unsure below {card.unsure_segment_below:g}, "
-            f"a recording below {card.unsure_recording_below:g}"
-        )
+        yield from _settings(card)
         yield ""
     yield _USE
     if card.versions:
         yield "Made with " + ", ".join(f"{k} {v}" for k, v in card.versions.items()) + ".\n"
+
+
+def _settings(card: Card) -> Iterator[str]:
+    for name, value in card.settings.items():
+        if value and isinstance(value, list | tuple) and isinstance(value[0], Mapping):
+            yield f"- {name}:"
+            for one in value:
+                yield "  - " + ", ".join(f"{k} {_shown(v)}" for k, v in one.items())
+        else:
+            yield f"- {name}: {_shown(value)}"
+    yield f"- temperature of the calibration: {card.temperature:g}" + (
+        f", with a long history {card.temperature_with_history:g}"
+        if card.temperature_with_history is not None
+        else ""
+    )
+    yield (
+        f"- a segment is unsure below {card.unsure_segment_below:g}, "
+        f"a recording below {card.unsure_recording_below:g}"
+    )
 
 
 def _corpus(corpus: Mapping[str, Any]) -> str:
@@ -70,13 +109,21 @@ def _corpus(corpus: Mapping[str, Any]) -> str:
 
 
 def _results(card: Card) -> Iterator[str]:
+    first = next(iter(card.results.values()))
     yield "## Results\n"
     yield (
-        "Each utterance is one whole clip. UAR is the mean of the labels' recalls; a guess has "
+        f"Tested on {card.corpora[0]['name'] if card.corpora else 'one corpus'}, each utterance "
+        "one whole clip. UAR is the mean of the labels' recalls; a guess has "
         f"{1 / len(card.labels):.1%}. Intervals are 95 %, by resampling speakers. The network in "
         "this bundle was trained on all utterances with the same settings; the figures are of "
         "networks that had not seen the utterances that they were tested on.\n"
     )
+    if card.channel_normalisation:
+        yield (
+            f"{card.settings['folds']} folds by speaker, pooled: nobody is tested by a network "
+            f"that has heard them. The corpus has {first['speakers']} speakers. What is known of "
+            "a speaker is in the same condition; in a call it is the channel's other segments.\n"
+        )
     yield "| test | utterances | accuracy | UAR | interval |"
     yield "| --- | --- | --- | --- | --- |"
     for name, one in card.results.items():
@@ -91,18 +138,47 @@ def _results(card: Card) -> Iterator[str]:
             f"\nA caller is a speaker that the model has never heard{line}: expect the last row. "
             "The random split's figure is flattered by voices that stand in training and test."
         )
+    told = list(card.results.values())[:_TOLD_BY_LABEL]
     yield "\nRecall and precision:\n"
-    yield "| | " + " | ".join(one["protocol"] for one in card.results.values()) + " |"
-    yield "| --- |" + " --- |" * len(card.results)
+    yield "| | " + " | ".join(one["protocol"] for one in told) + " |"
+    yield "| --- |" + " --- |" * len(told)
     for label in card.labels:
         cells = (
-            f"{_percent(one['recall'][label])}, {_percent(one['precision'][label])}"
-            for one in card.results.values()
+            f"{_percent(one['recall'][label])}, {_percent(one['precision'][label])}" for one in told
         )
         yield f"| {label} | " + " | ".join(cells) + " |"
-    yield "\n![Confusion matrices](confusion.png)\n"
-    yield "![Learning curves](learning_curves.png)\n"
-    yield "![Utterances of each emotion](utterances.png)\n"
+
+
+def _measures(card: Card) -> Iterator[str]:
+    measures = card.measures
+    yield "## Groups\n"
+    yield (
+        "What a call centre asks, from the same answers. AUC where there are two groups; the "
+        "threshold of their UAR was chosen on other speakers.\n"
+    )
+    yield "| groups | condition | known | AUC | UAR | interval |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in measures["groups"]:
+        auc = f"{row['auc']:.3f}" if "auc" in row else ""
+        yield (
+            f"| {', '.join(row['groups'])} | {row['condition']} | {row['known']} | {auc} "
+            f"| {row['uar']:.1%} | {row['uar_low']:.1%} to {row['uar_high']:.1%} |"
+        )
+    yield "\n## Confidence\n"
+    yield (
+        "Temperatures and thresholds were fitted on speakers that the networks had not heard, "
+        "and are measured here on folds that they were not fitted to. Calls are put together "
+        "from one speaker's clips, over mu-law and a hard line.\n"
+    )
+    for said, one in measures["unsure"].items():
+        yield (
+            f"- {said}: {one['sure']:.0%} are sure, and {one['right_if_sure']:.1%} of these right "
+            f"(of all {one['right']:.1%})"
+        )
+    for said, error in list(measures["calibration_error"].items())[:_TOLD_BY_LABEL]:
+        yield f"- expected calibration error, {said}: {error:.3f}"
+    worst = max(measures["calibration_error"].items(), key=lambda one: one[1])
+    yield f"- the largest of any condition: {worst[1]:.3f} ({worst[0]})\n"
 
 
 def _percent(value: float | None) -> str:

@@ -8,7 +8,6 @@ two is what the random split learns of the voices, not of the emotions.
 
 from __future__ import annotations
 
-import math
 import platform
 import re
 from collections import Counter
@@ -25,7 +24,7 @@ from ser_core.corpora import Corpus, Utterance, vectors
 from ser_core.corpora.vectors import Progress
 from ser_core.emotions import RAVDESS_EIGHT, check_labels
 from ser_core.errors import SerError, TrainingError
-from ser_core.models import architectures, bundle
+from ser_core.models import architectures, bundle, calibration
 from ser_core.models.evaluation import Scores, score, truths
 from ser_core.models.runtime import load_keras
 
@@ -34,8 +33,9 @@ SCALES = ("none", "zscore")
 OPTIMIZERS = ("adam", "adamw", "adamax", "nadam", "rmsprop", "sgd")
 FEATURE_SET = "seed193"
 TEST_SHARE = 0.3
+# The bundled model whose data anybody may use for anything.
+OPEN = "calls-open"
 _REFERENCE_ROWS = 8
-_TEMPERATURES = (0.05, 1000.0)
 _LIBRARIES = ("keras", "numpy", "scikit-learn", "soundfile", "soxr")
 
 
@@ -87,15 +87,15 @@ class SeedRecipe:
     telephone_check: bool = True
 
     def __post_init__(self) -> None:
-        _check_choice("split", self.split, SPLITS)
-        _check_choice("scale", self.scale, SCALES)
-        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        _check_whole("epochs", self.epochs, 1)
-        _check_whole("batch_size", self.batch_size, 1)
-        _check_whole("seed", self.seed, 0)
-        _check_whole("folds", self.folds, 2)
+        check_choice("split", self.split, SPLITS)
+        check_choice("scale", self.scale, SCALES)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_whole("epochs", self.epochs, 1)
+        check_whole("batch_size", self.batch_size, 1)
+        check_whole("seed", self.seed, 0)
+        check_whole("folds", self.folds, 2)
         for width in self.layers or ():
-            _check_whole("layers", width, 1)
+            check_whole("layers", width, 1)
         if not 0 <= self.dropout < 1:
             raise TrainingError(f"dropout={self.dropout!r}: a number from 0 to below 1 expected")
         if self.emotions is not None:
@@ -159,7 +159,7 @@ def train(
 
     save_to = Path(save_to)
     bundle.check_target(save_to)
-    utterances, labels = _select(corpora, recipe)
+    utterances, labels = select(corpora, recipe.emotions)
     folds = speaker_folds(utterances, recipe.folds, recipe.seed)
     feature_set = features.get(FEATURE_SET)
 
@@ -207,8 +207,8 @@ def train(
         feature_set=feature_set.id,
         fingerprint=feature_set.fingerprint,
         temperature=temperature,
-        licence="trained on " + "; ".join(f"{one.name}, {one.licence}" for one in corpora),
-        corpora=[_described(corpus, labels) for corpus in corpora],
+        licence=licence(corpora),
+        corpora=[described(corpus, labels) for corpus in corpora],
         settings={
             "recipe": "seed",
             **asdict(recipe),
@@ -219,7 +219,7 @@ def train(
         },
         protocol=recipe.split,
         results={name: asdict(scores) for name, scores in results.items()},
-        versions=_versions(),
+        versions=versions(),
     )
     some = np.random.default_rng(recipe.seed).choice(len(utterances), _REFERENCE_ROWS)
     bundle.save(save_to, model, card, data.clean[some], extras=extras)
@@ -365,30 +365,6 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
     return np.array([fold_of[utterance.speaker] for utterance in utterances])
 
 
-def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Temperature that makes held-out predictions most likely (Guo et al. 2017).
-
-    Parameters
-    ----------
-    probabilities : np.ndarray [shape=(n, k)]
-        Of utterances that the network had not seen.
-    truth : np.ndarray [shape=(n,)], int
-
-    Returns
-    -------
-    float
-        From 0.05 to 1,000; above 1 where the network is too sure of itself.
-    """
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_temperature: float) -> float:
-        calibrated = bundle.calibrate(probabilities, math.exp(log_temperature))
-        return _loss_and_accuracy(calibrated, truth)[0]
-
-    bounds = tuple(math.log(bound) for bound in _TEMPERATURES)
-    return round(math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x), 4)
-
-
 class _Epochs:
     """Counts epochs over all the trainings, for one bar of progress."""
 
@@ -465,22 +441,22 @@ def _by_speaker(
         )
         for name, probabilities in pooled.items()
     }
-    return scores, first, fit_temperature(pooled["speaker"], data.truth)
+    return scores, first, calibration.fit_temperature(pooled["speaker"], data.truth)
 
 
-def _select(
-    corpora: Sequence[Corpus], recipe: SeedRecipe
+def select(
+    corpora: Sequence[Corpus], emotions: Sequence[str] | None
 ) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
     """The utterances to train on, and the labels: RAVDESS's in its order, then others."""
     utterances = tuple(one for corpus in corpora for one in corpus.utterances)
     there = {one.emotion for one in utterances}
-    missing = sorted(set(recipe.emotions or ()) - there)
+    missing = sorted(set(emotions or ()) - there)
     if missing:
         raise TrainingError(
             f"emotions: no utterance is {' or '.join(missing)}; "
             f"the corpora have: {', '.join(sorted(there))}"
         )
-    wanted = there if recipe.emotions is None else set(recipe.emotions)
+    wanted = there if emotions is None else set(emotions)
     known = [label for label in RAVDESS_EIGHT if label in wanted]
     try:
         labels = check_labels((*known, *sorted(wanted - set(known))))
@@ -489,7 +465,7 @@ def _select(
     return tuple(one for one in utterances if one.emotion in wanted), labels
 
 
-def _described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
+def described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
     used = [one for one in corpus.utterances if one.emotion in labels]
     return {
         "name": corpus.name,
@@ -506,12 +482,19 @@ def _described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
 
 def _loss_and_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Cross-entropy in nats, and the share of right labels."""
-    right = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    loss = -np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()
-    return float(loss), float((probabilities.argmax(axis=1) == truth).mean())
+    accuracy = float((probabilities.argmax(axis=1) == truth).mean())
+    return calibration.cross_entropy(probabilities, truth), accuracy
 
 
-def _versions() -> dict[str, str]:
+def licence(corpora: Sequence[Corpus]) -> str:
+    """What a model of these corpora may be used for, in one line, and the way out."""
+    said = "trained on " + "; ".join(f"{one.name}, {one.licence}" for one in corpora)
+    if all(one.any_use for one in corpora):
+        return said
+    return f"{said}. For commercial use take {OPEN}, or train on calls of your own (ser train)"
+
+
+def versions() -> dict[str, str]:
     import tensorflow as tf
 
     return {
@@ -522,11 +505,11 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     if value not in choices:
         raise TrainingError(f"{name}={value!r}: one of {', '.join(choices)} expected")
 
 
-def _check_whole(name: str, value: Any, least: int) -> None:
+def check_whole(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise TrainingError(f"{name}={value!r}: a whole number, {least} or more, expected")

@@ -11,13 +11,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ser_core.models.calibration import calibration_error
+
 if TYPE_CHECKING:
+    from ser_core.models.calibration import Bin
     from ser_core.models.evaluation import Scores
 
 _DPI = 110
 _COLOURS = 128
 _INK, _SOFT = "#24292f", "#8a929b"
-_TRAIN, _TEST = "#4c78a8", "#e4572e"
+_TRAIN, _TEST = _COLOUR = "#4c78a8", "#e4572e"
 
 
 def learning_curves(curves: Mapping[str, Sequence[float]], title: str) -> bytes:
@@ -87,6 +90,116 @@ def confusion(scores: Sequence[Scores]) -> bytes:
             fontsize=8.5,
             color=_INK,
         )
+    return _png(figure)
+
+
+def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
+    """UAR by condition, with its interval.
+
+    Parameters
+    ----------
+    results : mapping
+        What is known of a speaker -> condition -> Scores.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    names = list(next(iter(results.values())))
+    figure = Figure(figsize=(7.5, 1.1 + 0.36 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for i, (said, by_condition) in enumerate(results.items()):
+        places = np.arange(len(names)) + 0.3 * (i - (len(results) - 1) / 2)
+        uar = np.array([100 * by_condition[name].uar for name in names])
+        ends = np.array([[100 * by_condition[name].uar_low for name in names],
+                         [100 * by_condition[name].uar_high for name in names]])  # fmt: skip
+        axes.errorbar(
+            uar, places, xerr=np.abs(ends - uar), fmt="o", ms=5, lw=1.2, color=_COLOUR[i],
+            label=said,
+        )  # fmt: skip
+        for x, y in zip(uar, places, strict=True):
+            axes.annotate(
+                f"{x:.1f}", (x, y), xytext=(0, 4), textcoords="offset points", ha="center",
+                fontsize=7, color=_INK,
+            )  # fmt: skip
+    chance = 100 / len(next(iter(next(iter(results.values())).values())).labels)
+    axes.axvline(chance, color=_SOFT, lw=0.8, ls=":")
+    axes.text(chance, -0.7, " chance", fontsize=7.5, color=_SOFT, va="center")
+    axes.set_yticks(np.arange(len(names)), names, fontsize=8.5)
+    axes.set_ylim(len(names) - 0.5, -0.9)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("UAR in %, unheard speakers; bars are 95 % intervals", fontsize=8, color=_SOFT)
+    axes.legend(loc="lower left", frameon=False, fontsize=8, bbox_to_anchor=(0.15, 0))
+    _plain(axes)
+    return _png(figure)
+
+
+def reliability(bins: Mapping[str, Sequence[Bin]]) -> bytes:
+    """How often a confidence is right; the diagonal is what it promises.
+
+    Parameters
+    ----------
+    bins : mapping of words to bins
+        One a panel.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    figure = Figure(figsize=(2.6 * len(bins), 3.0), layout="constrained")
+    panels = figure.subplots(1, len(bins), squeeze=False, sharey=True)[0]
+    for axes, (said, some) in zip(panels, bins.items(), strict=True):
+        total = sum(one.count for one in some)
+        axes.plot([0, 1], [0, 1], color=_SOFT, lw=0.8, ls=":")
+        confidence = [one.confidence for one in some]
+        axes.bar(
+            confidence, [one.count / total for one in some], width=0.04, color="#d7dde3", zorder=0
+        )
+        axes.plot(confidence, [one.right for one in some], "o-", color=_TRAIN, ms=4, lw=1.2)
+        axes.set_title(
+            f"{said}\nexpected calibration error {calibration_error(some):.3f}",
+            fontsize=8, loc="left", color=_INK,
+        )  # fmt: skip
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("confidence", fontsize=8, color=_SOFT)
+        _plain(axes)
+    panels[0].set_ylabel("share that is right (bars: of all)", fontsize=8, color=_SOFT)
+    return _png(figure)
+
+
+def coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray, tuple[float, float]]]) -> bytes:
+    """What is wrong among the surest, by how many these are.
+
+    Parameters
+    ----------
+    curves : mapping of words to coverage, risk, and both at the threshold
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for colour, (said, (share, risk, place)) in zip(_COLOUR, curves.items(), strict=False):
+        # The few surest jump about.
+        some = np.arange(len(share))[share >= 0.02][:: max(len(share) // 500, 1)]
+        axes.plot(100 * share[some], 100 * risk[some], color=colour, lw=1.4, label=said)
+        axes.plot(100 * place[0], 100 * place[1], "o", color=colour, ms=6)
+        axes.annotate(
+            f"{place[0]:.0%} sure, {1 - place[1]:.0%} of them right",
+            (100 * place[0], 100 * place[1]), xytext=(-6, 6), textcoords="offset points",
+            ha="right", fontsize=7.5, color=_INK,
+        )  # fmt: skip
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, None)
+    axes.set_xlabel("coverage: share that is called sure, in %", fontsize=8, color=_SOFT)
+    axes.set_ylabel("risk: wrong among the sure, in %", fontsize=8, color=_SOFT)
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    _plain(axes)
     return _png(figure)
 
 

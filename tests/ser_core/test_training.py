@@ -18,7 +18,7 @@ from ser_core import models
 from ser_core.corpora import Corpus, Utterance, open_corpus
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import BundleError, CorpusError, TrainingError
-from ser_core.models import architectures, bundle, evaluation, training
+from ser_core.models import architectures, bundle, calibration, evaluation, training
 from ser_core.models.training import SeedRecipe
 from ser_core.report import training_pictures
 from tests import tiny_bundle
@@ -209,7 +209,7 @@ def test_temperature_finds_how_far_confidence_is_off():
     truth = np.array([random.choice(5, p=row) for row in honest])
     for off in (0.5, 1.0, 3.0):
         boasting = bundle.calibrate(honest, 1 / off)
-        assert training.fit_temperature(boasting, truth) == pytest.approx(off, rel=0.05)
+        assert calibration.fit_temperature(boasting, truth) == pytest.approx(off, rel=0.05)
 
 
 # Fitting
@@ -309,7 +309,9 @@ def test_a_bundle_is_trained_measured_and_answers(trained, tones, cache):
     loaded = models.load(trained)
     assert loaded.labels == ("happy", "sad", "angry")
     assert loaded.id.startswith("tones-")
-    assert loaded.licence == "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"
+    assert loaded.licence.startswith(
+        "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use. For commercial use take"
+    )
     card = loaded.card
     assert set(card.results) == {"random", "speaker", "speaker_mulaw"}
     assert card.protocol == "random"

@@ -1,0 +1,322 @@
+"""How well emotions are told: every figure of docs/accuracy.md, from scratch.
+
+    python benchmarks/accuracy.py [--work FOLDER] [--effort X] [--write]
+
+Corpora and noises are read from the folder SER_DATA, or ../shared/data beside this checkout. In
+the folder of work are then the bundles `calls`, `calls-open` and `seed`, as `make models` trains
+them; what is there already is not done again, so a stopped run goes on. Over an hour on 2 cores.
+
+After the bundles' own figures (folds by speaker; what is fitted to held-out answers is tested on
+folds that it was not fitted to) come: 200 telephone calls of RAVDESS' actors, each labelled by
+`ser run` with networks that had not heard the customer; telephone prompts, music, noise and another
+language; and corpora that a bundle was not trained on. The page is accuracy.md.jinja beside this
+file; `--write` writes docs/accuracy.md and its pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.build_calls import Truth, build, read_truth
+from pipelines.training import _progress as progress_bars
+from ser_core import audio, features, models
+from ser_core.corpora import Corpus, conditions, open_corpus, vectors
+from ser_core.emotions import RAVDESS_EIGHT
+from ser_core.models import bundle, calls_training, training
+from ser_core.models.calls_measures import KNOWN, NAMES, Temperatures, clips_of
+from ser_core.models.calls_training import CallsRecipe, Networks
+from ser_core.models.evaluation import evaluate, score, truths
+from ser_core.models.training import SeedRecipe
+
+ROOT = Path(__file__).parents[1]
+MUSIC = Path("/usr/share/asterisk/moh")
+PROMPTS = Path("/usr/share/asterisk/sounds")
+TEMPLATE = Path(__file__).with_name("accuracy.md.jinja")
+PAGE = ROOT / "docs" / "accuracy.md"
+PICTURES = ("conditions", "confusion", "reliability", "coverage")
+# As in the Makefile's `models`.
+OPEN = CallsRecipe(folds=5, effort=0.3)
+SEED = SeedRecipe()
+CALLS, MINUTES = 200, 1.5
+PIECE_S = 5
+BUNDLES = ("calls", "calls-open", "seed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, default=vectors.cache_folder().parent / "accuracy")
+    parser.add_argument("--effort", type=float, default=1.0, help="of the training, for a trial")
+    parser.add_argument("--music", type=Path, default=MUSIC)
+    parser.add_argument("--prompts", type=Path, default=PROMPTS)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
+    work = options.work
+    opened = {name: open_corpus(name, data / name) for name in ("ravdess", "emodb", "emovo")}
+    recipe = CallsRecipe(effort=options.effort)
+    with progress_bars() as progress:
+        about = {"cache": work / "cache", "progress": progress}
+        noise = data / "noise"
+        networks = Networks(
+            calls_training.gather(list(opened.values()), recipe, noise=noise, **about),
+            recipe,
+            **about,
+        )
+        if not (work / "calls").exists():
+            calls_training.train(
+                list(opened.values()), recipe, work / "calls", noise=noise, **about
+            )
+        if not (work / "calls-open").exists():
+            some = replace(OPEN, effort=OPEN.effort * options.effort)
+            calls_training.train([opened["emodb"]], some, work / "calls-open", **about)
+        if not (work / "seed").exists():
+            training.train([opened["ravdess"]], SEED, work / "seed", **about)
+    figures = {
+        "cards": {name: models.read_card(work / name) for name in BUNDLES},
+        "known": KNOWN,
+        "conditions": NAMES,
+        "calls": CALLS,
+        "piece_s": PIECE_S,
+        "on_calls": on_calls(work, data, opened["ravdess"], networks),
+        "sounds": out_of_domain(work, data, networks, options),
+        "prompts": prompts(work, options),
+        "others": other_corpora(work, opened, work / "cache"),
+    }
+    page = render(figures)
+    print(page)
+    if options.write:
+        PAGE.write_text(page, encoding="utf-8")
+        for name in PICTURES:
+            picture = work / "calls" / f"{name}.png"
+            shutil.copyfile(picture, PAGE.with_name(f"accuracy-{name}.png"))
+
+
+def render(figures: dict) -> str:
+    """The page."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
+    )
+    environment.filters["interval"] = interval
+    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(figures) + "\n"
+
+
+def interval(one: dict | None) -> str:
+    """UAR in percent, with its interval."""
+    if not one:
+        return ""
+    return f"{100 * one['uar']:.1f} ({100 * one['uar_low']:.1f} to {100 * one['uar_high']:.1f})"
+
+
+def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> list[dict]:
+    """200 built calls, labelled by networks that had not heard the customer."""
+    folder = work / "built"
+    if not (folder / "truth.jsonl").exists():
+        build(folder, CALLS, minutes=MINUTES, data=data, corpora=["ravdess"])
+    customers = [one for one in read_truth(folder / "truth.jsonl") if one.role == "customer"]
+    fold_of = dict(
+        zip([one.speaker for one in ravdess.utterances], networks.data.folds.tolist(), strict=True)
+    )
+    asked: dict[str, list] = defaultdict(list)
+    for fold in range(networks.recipe.folds):
+        own = [one for one in customers if one.turns and fold_of[one.turns[0].speaker] == fold]
+        listed = work / f"calls-of-fold-{fold}.txt"
+        listed.write_text("".join(f"{folder / one.file}\n" for one in own))
+        for name in ("calls", "seed"):
+            model = work / "folds" / f"{name}-{fold}"
+            if not model.exists():
+                (_without_fold if name == "calls" else _seed_without_fold)(
+                    work, fold, networks, ravdess, model
+                )
+            out = work / "tables" / f"{name}-{fold}"
+            subprocess.run(
+                [sys.executable, "-m", "pipelines", "run", "--input", f"@{listed}", "--output", out,
+                 "--model", model, "--channel-roles", "agent,customer", "--date", "2026-03-01"],
+                cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+            loaded = models.load(model)
+            ways = {"`calls`": False, "`calls`, each segment alone": True}
+            for way, alone in ways.items() if name == "calls" else [("`seed`", True)]:
+                asked[way] += list(_turns(out, folder, own, loaded, alone=alone))
+    told = []
+    for way, rows in asked.items():
+        covered = [row for row in rows if row[2] is not None]
+        truth = np.array([RAVDESS_EIGHT.index(row[1]) for row in covered])
+        odds = np.array([row[2] for row in covered])
+        sure, right = np.array([not row[3] for row in covered]), odds.argmax(axis=1) == truth
+        scores = score(
+            truth, odds, labels=RAVDESS_EIGHT, speakers=[row[0] for row in covered], protocol=way
+        )
+        told.append(
+            {
+                "way": way,
+                "turns": len(rows),
+                "covered": len(covered) / len(rows),
+                "scores": asdict(scores),
+                "sure": sure.mean(),
+                "right_if_sure": right[sure].mean(),
+            }
+        )
+    return told
+
+
+def _without_fold(work: Path, fold: int, networks: Networks, ravdess: Corpus, to: Path) -> None:
+    card = models.read_card(work / "calls")
+    bundle.save(
+        to, networks.network(fold), replace(card, name=to.name), networks.data.tests[2][:12]
+    )
+
+
+def _seed_without_fold(
+    work: Path, fold: int, networks: Networks, ravdess: Corpus, to: Path
+) -> None:
+    card = models.read_card(work / "seed")
+    matrix = vectors.extract(ravdess.utterances, "seed193", cache=work / "cache")
+    known = networks.data.folds != fold
+    truth = truths(ravdess.utterances, card.labels)[known]
+    model, _ = training.fit(matrix[known], truth, len(card.labels), SEED)
+    bundle.save(to, model, replace(card, name=to.name), matrix[:8])
+
+
+def _turns(
+    out: Path, folder: Path, customers: list[Truth], loaded: bundle.Bundle, *, alone: bool
+) -> Iterator[tuple]:
+    """Speaker, true emotion, probabilities (None: no segment) and unsure, of each turn."""
+    rows = pq.read_table(out / "features").to_pylist()
+    matrix = np.array([row["vector"] for row in rows], dtype=np.float32)
+    channel = np.array([row["uri"] for row in rows])
+    odds = loaded.predict(matrix, None if alone else channel)
+    by_uri = defaultdict(list)
+    for row, some in zip(rows, odds, strict=True):
+        by_uri[row["uri"]].append((row["start_s"], row["end_s"], some))
+    for truth in customers:
+        for turn in truth.turns:
+            weights, answers = [], []
+            for start_s, end_s, some in by_uri[str(folder / truth.file)]:
+                shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)
+                if shared > 0:
+                    weights.append(shared)
+                    answers.append(some)
+            mean = np.average(answers, axis=0, weights=weights) if weights else None
+            unsure = mean is None or mean.max() < loaded.unsure_segment_below
+            yield turn.speaker, turn.emotion, mean, unsure
+
+
+# ---------------------------------------------------------------- what is not RAVDESS
+
+
+def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[dict]:
+    """How sure `calls` is of what it was not made for."""
+    loaded = models.load(work / "calls")
+    feature_set = features.get(loaded.feature_set)
+    telephone = feature_set.extract
+    sounds = {
+        "noise (ESC-10)": sorted((data / "noise").glob("*.*")),
+        "music on hold": [
+            *sorted(options.music.glob("*.wav")),
+            *sorted((data / "telephone").glob("*.wav")),
+        ],
+        "prompts, English": _prompts(options.prompts / "en_US_f_Allison"),
+        "prompts, Italian": _prompts(options.prompts / "it_IT_f_Menardi"),
+    }
+    held = networks.held_out()
+    card = loaded.card
+    own = clips_of(held)["mulaw", "none"]
+    fitted = Temperatures(card.temperature, card.temperature_with_history or card.temperature)
+    answers = {"speech of RAVDESS": fitted(own.probabilities, own.weight)}
+    for said, files in sounds.items():
+        pieces = [telephone(*piece) for file in files for piece in _pieces(file)]
+        if pieces:
+            answers[said] = loaded.predict(np.stack(pieces))
+    noise = 0.05 * np.random.default_rng(0).standard_normal((50, 8_000 * PIECE_S))
+    answers["white noise"] = loaded.predict(
+        np.stack([telephone(one.astype(np.float32), 8_000) for one in noise])
+    )
+    told = []
+    for said, odds in answers.items():
+        confidence = odds.max(axis=1)
+        shares = np.bincount(odds.argmax(axis=1), minlength=len(loaded.labels)) / len(odds)
+        told.append(
+            {
+                "sound": said,
+                "pieces": len(odds),
+                "confidence": confidence.mean(),
+                "sure": (confidence >= loaded.unsure_segment_below).mean(),
+                "labels": {loaded.labels[i]: shares[i] for i in np.argsort(-shares)[:3]},
+            }
+        )
+    return told
+
+
+def _prompts(folder: Path) -> list[Path]:
+    """Recorded sentences of a package, one file of each."""
+    files = [p for p in sorted(folder.glob("*.*")) if p.suffix in (".gsm", ".alaw")]
+    return [p for p in files if p.stat().st_size > 5_000]
+
+
+def _pieces(file: Path) -> Iterator[tuple[np.ndarray, int]]:
+    """Pieces of `PIECE_S`, over mu-law; shorter than 2 s, and silent ones, are left out."""
+    decoded = audio.decode(file.read_bytes(), file.name)
+    samples, rate = decoded.samples.mean(axis=0)[: 120 * decoded.rate], decoded.rate
+    for start in range(0, len(samples) - 2 * rate, PIECE_S * rate):
+        piece = samples[start : start + PIECE_S * rate]
+        if np.sqrt(np.mean(np.square(piece))) > 1e-3:
+            yield conditions.degrade(piece, rate, "mulaw", key=f"{file.name} {start}")
+
+
+def prompts(work: Path, options) -> dict | None:
+    """Calm professional speech through `ser run`; None where there is none."""
+    files = _prompts(options.prompts / "en_US_f_Allison")
+    if not files:
+        return None
+    listed, out = work / "prompts.txt", work / "tables" / "prompts"
+    listed.write_text("".join(f"{file}\n" for file in files))
+    subprocess.run(
+        [sys.executable, "-m", "pipelines", "run", "--input", f"@{listed}", "--output", out,
+         "--model", work / "calls", "--date", "2026-03-01", "--max-reject-ratio", "1"],
+        cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    rows = pq.read_table(out / "segments").to_pylist()
+    even = [row["label"] in ("neutral", "calm") for row in rows]
+    unsure = [row["unsure"] for row in rows]
+    return {
+        "recordings": len(files),
+        "segments": len(rows),
+        "even": np.mean(even),
+        "unsure": np.mean(unsure),
+        "even_or_unsure": np.mean(np.array(even) | np.array(unsure)),
+    }
+
+
+def other_corpora(work: Path, opened: dict[str, Corpus], cache: Path) -> list[dict]:
+    """Corpora that a bundle was not trained on."""
+    told = []
+    for name, others in (("calls-open", ("ravdess", "emovo")), ("seed", ("emodb", "emovo"))):
+        test = partial(evaluate, models.load(work / name), condition="mulaw", cache=cache)
+        for other in others:
+            results = {}
+            for grouping in (None, "four", "angry"):
+                found = test(corpus=opened[other], grouping=grouping)
+                emotions = sum(value is not None for value in found.recall.values())
+                results[grouping or "all"] = {**asdict(found), "emotions": emotions}
+            told.append({"bundle": name, "corpus": opened[other].name, **results})
+    return told
+
+
+if __name__ == "__main__":
+    main()

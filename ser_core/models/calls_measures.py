@@ -1,0 +1,362 @@
+"""The figures of recipe `calls`: from answers about unheard speakers to what a card says.
+
+What is fitted to those answers (temperatures, thresholds) is fitted to all of them for the
+bundle; for the figures, to every fold but the one that it is tested on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ser_core.corpora import Utterance
+from ser_core.corpora.conditions import CONDITIONS
+from ser_core.emotions import GROUPINGS, group_names, group_probabilities
+from ser_core.models.bundle import calibrate, history_weight
+from ser_core.models.calibration import (
+    Bin,
+    calibration_error,
+    coverage_and_risk,
+    fit_temperature,
+    reliability,
+    unsure_below,
+)
+from ser_core.models.evaluation import Scores, score
+
+if TYPE_CHECKING:
+    from ser_core.models.calls_training import HeldOut
+
+# The condition whose figures are quoted first, and those whose answers set the thresholds.
+HEADLINE = "mulaw"
+LINES = ("mulaw", "hard")
+# What is known of a speaker in a test, all of it in the same condition.
+KNOWN = {
+    "none": "nothing known of the speaker",
+    "mixed": "16 other clips known",
+    "calm": "8 neutral or calm clips known",
+    "angry": "8 angry clips known",
+}
+NAMES = {
+    "clean": "as recorded",
+    "8khz": "8 kHz",
+    "mulaw": "G.711 mu-law",
+    "alaw": "G.711 A-law",
+    "gsm": "GSM 06.10",
+    "opus": "Opus, 12 kbit/s",
+    "mp3": "MP3, 16 kbit/s",
+    "hard": "hard line",
+    "packet_loss": "mu-law, 5 % of packets lost",
+}
+_SEXES = {"male": "men", "female": "women"}
+
+
+@dataclass(frozen=True)
+class Temperatures:
+    """Without history, and what it goes to with one."""
+
+    without: float
+    with_history: float
+
+    def __call__(self, probabilities: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Calibrated [n, labels]; `weight` [n] is `history_weight` of each row's history."""
+        change = self.with_history - self.without
+        return calibrate(probabilities, self.without + change * weight)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Parameters
+    ----------
+    temperatures : Temperatures
+    unsure_segment_below, unsure_recording_below : float
+    results : mapping of condition_known to Scores
+    measures : mapping
+        Groups, calibration, and what the thresholds do; for the card.
+    bins : mapping of words to the bins of a reliability picture
+    curves : mapping of words to coverage, risk, and both at the threshold
+    """
+
+    temperatures: Temperatures
+    unsure_segment_below: float
+    unsure_recording_below: float
+    results: dict[str, Scores]
+    measures: dict[str, Any]
+    bins: dict[str, tuple[Bin, ...]]
+    curves: dict[str, tuple[np.ndarray, np.ndarray, tuple[float, float]]]
+
+    @property
+    def of_card(self) -> dict[str, Any]:
+        """Fields of the card."""
+        return {
+            "temperature": self.temperatures.without,
+            "temperature_with_history": self.temperatures.with_history,
+            "unsure_segment_below": self.unsure_segment_below,
+            "unsure_recording_below": self.unsure_recording_below,
+            "results": {name: asdict(scores) for name, scores in self.results.items()},
+            "measures": self.measures,
+        }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Answers by row: probabilities [n, labels], true label, the fold that was not trained on,
+    and `history_weight` of what was known."""
+
+    probabilities: np.ndarray
+    truth: np.ndarray
+    fold: np.ndarray
+    weight: np.ndarray
+
+    def of(self, which: np.ndarray) -> Asked:
+        """Some rows."""
+        return Asked(*(getattr(self, one.name)[which] for one in fields(self)))
+
+    @classmethod
+    def joined(cls, several: Sequence[Asked]) -> Asked:
+        """All rows of several."""
+        return cls(*(np.concatenate([getattr(x, f.name) for x in several]) for f in fields(cls)))
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Of the likeliest label."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the likeliest label is the true one."""
+        return self.probabilities.argmax(axis=1) == self.truth
+
+
+Clips = Mapping[tuple[str, str], Asked]
+
+
+def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
+    """All figures of answers by networks that had not heard the speakers.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    utterances : sequence of n utterances
+        Of the first corpus.
+    """
+    labels = held_out.data.material.labels[0]
+    raw_clips, raw_segments = clips_of(held_out), segments_of(held_out)
+    by_fold = {
+        fold: _fit(
+            {key: one.of(one.fold != fold) for key, one in raw_clips.items()},
+            raw_segments.of(raw_segments.fold != fold),
+        )
+        for fold in np.unique(held_out.data.folds)
+    }
+    clips = {key: _calibrated(one, by_fold) for key, one in raw_clips.items()}
+    segments = _calibrated(raw_segments, by_fold)
+    recordings = _recordings(held_out, segments)
+    kinds = {
+        "clips, nothing known": Asked.joined([clips[line, "none"] for line in LINES]),
+        "clips, 16 others known": Asked.joined([clips[line, "mixed"] for line in LINES]),
+        "segments of calls": segments,
+    }
+    every_segment = Asked.joined(list(kinds.values()))
+    kinds["calls"] = recordings
+    bins = {said: reliability(one.confidence, one.right) for said, one in kinds.items()}
+    thresholds, unsure, curves = {}, {}, {}
+    for said, one in (("segments", every_segment), ("recordings", recordings)):
+        thresholds[said] = unsure_below(one.confidence, one.right)
+        unsure[said] = _sure(one)
+        coverage, risk, _ = coverage_and_risk(one.confidence, one.right)
+        place = unsure[said]["sure"], 1 - unsure[said]["right_if_sure"]
+        curves[said] = coverage, risk, place
+    measures = {
+        "groups": _groups(clips, utterances, labels),
+        "calibration_error": {
+            **{said: calibration_error(some) for said, some in bins.items()},
+            **{
+                f"{NAMES[condition]}, {KNOWN[known]}": calibration_error(
+                    reliability(one.confidence, one.right)
+                )
+                for (condition, known), one in clips.items()
+            },
+        },
+        "unsure": unsure,
+    }
+    return Measured(
+        temperatures=_fit(raw_clips, raw_segments),
+        unsure_segment_below=thresholds["segments"],
+        unsure_recording_below=thresholds["recordings"],
+        results=_results(clips, segments, held_out, utterances),
+        measures=measures,
+        bins=bins,
+        curves=curves,
+    )
+
+
+def clips_of(held_out: HeldOut) -> Clips:
+    """By condition and what is known, where there is something to know."""
+    data = held_out.data
+    return {
+        (condition, known): Asked(
+            held_out.clips[c, k], data.tested.truth, data.folds, history_weight(data.known[known])
+        )
+        for c, condition in enumerate(CONDITIONS)
+        for k, known in enumerate(KNOWN)
+        if known == "none" or data.known[known].any()
+    }
+
+
+def segments_of(held_out: HeldOut) -> Asked:
+    """The segments of calls, under all of `LINES`; a call's other segments are known."""
+    data = held_out.data
+    there = data.called >= 0
+    count = np.repeat(there.sum(axis=1) - 1, there.sum(axis=1))
+    clips = data.called[there]
+    n = len(LINES)
+    return Asked(
+        np.concatenate([held_out.segments[line][there] for line in range(n)]),
+        np.tile(data.tested.truth[clips], n),
+        np.tile(data.folds[clips], n),
+        np.tile(history_weight(count), n),
+    )
+
+
+def _recordings(held_out: HeldOut, segments: Asked) -> Asked:
+    """Calls: the mean over segments, which count alike, and the mood that most of them have."""
+    data = held_out.data
+    size = (data.called >= 0).sum(axis=1)
+    starts = np.cumsum([0, *np.tile(size, len(LINES))[:-1]])
+    sums = np.add.reduceat(segments.probabilities, starts, axis=0)
+    mean = sums / np.tile(size, len(LINES))[:, None]
+    return Asked(
+        mean,
+        np.tile(data.mood, len(LINES)),
+        segments.fold[starts],
+        segments.weight[starts],
+    )
+
+
+def _fit(clips: Clips, segments: Asked) -> Temperatures:
+    alone = Asked.joined([one for (_, known), one in clips.items() if known == "none"])
+    known = [one for (_, known), one in clips.items() if known == "mixed"]
+    related = Asked.joined([*known, segments])
+    without = fit_temperature(alone.probabilities, alone.truth)
+    return Temperatures(
+        without,
+        fit_temperature(
+            related.probabilities, related.truth, weight=related.weight, without=without
+        ),
+    )
+
+
+def _calibrated(asked: Asked, by_fold: Mapping[int, Temperatures]) -> Asked:
+    probabilities = np.empty_like(asked.probabilities)
+    for fold, temperatures in by_fold.items():
+        own = asked.fold == fold
+        probabilities[own] = temperatures(asked.probabilities[own], asked.weight[own])
+    return replace(asked, probabilities=probabilities)
+
+
+def _sure(asked: Asked) -> dict[str, float]:
+    """What a threshold does on folds that it was not chosen on."""
+    sure = np.zeros(len(asked.truth), dtype=bool)
+    for fold in np.unique(asked.fold):
+        own, others = asked.fold == fold, asked.of(asked.fold != fold)
+        sure[own] = asked.confidence[own] >= unsure_below(others.confidence, others.right)
+    return {
+        "sure": float(sure.mean()),
+        "right_if_sure": float(asked.right[sure].mean()) if sure.any() else 1.0,
+        "right": float(asked.right.mean()),
+    }
+
+
+def _results(
+    clips: Clips, segments: Asked, held_out: HeldOut, utterances: Sequence[Utterance]
+) -> dict[str, Scores]:
+    labels = held_out.data.material.labels[0]
+    speakers = np.array([one.speaker for one in utterances])
+
+    def scored(condition: str, known: str, which: np.ndarray, said: str = "") -> Scores:
+        one = clips[condition, known].of(which)
+        return score(
+            one.truth,
+            one.probabilities,
+            labels=labels,
+            speakers=speakers[which],
+            protocol=f"{said}{NAMES[condition]}, {KNOWN[known]}",
+        )
+
+    every = np.arange(len(utterances))
+    first = [(HEADLINE, "none"), (HEADLINE, "mixed"), ("clean", "none"), ("hard", "none")]
+    rest = [
+        (condition, known)
+        for condition, known in clips
+        if known in ("none", "mixed") or condition in ("clean", *LINES)
+    ]
+    results = {
+        f"{condition}_{known}": scored(condition, known, every)
+        for condition, known in dict.fromkeys([*first, *rest])
+    }
+    called = held_out.data.called
+    results["segments"] = score(
+        segments.truth,
+        segments.probabilities,
+        labels=labels,
+        speakers=[*speakers[called[called >= 0]]] * len(LINES),
+        protocol="segments of calls put together from clips, mu-law and hard line, the call known",
+    )
+    for sex, said in _SEXES.items():
+        which = np.flatnonzero([one.sex == sex for one in utterances])
+        for known in ("none", "mixed") if len(which) else ():
+            results[f"{HEADLINE}_{known}_{said}"] = scored(HEADLINE, known, which, f"{said}: ")
+    return results
+
+
+def _groups(
+    clips: Clips, utterances: Sequence[Utterance], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Of each grouping what a call centre asks: UAR, and AUC where there are two groups."""
+    from sklearn.metrics import roc_auc_score
+
+    speakers = np.array([one.speaker for one in utterances])
+    told = []
+    for grouping in GROUPINGS:
+        names = group_names(labels, grouping)
+        if len(names) < 2:
+            continue
+        for (condition, known), one in clips.items():
+            if condition not in ("clean", *LINES):
+                continue
+            place = np.array([_place(names, label, grouping) for label in labels])[one.truth]
+            some = one.of(place >= 0)
+            truth = place[place >= 0]
+            odds = group_probabilities(some.probabilities, labels, grouping)
+            row: dict[str, Any] = {"grouping": grouping, "condition": condition, "known": known}
+            if len(names) == 2:
+                row["auc"] = float(roc_auc_score(truth == 0, odds[:, 0]))
+                # The first group where it is likelier than is best for others' speakers.
+                for fold in np.unique(some.fold):
+                    own, others = some.fold == fold, some.fold != fold
+                    edge = _best_edge(odds[others, 0], truth[others] == 0)
+                    odds[own] = np.where((odds[own, :1] >= edge), [[1.0, 0.0]], [[0.0, 1.0]])
+            scores = score(
+                truth, odds, labels=names, speakers=speakers[place >= 0], protocol=grouping
+            )
+            row |= {name: getattr(scores, name) for name in ("uar", "uar_low", "uar_high")}
+            told.append({**row, "groups": list(names)})
+    return told
+
+
+def _place(names: Sequence[str], label: str, grouping: str) -> int:
+    group = GROUPINGS[grouping](label)
+    return names.index(group) if group else -1
+
+
+def _best_edge(odds: np.ndarray, true: np.ndarray) -> float:
+    """Threshold with the highest UAR."""
+    from sklearn.metrics import roc_curve
+
+    false_rate, true_rate, edges = roc_curve(true, odds)
+    return float(edges[int((true_rate - false_rate).argmax())])

@@ -1,0 +1,262 @@
+"""Training by recipe `calls`: nobody is tested by networks that have heard them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_core import models
+from ser_core.corpora import open_corpus
+from ser_core.corpora.conditions import CONDITIONS
+from ser_core.emotions import RAVDESS_EIGHT
+from ser_core.errors import BundleError, TrainingError
+from ser_core.models import bundle, calls, calls_measures, calls_training
+from ser_core.models.calls import Material, Member
+from ser_core.models.calls_measures import KNOWN, LINES
+from ser_core.models.calls_training import CallsRecipe, Data, HeldOut
+
+RATE_HZ = 16_000
+PITCH_HZ = {"neutral": 110, "calm": 140, "happy": 330, "angry": 220}
+LABELS = ("neutral", "calm", "happy", "angry")
+QUICK = CallsRecipe(
+    folds=2,
+    members=(
+        Member(steps=60, batch=32),
+        Member(kind="cnn", inputs="picture", steps=8, batch=32, mixup=0.0, others=False, width=8),
+    ),
+)
+
+
+def speak(folder: Path, actors: range) -> None:
+    """A corpus in RAVDESS's form in which each emotion is a buzz of its own pitch."""
+    random = np.random.default_rng(0)
+    seconds = np.arange(int(0.6 * RATE_HZ)) / RATE_HZ
+    for emotion, hz in PITCH_HZ.items():
+        for actor in actors:
+            for repetition in (1, 2):
+                code = RAVDESS_EIGHT.index(emotion) + 1
+                name = f"03-01-{code:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
+                tones = [np.sin(2 * np.pi * k * hz * (1 + actor / 99) * seconds) for k in (1, 2, 3)]
+                wave = 0.1 * np.sum(tones, axis=0) * (1 + 0.5 * np.sin(20 * seconds))
+                wave += 0.01 * random.standard_normal(wave.size)
+                path = folder / f"Actor_{actor:02d}" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, wave, RATE_HZ)
+
+
+@pytest.fixture(scope="module")
+def buzzes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("buzzes")
+    speak(folder, range(1, 5))
+    return open_corpus("ravdess", folder)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(buzzes, cache, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "buzzes"
+    return calls_training.train([buzzes], QUICK, folder, jobs=1, cache=cache)
+
+
+def spoken(speakers: int = 4, each: int = 24, seed: int = 0) -> Material:
+    random = np.random.default_rng(seed)
+    n = speakers * each
+    truth = np.tile(np.arange(len(LABELS)), n // len(LABELS))
+    speaker = np.repeat(np.arange(speakers), each)
+    return Material(
+        np.empty((0, n, 0)), random.permutation(truth), np.zeros(n, int), speaker, (LABELS,)
+    )
+
+
+def held_out(seed: int = 0, skill: float = 2.0, of: Material | None = None) -> HeldOut:
+    """Answers as networks might give them: right by `skill`, too sure by twice."""
+    random = np.random.default_rng(seed)
+    some = of or spoken()
+    called, mood = calls_training.draw_calls(some, random)
+    data = Data(some, np.empty((len(CONDITIONS), 0, 0)), some.speaker % 2, called, mood)
+
+    def answer(truth: np.ndarray) -> np.ndarray:
+        logits = random.normal(size=(*truth.shape, len(LABELS)))
+        logits += skill * (np.arange(len(LABELS)) == truth[..., None])
+        odds = np.exp(4 * logits)  # twice what is known
+        return odds / odds.sum(axis=-1, keepdims=True)
+
+    clips = answer(np.broadcast_to(some.truth, (len(CONDITIONS), len(KNOWN), len(some.truth))))
+    segments = answer(np.broadcast_to(some.truth[called], (len(LINES), *called.shape)))
+    return HeldOut(data, clips, segments * (called >= 0)[..., None])
+
+
+def people(some: Material) -> list:
+    from ser_core.corpora import Utterance
+
+    return [
+        Utterance(Path(f"{i}.wav"), LABELS[t], f"s{s}", "test", sex=("male", "female")[s % 2])
+        for i, (t, s) in enumerate(zip(some.truth, some.speaker, strict=True))
+    ]
+
+
+# What is drawn
+
+
+def test_calls_are_of_one_speaker_and_mostly_of_one_emotion():
+    some = spoken()
+    called, mood = calls_training.draw_calls(some, np.random.default_rng(0))
+    assert len(called) == 4 * calls_training.CALLS_A_SPEAKER
+    sizes = set()
+    for clips, main in zip(called, mood, strict=True):
+        there = clips[clips >= 0]
+        assert (clips[len(there) :] == -1).all()
+        assert len(set(there)) == len(there)
+        assert len(set(some.speaker[there])) == 1
+        felt = Counter(some.truth[there].tolist())
+        assert felt[main] == max(felt.values())
+        assert sum(count == felt[main] for count in felt.values()) == 1
+        assert all(LABELS[one] in calls.CALM for one in felt if one != main)
+        sizes.add(len(there))
+    assert min(sizes) <= 4
+    assert max(sizes) >= 10
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_what_is_known_are_other_clips_of_the_speaker(known):
+    some = spoken()
+    which = np.arange(0, len(some.truth), 5)
+    members = calls_training.known_clips(some, which, known)
+    assert members.shape == (len(which), 16)
+    for clip, history in zip(which, members, strict=True):
+        there = history[history >= 0]
+        assert clip not in there
+        assert len(set(there)) == len(there)
+        assert (some.speaker[there] == some.speaker[clip]).all()
+        emotions = {LABELS[one] for one in some.truth[there]}
+        allowed = {"none": set(), "calm": {"neutral", "calm"}, "angry": {"angry"}}
+        assert emotions <= allowed.get(known, set(LABELS))
+        assert len(there) == {"none": 0, "mixed": 16}.get(known, len(there))
+        assert len(there) <= (16 if known == "mixed" else 8)
+
+
+# What is measured
+
+
+def test_answers_are_calibrated_by_other_folds_only():
+    first = held_out()
+    wrong = replace(first.data.material, truth=np.roll(first.data.material.truth, 1))
+    own = first.data.folds == 0
+    truth = np.where(own, wrong.truth, first.data.material.truth)
+    changed = replace(first, data=replace(first.data, material=replace(wrong, truth=truth)))
+    some = people(first.data.material)
+    before, after = (calls_measures.measure(one, some) for one in (first, changed))
+    # Fold 0's truth takes no part in what is said of fold 0, so the same labels are predicted.
+    columns = [np.array(m.results["mulaw_none"].confusion).sum(axis=0) for m in (before, after)]
+    np.testing.assert_array_equal(*columns)
+    assert before.temperatures != after.temperatures
+
+
+def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
+    found = held_out(of=spoken(speakers=8, each=80))
+    measured = calls_measures.measure(found, people(found.data.material))
+    assert measured.temperatures.without > 1.3
+    errors = measured.measures["calibration_error"]
+    assert errors["segments of calls"] < 0.05
+    assert errors["clips, nothing known"] < 0.05
+    for name, one in measured.measures["unsure"].items():
+        assert one["right_if_sure"] > 0.78, name
+        assert one["right_if_sure"] > one["right"]
+        assert 0.4 < one["sure"] < 0.95
+    women, men = (measured.results[f"mulaw_none_{sex}"] for sex in ("women", "men"))
+    assert women.utterances + men.utterances == len(found.data.folds)
+    both = {
+        (row["grouping"], row["known"]): row
+        for row in measured.measures["groups"]
+        if row["condition"] == "mulaw"
+    }
+    assert both["angry", "none"]["auc"] > 0.85
+    assert both["angry", "none"]["groups"] == ["angry", "other"]
+    assert both["four", "none"]["groups"] == ["neutral", "happy", "angry"]
+
+
+# The whole training
+
+
+@pytest.mark.long
+def test_a_bundle_is_trained_measured_and_answers(trained, buzzes):
+    loaded = models.load(trained)
+    assert loaded.labels == LABELS
+    card = loaded.card
+    assert card.channel_normalisation == bundle.HISTORY
+    assert "For commercial use take calls-open" in card.licence
+    assert card.results["mulaw_none"]["utterances"] == len(buzzes.utterances)
+    assert card.results["clean_none"]["uar"] > 0.4
+    assert set(card.measures) == {"groups", "calibration_error", "unsure"}
+    page = (trained / "CARD.md").read_text()
+    for picture in ("conditions", "confusion", "reliability", "coverage", "utterances"):
+        assert f"({picture}.png)" in page
+        assert (trained / f"{picture}.png").stat().st_size > 3_000
+    assert "learning_curves" not in page
+    matrix = np.random.default_rng(0).normal(size=(6, len(bundle.features.get("telephone").names)))
+    alone, together = loaded.predict(matrix), loaded.predict(matrix, np.zeros(6))
+    assert not np.allclose(alone, together)
+
+
+@pytest.mark.long
+def test_what_is_trained_is_kept_and_never_heard_its_fold(
+    trained, buzzes, cache, tmp_path, monkeypatch
+):
+    heard = []
+
+    def refuse(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(calls, "fit", refuse)
+    again = calls_training.train([buzzes], QUICK, tmp_path / "again", jobs=1, cache=cache)
+    assert models.read_card(again).results == models.read_card(trained).results
+
+    def listen(material, member, scales, **options):
+        heard.append(set(material.speaker.tolist()))
+        return calls.network(member, len(material.labels[0]), calls_training._width(member))
+
+    monkeypatch.setattr(calls, "fit", listen)
+    data = calls_training.gather([buzzes], QUICK, jobs=1, cache=cache)
+    networks = calls_training.Networks(data, QUICK, jobs=1, cache=tmp_path / "fresh")
+    networks.held_out()
+    folds = [set(data.tested.speaker[data.folds == fold].tolist()) for fold in range(2)]
+    everybody = folds[0] | folds[1]
+    # Two networks for each fold, and two of everybody.
+    assert len(heard) == 6
+    assert sorted(map(sorted, heard)) == sorted(map(sorted, [folds[0], folds[1], everybody] * 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 1}, "folds=1: a whole number, 2 or more"),
+        ({"seed": -1}, "seed=-1"),
+        ({"effort": 0.0}, r"effort=0\.0: a number above 0 expected"),
+        ({"effort": float("nan")}, "effort=nan"),
+        ({"emotions": ("sad",)}, "emotions: 1 emotions given"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_named_with_its_bound(settings, message):
+    with pytest.raises(TrainingError, match=message):
+        CallsRecipe(**settings)
+
+
+def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match="holds files that are no model bundle"):
+        calls_training.train([buzzes], QUICK, tmp_path, jobs=1, cache=cache)
+    with pytest.raises(TrainingError, match="no utterance is bored"):
+        calls_training.train(
+            [buzzes], replace(QUICK, emotions=("bored", "happy")), tmp_path / "b", cache=cache
+        )
+    with pytest.raises(TrainingError, match="folds=9, but the corpora have 4 speakers"):
+        calls_training.train([buzzes], replace(QUICK, folds=9), tmp_path / "b", cache=cache)
