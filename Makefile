@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
+DATA := $(or $(SER_DATA),../shared/data)
+BUNDLED := ser_core/models/bundled
 DEMO := demo
 FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
 
-.PHONY: help demo test quick lint types clean
+.PHONY: help demo test quick lint types models clean
 
 help:
 	@echo "make demo    a night over the sample calls: tables, first rows, a picture"
 	@echo "make test    all tests and the linter"
 	@echo "make quick   the tests that take seconds"
 	@echo "make types   the type checker (installs the extra dev)"
+	@echo "make models  train the bundled models again from the corpora in SER_DATA (over an hour)"
 	@echo "make clean   take away what these made"
 
 $(READY): setup.py constraints.txt
@@ -45,6 +48,14 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/mypy
+
+# benchmarks/accuracy.py trains the same, and measures more.
+models: $(READY)
+	$(BIN)/ser train --recipe seed --scale zscore --corpus ravdess=$(DATA)/ravdess --save $(BUNDLED)/seed
+	$(BIN)/ser train --recipe calls --corpus emodb=$(DATA)/emodb --folds 5 --effort 0.3 \
+	    --save $(BUNDLED)/calls-open
+	$(BIN)/ser train --recipe calls --corpus ravdess=$(DATA)/ravdess emodb=$(DATA)/emodb \
+	    emovo=$(DATA)/emovo --noise $(DATA)/noise --save $(BUNDLED)/calls
 
 clean:
 	rm -rf $(VENV) $(DEMO) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -16,6 +16,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
+    "jinja2>=3.1",  # the page of benchmarks/accuracy.py
     "librosa>=0.11,<0.12",  # the reference of seed193
     "pandas>=2.2",
     "polars>=1.0",

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from rich.console import Console
@@ -191,9 +192,11 @@ def fit(every: list[Sound]) -> None:
     from sklearn.preprocessing import StandardScaler
 
     rows, kinds, groups, truth = [], [], [], []
+    finders = []
     for sound in every:
         finder = speech.Finder(sound.rate)
         finder.feed(sound.samples, last=True)
+        finders.append(finder)
         measures, level_db, sounding = finder.frames()
         active = sounding & ~speech._steady(measures.alike)
         values, told = not_speech.windows(measures, level_db, active)
@@ -215,23 +218,42 @@ def fit(every: list[Sound]) -> None:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1_000))
         return model.fit(x[which], y[which], logisticregression__sample_weight=weight[which])
 
+    def weights_of(model) -> tuple[dict[str, float], float]:
+        scale, regression = model[:]
+        weights = regression.coef_[0] / scale.scale_
+        bias = float(regression.intercept_[0] - weights @ scale.mean_)
+        return dict(zip(not_speech.WEIGHTS, weights.tolist(), strict=True)), bias
+
     held_out = np.zeros(len(y))
+    seconds: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
     for known, unknown in GroupKFold(12).split(x, y, group):
-        held_out[unknown] = fitted(known).predict_proba(x[unknown])[:, 1]
-    table = Table(title="Windows taken for speech, on what was not fitted on")
+        model = fitted(known)
+        held_out[unknown] = model.predict_proba(x[unknown])[:, 1]
+        weights, bias = weights_of(model)
+        unseen = set(group[unknown])
+        with (
+            mock.patch.object(not_speech, "WEIGHTS", weights),
+            mock.patch.object(not_speech, "BIAS", bias),
+        ):
+            for sound, finder in zip(every, finders, strict=True):
+                if sound.group in unseen:
+                    found = sum(segment.seconds for segment in finder.segments())
+                    seconds[sound.kind] += len(sound.samples) / sound.rate, found
+    table = Table(title="What was not fitted on: windows taken for speech, seconds in segments")
     table.add_column("")
     for at in THRESHOLDS:
-        table.add_column(f"from {at}", justify="right")
+        table.add_column(f"windows, from {at}", justify="right")
+    table.add_column("in segments", justify="right")
     for name in dict.fromkeys(kind):
         shares = [(held_out[kind == name] > at).mean() for at in THRESHOLDS]
+        shares.append(seconds[name][1] / seconds[name][0])
         table.add_row(name, *(f"{100 * share:.1f} %" for share in shares))
     Console(width=100).print(table)
-    scale, regression = fitted(np.arange(len(y)))[:]
-    weights = regression.coef_[0] / scale.scale_
+    weights, bias = weights_of(fitted(np.arange(len(y))))
     print("WEIGHTS = {")
-    for name, value in zip(not_speech.WEIGHTS, weights, strict=True):
+    for name, value in weights.items():
         print(f'    "{name}": {value:.4g},')
-    print(f"}}\nBIAS = {regression.intercept_[0] - weights @ scale.mean_:.4g}")
+    print(f"}}\nBIAS = {bias:.4g}")
 
 
 if __name__ == "__main__":

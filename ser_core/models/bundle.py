@@ -30,7 +30,7 @@ from ser_core.models.runtime import load_keras
 
 MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
 SCHEMA = 1
-DEFAULT = "seed"
+DEFAULT = "calls"
 BUNDLED = Path(__file__).parent / "bundled"
 
 # Every call of the network has this many rows, so that a row's numbers don't depend on its

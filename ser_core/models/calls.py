@@ -353,7 +353,13 @@ def fit(
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
 
-    @tf.function
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, *scaled[0].shape[1:]]),
+            tf.TensorSpec([None, 1]),
+            tf.TensorSpec([None, outputs]),
+        ]
+    )
     def run(x, weight, t):
         for start in tf.range(0, tf.shape(x)[0] - member.batch + 1, member.batch):
             some = slice(start, start + member.batch)
@@ -378,6 +384,9 @@ def fit(
             on_epoch(member.steps - max(todo, 0), member.steps)
         if len(order) < member.batch:
             break
+    if member.kind == "rnn":
+        unrolled, model = model, network(member, outputs, scaled[0].shape[1])
+        model.set_weights(unrolled.get_weights())
     return model
 
 

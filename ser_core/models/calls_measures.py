@@ -162,8 +162,11 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
         "segments of calls": segments,
     }
     every_segment = Asked.joined(list(kinds.values()))
-    kinds["calls"] = recordings
     bins = {said: reliability(one.confidence, one.right) for said, one in kinds.items()}
+    errors = {said: calibration_error(some) for said, some in bins.items()}
+    # A recording's confidence is the share of its speech that has the label: nothing to add to
+    # the errors, but people should see how it relates to being right.
+    bins["recordings"] = reliability(recordings.confidence, recordings.right)
     thresholds, unsure, curves = {}, {}, {}
     for said, one in (("segments", every_segment), ("recordings", recordings)):
         thresholds[said] = unsure_below(one.confidence, one.right)
@@ -174,7 +177,7 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
     measures = {
         "groups": _groups(clips, utterances, labels),
         "calibration_error": {
-            **{said: calibration_error(some) for said, some in bins.items()},
+            **errors,
             **{
                 f"{NAMES[condition]}, {KNOWN[known]}": calibration_error(
                     reliability(one.confidence, one.right)
@@ -336,11 +339,7 @@ def _groups(
             row: dict[str, Any] = {"grouping": grouping, "condition": condition, "known": known}
             if len(names) == 2:
                 row["auc"] = float(roc_auc_score(truth == 0, odds[:, 0]))
-                # The first group where it is likelier than is best for others' speakers.
-                for fold in np.unique(some.fold):
-                    own, others = some.fold == fold, some.fold != fold
-                    edge = _best_edge(odds[others, 0], truth[others] == 0)
-                    odds[own] = np.where((odds[own, :1] >= edge), [[1.0, 0.0]], [[0.0, 1.0]])
+                odds = _decided(odds, truth, some.fold)
             scores = score(
                 truth, odds, labels=names, speakers=speakers[place >= 0], protocol=grouping
             )
@@ -354,9 +353,14 @@ def _place(names: Sequence[str], label: str, grouping: str) -> int:
     return names.index(group) if group else -1
 
 
-def _best_edge(odds: np.ndarray, true: np.ndarray) -> float:
-    """Threshold with the highest UAR."""
-    from sklearn.metrics import roc_curve
+def _decided(odds: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """One of two groups for each row: the first where it is likelier than it is common elsewhere.
 
-    false_rate, true_rate, edges = roc_curve(true, odds)
-    return float(edges[int((true_rate - false_rate).argmax())])
+    For calibrated probabilities that is the threshold of the highest UAR.
+    """
+    decided = np.zeros_like(odds)
+    for fold in np.unique(folds):
+        own = folds == fold
+        first = odds[own, 0] >= (truth[~own] == 0).mean()
+        decided[own] = np.stack([first, ~first], axis=1)
+    return decided

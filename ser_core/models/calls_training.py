@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import re
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -281,10 +282,18 @@ def _pictures(measured: Measured, corpus: Corpus) -> dict[str, bytes]:
         for known in ("none", "mixed")
     }
     counts = Counter(one.emotion for one in corpus.utterances)
+    errors = measured.measures["calibration_error"]
     return {
         "confusion.png": pictures.confusion(shown),
         "conditions.png": pictures.conditions(by_condition),
-        "reliability.png": pictures.reliability(measured.bins),
+        "reliability.png": pictures.reliability(
+            {
+                f"{said}\nexpected calibration error {errors[said]:.3f}"
+                if said in errors
+                else f"{said}\n(a share of the speech)": bins
+                for said, bins in measured.bins.items()
+            }
+        ),
         "coverage.png": pictures.coverage(measured.curves),
         "utterances.png": pictures.utterance_counts(
             {label: counts[label] for label in shown[0].labels},
@@ -389,11 +398,17 @@ class Networks:
         self.data, self.recipe = data, recipe
         self._jobs, self._progress = jobs or os.cpu_count(), progress
         self._keep = cache / "networks" if cache else vectors.cache_folder().parent / "networks"
-        self._keep.mkdir(parents=True, exist_ok=True)
+        try:
+            self._keep.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"{self._keep}: networks cannot be kept there ({error.strerror}); "
+                "give another folder as --cache"
+            ) from error
 
     def held_out(self) -> HeldOut:
         """Answers of all folds."""
-        self._train([*range(self.recipe.folds), None])
+        self.train([*range(self.recipe.folds), None])
         members = self.recipe.networks
         total = sum(member.weight for member in members)
         data, labels = self.data, len(self.data.material.labels[0])
@@ -402,20 +417,20 @@ class Networks:
         fold_of_call = data.folds[data.called[:, 0]]
         for fold in range(self.recipe.folds):
             for member in members:
-                with np.load(self._file(member, fold)) as kept:
-                    clips[:, :, data.folds == fold] += member.weight / total * kept["clips"]
-                    segments[:, fold_of_call == fold] += member.weight / total * kept["segments"]
+                kept = self.kept(member, fold)
+                clips[:, :, data.folds == fold] += member.weight / total * kept["clips"]
+                segments[:, fold_of_call == fold] += member.weight / total * kept["segments"]
         return HeldOut(data, clips, segments)
 
     def network(self, fold: int | None) -> Any:
         """The assembled network that has not heard a fold; None: that has heard everybody."""
-        self._train([fold])
+        self.train([fold])
         known = _known(self.data, fold)
         some = [self.data.material.of(known & (self.data.material.corpus == 0))]
         networks = []
         for member in self.recipe.networks:
-            with np.load(self._file(member, fold)) as kept:
-                weights = [kept[f"weights_{i}"] for i in range(int(kept["count"]))]
+            kept = self.kept(member, fold)
+            weights = [kept[f"weights_{i}"] for i in range(int(kept["count"]))]
             model = calls.network(member, weights[-1].shape[-1], _width(member))
             model.set_weights(weights)
             networks.append((member, model))
@@ -425,7 +440,13 @@ class Networks:
         told = json.dumps([calls.VERSION, asdict(member), fold, self.data.key], sort_keys=True)
         return self._keep / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.npz"
 
-    def _train(self, folds: Sequence[int | None]) -> None:
+    def kept(self, member: Member, fold: int | None) -> dict[str, np.ndarray]:
+        """What is kept of a trained network: weights, `cpu_s`, and what it says of its fold."""
+        with np.load(self._file(member, fold)) as file:
+            return dict(file)
+
+    def train(self, folds: Sequence[int | None]) -> None:
+        """Train what is not there, in processes of one thread each."""
         import joblib
 
         todo = [(member, fold) for member in self.recipe.networks for fold in folds]
@@ -485,7 +506,9 @@ def _fit_and_keep(data: Data, member: Member, fold: int | None, file: Path) -> N
         material = replace(material, labels=material.labels[:1])
     some = material.of(known)
     scales = _scales(some)
+    started = time.process_time()
     model = calls.fit(some, member, scales)
+    cpu_s = time.process_time() - started
     weights = model.get_weights()
     if not all(np.isfinite(one).all() for one in weights):
         raise TrainingError(
@@ -496,7 +519,7 @@ def _fit_and_keep(data: Data, member: Member, fold: int | None, file: Path) -> N
     if fold is not None:
         kept |= _answers(data, member, model, scales[0], fold)
     part = file.with_name(f"{file.stem}-{os.getpid()}.part.npz")
-    np.savez(part, count=np.array(len(weights)), **kept)
+    np.savez(part, count=np.array(len(weights)), cpu_s=np.array(cpu_s), **kept)
     os.replace(part, file)
 
 
@@ -504,6 +527,8 @@ def _answers(
     data: Data, member: Member, model: Any, scale: Scale, fold: int
 ) -> dict[str, np.ndarray]:
     """What a network says of the clips and calls of its fold, as `HeldOut` wants it."""
+    import tensorflow as tf
+
     labels = len(data.material.labels[0])
     unseen = np.flatnonzero(data.folds == fold)
     called = data.called[data.folds[data.called[:, 0]] == fold]
@@ -513,12 +538,15 @@ def _answers(
     others[:, np.arange(called.shape[1]), np.arange(called.shape[1])] = -1
     clips = np.empty((len(data.tests), len(KNOWN), len(unseen), labels), np.float32)
     segments = np.zeros((len(LINES), *called.shape, labels), np.float32)
+    network = tf.function(
+        lambda x, weight: model([x, weight], training=False), reduce_retracing=True, autograph=False
+    )
 
     def ask(x: np.ndarray, which: np.ndarray, sums: Histories, members: np.ndarray) -> np.ndarray:
         weight, *moments = sums.moments(members)
         logits = np.concatenate(
             [
-                np.asarray(model([calls.normalised(*batch), few], training=False))
+                network(tf.constant(calls.normalised(*batch)), tf.constant(few)).numpy()
                 for *batch, few in _batches(x[which], *moments, weight)
             ]
         )[:, :labels]

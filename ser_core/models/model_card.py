@@ -153,8 +153,8 @@ def _measures(card: Card) -> Iterator[str]:
     measures = card.measures
     yield "## Groups\n"
     yield (
-        "What a call centre asks, from the same answers. AUC where there are two groups; the "
-        "threshold of their UAR was chosen on other speakers.\n"
+        "What a call centre asks, from the same answers. AUC where there are two groups; a clip "
+        "is in the first where that is likelier than it is common among the other folds.\n"
     )
     yield "| groups | condition | known | AUC | UAR | interval |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -175,6 +175,10 @@ def _measures(card: Card) -> Iterator[str]:
             f"- {said}: {one['sure']:.0%} are sure, and {one['right_if_sure']:.1%} of these right "
             f"(of all {one['right']:.1%})"
         )
+    yield (
+        "- a recording's confidence is the mean share of its speech that has the label, not the "
+        "chance that the label is right"
+    )
     for said, error in list(measures["calibration_error"].items())[:_TOLD_BY_LABEL]:
         yield f"- expected calibration error, {said}: {error:.3f}"
     worst = max(measures["calibration_error"].items(), key=lambda one: one[1])

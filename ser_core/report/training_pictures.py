@@ -11,8 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ser_core.models.calibration import calibration_error
-
 if TYPE_CHECKING:
     from ser_core.models.calibration import Bin
     from ser_core.models.evaluation import Scores
@@ -118,11 +116,8 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
             uar, places, xerr=np.abs(ends - uar), fmt="o", ms=5, lw=1.2, color=_COLOUR[i],
             label=said,
         )  # fmt: skip
-        for x, y in zip(uar, places, strict=True):
-            axes.annotate(
-                f"{x:.1f}", (x, y), xytext=(0, 4), textcoords="offset points", ha="center",
-                fontsize=7, color=_INK,
-            )  # fmt: skip
+        for x, end, y in zip(uar, ends[1], places, strict=True):
+            axes.text(end + 0.8, y, f"{x:.1f}", va="center", fontsize=7, color=_INK)
     chance = 100 / len(next(iter(next(iter(results.values())).values())).labels)
     axes.axvline(chance, color=_SOFT, lw=0.8, ls=":")
     axes.text(chance, -0.7, " chance", fontsize=7.5, color=_SOFT, va="center")
@@ -130,7 +125,7 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
     axes.set_ylim(len(names) - 0.5, -0.9)
     axes.set_xlim(0, 100)
     axes.set_xlabel("UAR in %, unheard speakers; bars are 95 % intervals", fontsize=8, color=_SOFT)
-    axes.legend(loc="lower left", frameon=False, fontsize=8, bbox_to_anchor=(0.15, 0))
+    axes.legend(loc="center left", frameon=False, fontsize=8, bbox_to_anchor=(0.17, 0.5))
     _plain(axes)
     return _png(figure)
 
@@ -140,8 +135,8 @@ def reliability(bins: Mapping[str, Sequence[Bin]]) -> bytes:
 
     Parameters
     ----------
-    bins : mapping of words to bins
-        One a panel.
+    bins : mapping of title to bins
+        One a panel; bins of less than a five hundredth of the answers are left out.
 
     Returns
     -------
@@ -150,18 +145,16 @@ def reliability(bins: Mapping[str, Sequence[Bin]]) -> bytes:
     """
     figure = Figure(figsize=(2.6 * len(bins), 3.0), layout="constrained")
     panels = figure.subplots(1, len(bins), squeeze=False, sharey=True)[0]
-    for axes, (said, some) in zip(panels, bins.items(), strict=True):
-        total = sum(one.count for one in some)
+    for axes, (title, every) in zip(panels, bins.items(), strict=True):
+        total = sum(one.count for one in every)
+        some = [one for one in every if one.count >= total / 500]
         axes.plot([0, 1], [0, 1], color=_SOFT, lw=0.8, ls=":")
         confidence = [one.confidence for one in some]
         axes.bar(
             confidence, [one.count / total for one in some], width=0.04, color="#d7dde3", zorder=0
         )
         axes.plot(confidence, [one.right for one in some], "o-", color=_TRAIN, ms=4, lw=1.2)
-        axes.set_title(
-            f"{said}\nexpected calibration error {calibration_error(some):.3f}",
-            fontsize=8, loc="left", color=_INK,
-        )  # fmt: skip
+        axes.set_title(title, fontsize=8, loc="left", color=_INK)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("confidence", fontsize=8, color=_SOFT)

@@ -119,10 +119,35 @@ def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "36 utterances of 6 speakers" in done.stdout
+    angry = ser(
+        *("evaluate", "--model", bundle, "--corpus", corpus, "--groups", "angry"),
+        *("--cache", tmp_path / "cache"),
+    )
+    assert angry.returncode == 0, angry.stderr
+    assert "→ other" in angry.stdout
     assert "this tells nothing about other voices" in done.stdout.replace("\n", " ")
     out = tmp_path / "out"
     words = ("--input", CALLS / "sales", "--output", out, "--model", bundle)
     assert "3 labelled" in ser("run", *words).stdout
+
+
+@pytest.mark.long
+def test_train_by_recipe_calls(ser, tmp_path):
+    speak(tmp_path / "tones")
+    done = ser(
+        *("train", "--corpus", f"ravdess={tmp_path / 'tones'}", "--effort", "0.001"),
+        *("--emotions", "happy,sad,angry", "--folds", "2", "--save", tmp_path / "quick"),
+        *("--cache", tmp_path / "cache"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for says in ("36 utterances", "G.711 mu-law", "For commercial use take calls-open"):
+        assert says in done.stdout
+    assert "networks (12)" in done.stderr
+    assert "Warning" not in done.stderr
+    out = tmp_path / "out"
+    done = ser("run", "--input", CALLS / "sales", "--output", out, "--model", tmp_path / "quick")
+    assert "3 labelled" in done.stdout
+    assert "For commercial use take calls-open" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -131,10 +156,14 @@ def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
         (["--corpus", "ravdess"], "NAME=DIR such as"),
         (["--corpus", "ravdes=x"], "no corpus is called 'ravdes'"),
         (["--corpus", "ravdess=nowhere"], "nowhere"),
-        (["--corpus", "ravdess=x", "--epochs", "0"], "epochs"),
-        (["--corpus", "ravdess=x", "--dropout", "1.5"], "dropout"),
-        (["--corpus", "ravdess=x", "--layers", "a,b"], "whole numbers"),
-        (["--corpus", "ravdess=x", "--optimizer", "adm"], "optimizer"),
+        (["--corpus", "ravdess=x", "--recipe", "seed", "--epochs", "0"], "epochs"),
+        (["--corpus", "ravdess=x", "--recipe", "seed", "--dropout", "1.5"], "dropout"),
+        (["--corpus", "ravdess=x", "--recipe", "seed", "--layers", "a,b"], "whole numbers"),
+        (["--corpus", "ravdess=x", "--recipe", "seed", "--optimizer", "adm"], "optimizer"),
+        (["--corpus", "ravdess=x", "--recipe", "seed", "--effort", "2"], "--recipe calls"),
+        (["--corpus", "ravdess=x", "--scale", "zscore"], "take --recipe seed"),
+        (["--corpus", "ravdess=x", "--effort", "0"], "effort=0.0: a number above 0 expected"),
+        (["--corpus", "ravdess=x", "--noise", "nowhere"], "--noise nowhere: no such folder"),
     ],
 )
 def test_training_mistakes(ser, tmp_path, words, says):

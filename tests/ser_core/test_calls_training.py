@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -181,6 +182,9 @@ def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
     }
     assert both["angry", "none"]["auc"] > 0.85
     assert both["angry", "none"]["groups"] == ["angry", "other"]
+    # A threshold in the middle of two bells: UAR follows from the AUC, by their distance.
+    z = NormalDist().inv_cdf(both["angry", "none"]["auc"]) / 2**0.5
+    assert both["angry", "none"]["uar"] == pytest.approx(NormalDist().cdf(z), abs=0.03)
     assert both["four", "none"]["groups"] == ["neutral", "happy", "angry"]
 
 
@@ -254,6 +258,8 @@ def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(BundleError, match="holds files that are no model bundle"):
         calls_training.train([buzzes], QUICK, tmp_path, jobs=1, cache=cache)
+    with pytest.raises(TrainingError, match="networks cannot be kept there"):
+        calls_training.Networks(held_out().data, QUICK, cache=tmp_path / "notes.txt")
     with pytest.raises(TrainingError, match="no utterance is bored"):
         calls_training.train(
             [buzzes], replace(QUICK, emotions=("bored", "happy")), tmp_path / "b", cache=cache

@@ -178,20 +178,52 @@ def test_cards_and_names_need_no_tensorflow(tiny):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_default_is_bundled_and_its_card_is_complete():
-    assert models.default_name() in models.bundled_names()
-    loaded = models.load(models.default_name())
+def test_the_article_s_bundle_tells_what_a_random_split_hides():
+    loaded = models.load("seed")
     assert loaded.id == f"seed-{loaded.card.model_sha256[:8]}"
-    assert loaded.licence == "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"
+    assert "not for commercial use" in loaded.licence
     assert len(loaded.labels) == 8
-    assert {"random", "speaker", "speaker_mulaw"} <= set(loaded.card.results)
-    # The random split flatters: voices stand on both sides.
     results = loaded.card.results
+    # Voices stand on both sides of the random split.
     assert results["random"]["uar"] > results["speaker"]["uar"] > 0.25
-    folder = bundle.BUNDLED / models.default_name()
-    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
-    assert sizes[bundle.MODEL] < 1_000_000
-    assert all(size < 60_000 for name, size in sizes.items() if name.endswith(".png"))
+    assert results["speaker_mulaw"]["uar"] < 0.25
+
+
+def test_the_default_holds_on_the_telephone_and_its_card_is_complete():
+    assert models.default_name() == "calls"
+    loaded = models.load("calls")
+    assert loaded.feature_set == "telephone"
+    assert "not for commercial use" in loaded.licence
+    assert "calls-open" in loaded.licence
+    card = loaded.card
+    uar = {name: scores["uar"] for name, scores in card.results.items()}
+    assert min(uar["clean_none"], uar["mulaw_none"]) > 0.66
+    assert uar["hard_none"] > 0.635
+    assert uar["clean_mixed"] > 0.72
+    assert uar["mulaw_mixed"] > 0.715
+    assert uar["hard_mixed"] > 0.685
+    # Safe where all that is known is of one kind.
+    for condition in ("clean", "mulaw", "hard"):
+        assert uar[f"{condition}_calm"] > uar[f"{condition}_none"] - 0.01
+        assert uar[f"{condition}_angry"] > uar[f"{condition}_none"] - 0.04
+    # Confident where it is right.
+    assert card.measures["calibration_error"]["segments of calls"] < 0.05
+    for one in card.measures["unsure"].values():
+        assert one["right_if_sure"] >= 0.8
+        assert one["sure"] >= 0.45
+
+
+def test_the_open_bundle_is_of_open_data():
+    card = models.read_card("calls-open")
+    assert [corpus["licence"] for corpus in card.corpora] == ["CC0"]
+    assert card.licence == "trained on EMO-DB, CC0"
+    assert card.settings["noise"] is None
+
+
+def test_the_bundles_are_small():
+    files = [path for path in bundle.BUNDLED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 12_000_000
+    assert all(path.stat().st_size < 60_000 for path in files if path.suffix == ".png")
 
 
 # What load refuses
