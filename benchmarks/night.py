@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("archive", type=Path)
     parser.add_argument("--channel-roles", default="agent,customer")
-    parser.add_argument("--model", default="seed")
+    parser.add_argument("--model", default="calls")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
