@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import recall_score
 
 from benchmarks.build_calls import Truth, build, read_truth
-from pipelines.training import _progress as progress_bars
+from pipelines.training import progress_bars
 from ser_core import audio, features, models
 from ser_core.corpora import Corpus, conditions, open_corpus, vectors
 from ser_core.corpora.conditions import CONDITIONS

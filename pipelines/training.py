@@ -43,7 +43,7 @@ def train(options) -> int:
     opened = _corpora(options)
     for corpus in opened:
         print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
-    with _progress() as progress:
+    with progress_bars() as progress:
         about["progress"] = progress
         if isinstance(recipe, training.SeedRecipe):
             folder = training.train(opened, recipe, options.save, **about)
@@ -61,7 +61,7 @@ def evaluate(options) -> int:
     bundle = models.load(options.model or models.default_name())
     console = Console()
     for corpus in _corpora(options):
-        with _progress() as progress:
+        with progress_bars() as progress:
             scores = evaluation.evaluate(
                 bundle,
                 corpus,
@@ -147,7 +147,7 @@ def _percent(value: float | None) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar a stage on a terminal; a line a stage elsewhere."""
     console = Console(stderr=True)
     tasks: dict[str, TaskID] = {}

@@ -431,7 +431,7 @@ class Networks:
         for member in self.recipe.networks:
             kept = self.kept(member, fold)
             weights = [kept[f"weights_{i}"] for i in range(int(kept["count"]))]
-            model = calls.network(member, weights[-1].shape[-1], _width(member))
+            model = calls.network(member, weights[-1].shape[-1], flat_width(member))
             model.set_weights(weights)
             networks.append((member, model))
         return calls.assemble(networks, _scales(some[0])[0], len(self.data.material.labels[0]))
@@ -490,7 +490,7 @@ def _scales(material: Material) -> list[Scale]:
     ]
 
 
-def _width(member: Member) -> int:
+def flat_width(member: Member) -> int:
     """Of the flat features that a member sees."""
     flat = calls.FLAT.get(member.inputs)
     return len(range(*flat.indices(len(features.get(FEATURE_SET).names)))) if flat else 0

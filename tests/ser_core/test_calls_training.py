@@ -226,7 +226,7 @@ def test_what_is_trained_is_kept_and_never_heard_its_fold(
 
     def listen(material, member, scales, **options):
         heard.append(set(material.speaker.tolist()))
-        return calls.network(member, len(material.labels[0]), calls_training._width(member))
+        return calls.network(member, len(material.labels[0]), calls_training.flat_width(member))
 
     monkeypatch.setattr(calls, "fit", listen)
     data = calls_training.gather([buzzes], QUICK, jobs=1, cache=cache)
