@@ -6,7 +6,8 @@ Corpora and noises are read from the folder SER_DATA, or ../shared/data beside t
 folds of RAVDESS by actor; EMO-DB and EMOVO are only trained on. Settings are chosen on folds 0, 1
 and 2. What is trained is kept in a folder, so that averages of networks are free. Columns: clean,
 `mulaw` and `hard`, each without history, with 16 other clips of the speaker in the same condition,
-with 8 neutral or calm ones, and with the angry ones only.
+with 8 neutral or calm ones, and with the angry ones only; and the segments of calls put together
+from 3 to 12 clips, over `mulaw` and `hard`, with the call's others known and, in brackets, alone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ser_core.corpora import open_corpus
 from ser_core.corpora.conditions import CONDITIONS
 from ser_core.models import calls_training
 from ser_core.models.calls import Member
-from ser_core.models.calls_measures import KNOWN
+from ser_core.models.calls_measures import KNOWN, LINES
 from ser_core.models.calls_training import CallsRecipe, Networks
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,11 @@ _RNN = replace(_CNN, kind="rnn", rate=2e-3, width=64, seed=3)
 TRIALS = {
     "dense": _DENSE,
     "dense, no history": replace(_DENSE, history=False),
+    "dense, told": replace(_DENSE, history_mean=True, own_mood=0.1),
+    "dense, told 0.2": replace(_DENSE, history_mean=True, own_mood=0.2),
     "thirds": replace(_DENSE, inputs="thirds", seed=1),
+    "thirds, told": replace(_DENSE, inputs="thirds", history_mean=True, own_mood=0.1, seed=1),
+    "thirds, told 0.2": replace(_DENSE, inputs="thirds", history_mean=True, own_mood=0.2, seed=1),
     "cnn": _CNN,
     "cnn, long": replace(_CNN, steps=4_200),
     "cnn, corpora": replace(_CNN, others=True),
@@ -79,6 +84,7 @@ def main() -> None:
     table.add_column("")
     for known in KNOWN:
         table.add_column(f"{known}: {', '.join(SHOWN)}")
+    table.add_column("calls")
     table.add_column("CPU s a fold", justify="right")
     for shown in [*options.only, *options.show]:
         members = [TRIALS[name] for name in shown.split("+")]
@@ -90,6 +96,7 @@ def main() -> None:
             predicted = [answers[list(CONDITIONS).index(c), k].argmax(axis=1) for c in SHOWN]
             uars = [recall_score(truth, one, average="macro") for one in predicted]
             cells.append(", ".join(f"{100 * uar:.1f}" for uar in uars))
+        cells.append(on_calls(networks, members, options.folds, answers, some))
         cpu_s = [networks.kept(one, fold)["cpu_s"] for one in members for fold in options.folds]
         table.add_row(shown, *cells, f"{np.sum(cpu_s) / len(options.folds):,.0f}")
     Console(width=150).print(table)
@@ -101,6 +108,37 @@ def average(networks: Networks, members: Sequence[Member], folds: Sequence[int])
         [sum(one.weight * networks.kept(one, fold)["clips"] for one in members) for fold in folds],
         axis=2,
     )
+
+
+def on_calls(
+    networks: Networks,
+    members: Sequence[Member],
+    folds: Sequence[int],
+    answers: np.ndarray,
+    some: np.ndarray,
+) -> str:
+    """UAR of calls' segments over mu-law and the hard line; in brackets, each segment alone."""
+    data = networks.data
+    called = np.concatenate([data.called[data.folds[data.called[:, 0]] == fold] for fold in folds])
+    there = called >= 0
+    truth = data.tested.truth[called[there]]
+    known = np.concatenate(
+        [
+            sum(one.weight * networks.kept(one, fold)["segments"] for one in members)
+            for fold in folds
+        ],
+        axis=1,
+    )
+    place = np.empty(len(data.folds), dtype=int)
+    place[some] = np.arange(len(some))
+    told, alone = [], []
+    for line, name in enumerate(LINES):
+        told.append(recall_score(truth, known[line][there].argmax(axis=1), average="macro"))
+        each = answers[list(CONDITIONS).index(name), list(KNOWN).index("none")]
+        each = each[place[called[there]]].argmax(axis=1)
+        alone.append(recall_score(truth, each, average="macro"))
+    told, alone = (", ".join(f"{100 * uar:.1f}" for uar in uars) for uars in (told, alone))
+    return f"{told} ({alone})"
 
 
 if __name__ == "__main__":

@@ -543,11 +543,10 @@ def _answers(
     )
 
     def ask(x: np.ndarray, which: np.ndarray, sums: Histories, members: np.ndarray) -> np.ndarray:
-        weight, *moments = sums.moments(members)
         logits = np.concatenate(
             [
-                network(tf.constant(calls.normalised(*batch)), tf.constant(few)).numpy()
-                for *batch, few in _batches(x[which], *moments, weight)
+                network(tf.constant(calls.seen(member, *batch)), tf.constant(batch[1])).numpy()
+                for batch in _batches(x[which], *sums.moments(members))
             ]
         )[:, :labels]
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
