@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest and not getattr(options, "takes_beam_options", False):
             _refuse(rest[0], leaves[options.leaf])
         options.beam_options = _beam_options(rest, leaves[options.leaf]) if rest else []
+        _tell_stores(options)
         return options.do(options)
     except CommandError as error:
         return _end(str(error), error.status)
@@ -149,6 +150,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _examination(plan)
     plan.add_argument("--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: today)")
     plan.add_argument("--workers", type=_positive(int), metavar="N", help="as for ser run")
+    plan.set_defaults(takes_beam_options=True)
 
     show = command(
         commands, "show", _show, "draw one call: waves, segments, emotions over time",
@@ -157,6 +159,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "ser show --output /tables",
     )  # fmt: skip
     _output(show)
+    show.set_defaults(takes_beam_options=True)
     show.add_argument(
         "--recording", metavar="ID|URI",
         help="its id or URI, or a beginning of the id or an end of the URI that fits only one; "
@@ -229,7 +232,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _output(parser) -> None:
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder of the tables")
+    parser.add_argument(
+        "--output", required=True, metavar="OUT", help="folder of the tables; local, gs:// or s3://"
+    )
 
 
 def _inputs(parser) -> None:
@@ -244,7 +249,8 @@ def _inputs(parser) -> None:
 def _model(parser, *, required: bool = False) -> None:
     parser.add_argument(
         "--model", required=required, metavar="BUNDLE",
-        help="a bundled model's name or a folder" + ("" if required else " (default: calls)"),
+        help="a bundled model's name or a folder, local, gs:// or s3://"
+        + ("" if required else " (default: calls)"),
     )  # fmt: skip
 
 
@@ -396,6 +402,18 @@ def _beam_options(rest: Sequence[str], parser: argparse.ArgumentParser) -> list[
     return list(rest)
 
 
+def _tell_stores(options) -> None:
+    """Of endpoints, keys and the like, where one of them is asked for."""
+    said = [getattr(options, name, None) or () for name in ("input", "output", "model")]
+    words = [one for some in said for one in ([some] if isinstance(some, str) else some)]
+    if any("://" in word for word in words):
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        from pipelines import files
+
+        files.set_beam_options(PipelineOptions(list(options.beam_options)))
+
+
 class _Lenient:
     """Beam's classes name some options twice."""
 
@@ -453,7 +471,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _job(options, model: str | None, settings, **more):
+def _job(options, model: str | None, card, settings, **more):
     from pipelines.execute import Runner
     from pipelines.nightly import Job
 
@@ -468,6 +486,7 @@ def _job(options, model: str | None, settings, **more):
         date=options.date or dt.date.today(),
         command=options.command_line,
         model=model,
+        card=card,
         settings=settings,
         runner=runner,
         chunk=options.chunk or (5_000 if runner.local else None),
@@ -481,13 +500,14 @@ def _say(line: str) -> None:
     print(f"ser: {line}", flush=True)
 
 
-def _examining(options, model: str | None, feature_set: str):
+def _examining(options, model: str | None, card, feature_set: str):
     from pipelines.uri_fields import UriFields
     from ser_core.guarded import Guard
 
     return _job(
         options,
         model,
+        card,
         _settings(options, feature_set),
         inputs=tuple(options.input),
         guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
@@ -497,12 +517,13 @@ def _examining(options, model: str | None, feature_set: str):
 
 
 def _card(options):
-    """The model's name or absolute path, and its card."""
+    """The model's name, absolute path or URL, and its card."""
+    from pipelines import bundles, files
     from ser_core import models
 
     name = options.model or models.default_name()
-    card = models.check(name)
-    return (name if name in models.bundled_names() else os.path.abspath(name)), card
+    card = bundles.check(name)
+    return (name if name in models.bundled_names() else files.absolute(name)), card
 
 
 def _run(options) -> int:
@@ -510,7 +531,7 @@ def _run(options) -> int:
 
     model, card = _card(options)
     _say(f"model {card.id}: {card.licence}")
-    return _done(options, nightly.run(_examining(options, model, card.feature_set)))
+    return _done(options, nightly.run(_examining(options, model, card, card.feature_set)))
 
 
 def _extract(options) -> int:
@@ -519,7 +540,7 @@ def _extract(options) -> int:
 
     name = options.feature_set or models.read_card(models.default_name()).feature_set
     features.get(name)
-    return _done(options, nightly.run(_examining(options, None, name)))
+    return _done(options, nightly.run(_examining(options, None, None, name)))
 
 
 def _label(options) -> int:
@@ -529,11 +550,13 @@ def _label(options) -> int:
     model, card = _card(options)
     _say(f"model {card.id}: {card.licence}")
     settings = Settings(card.feature_set)
-    return _done(options, nightly.label(_job(options, model, settings)))
+    return _done(options, nightly.label(_job(options, model, card, settings)))
 
 
 def _done(options, status: int) -> int:
-    _say(f"tables: {os.path.abspath(options.output)}")
+    from pipelines import files
+
+    _say(f"tables: {files.absolute(options.output)}")
     return status
 
 

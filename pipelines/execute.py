@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import apache_beam as beam
 import psutil
@@ -77,8 +76,16 @@ class Runner:
             options.append(f"--direct_num_workers={self.workers}")
         return PipelineOptions(options)
 
-    def run(self, pipeline: beam.Pipeline, progress: Path, total: int) -> None:
+    def run(self, pipeline: beam.Pipeline, progress: str | None, total: int | None) -> None:
         """Run to the end.
+
+        Parameters
+        ----------
+        pipeline : beam.Pipeline
+        progress : str, optional
+            A folder in which workers on this machine count what they did.
+        total : int, optional
+            Recordings, where it is known.
 
         Raises
         ------
@@ -129,8 +136,14 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _watch(thread: threading.Thread, progress: Path, total: int, lost: Sequence[str]) -> None:
+def _watch(
+    thread: threading.Thread, progress: str | None, total: int | None, lost: Sequence[str]
+) -> None:
     """Wait for the thread: a bar on a terminal, a line a minute elsewhere."""
+    if progress is None or total is None:
+        while _goes_on(thread, lost):
+            pass
+        return
     if not sys.stderr.isatty():
         started = said = time.monotonic()
         while _goes_on(thread, lost):
@@ -177,7 +190,7 @@ def _left(spent_s: float, done: int, total: int) -> str:
     return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(1, round(minutes))} min"
 
 
-def _done(progress: Path) -> int:
+def _done(progress: str) -> int:
     """Each worker process adds a byte a recording to a file of its own."""
     try:
         return sum(entry.stat().st_size for entry in os.scandir(progress))

@@ -12,25 +12,30 @@ import importlib.metadata
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipelines import errors, execute, store
-from pipelines.errors import CommandError, NothingMatchedError
-from pipelines.stored import LoadStored, Stored, stored_meta, to_label
-from pipelines.transforms import Examine, Part, Predict, Seal, WriteParts, read_seal
+from pipelines import bundles, errors, execute, files, ledger, store
+from pipelines.books import BOOKS, Books, Listed, Part, Seal
+from pipelines.errors import NothingMatchedError
+from pipelines.stored import LoadStored, stored_meta
+from pipelines.transforms import Close, Examine, Find, Predict, WriteParts, schemas
 from pipelines.uri_fields import UriFields
 from ser_core import features, models, tables
-from ser_core.examine import MIXED, Settings, Source
+from ser_core.examine import Settings
 from ser_core.guarded import Guard
 
 LIBRARIES = ("apache-beam", "keras", "numpy", "pyarrow", "ser-pipeline", "soundfile", "soxr")
+# The list of a chunk, in its staging folder.
+GIVEN = "given.parquet"
+# What a worker takes beside the process that decodes.
+WORKER_MB = 2_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Job:
         For the table of runs, secrets left out.
     model : str or None
         Bundle; None extracts features only.
+    card : models.Card or None
+        The bundle's.
     settings : Settings
         Its feature set is the model's.
     inputs : tuple of str
@@ -69,6 +76,7 @@ class Job:
     model: str | None
     settings: Settings
     runner: execute.Runner
+    card: models.Card | None = None
     inputs: tuple[str, ...] = ()
     guard: Guard = field(default_factory=Guard)
     fields: UriFields = field(default_factory=UriFields)
@@ -78,153 +86,159 @@ class Job:
     say: Callable[[str], None] = print
 
 
-@dataclass(frozen=True)
-class Books:
-    """What a run did, counted from what it wrote."""
-
-    matched: int = 0
-    already_done: int = 0
-    labelled: int = 0
-    extracted: int = 0
-    no_speech: int = 0
-    rejected: int = 0
-    mixed: int = 0
-    audio_hours: float = 0.0
-    by_reason: Counter = field(default_factory=Counter)
-
-    def __add__(self, other: Books) -> Books:
-        return Books(*(getattr(self, name) + getattr(other, name) for name in _BOOKS))
-
-    @property
-    def examined(self) -> int:
-        """Recordings that this run dealt with."""
-        return self.labelled + self.extracted + self.no_speech + self.rejected
-
-    def line(self) -> str:
-        """For a person."""
-        counts = f"{self.matched:,} matched = "
-        if self.extracted:
-            counts += f"{self.extracted:,} extracted + "
-        counts += (
-            f"{self.labelled:,} labelled + {self.no_speech:,} without speech + "
-            f"{self.rejected:,} rejected + {self.already_done:,} already done"
-        )
-        if self.by_reason:
-            said = ", ".join(f"{reason} {n:,}" for reason, n in self.by_reason.most_common())
-            counts += f" (rejected: {said})"
-        return counts
-
-
-_BOOKS = tuple(Books.__dataclass_fields__)
-
-
 def run(job: Job) -> int:
     """Examine and label the recordings that are new. Returns the exit status."""
-    card = models.read_card(job.model) if job.model else None
-    feature_set = features.get(job.settings.feature_set)
-    labelling = _labelling(card, feature_set.id)
-    with store.Output(job.output) as output:
-        output.check_feature_set(feature_set.id, feature_set.fingerprint)
-        matched = store.match(job.inputs, date=job.date, output=str(output.root))
-        if not matched:
-            raise NothingMatchedError(
-                f"--input {' '.join(job.inputs)}: nothing matches; "
-                "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected"
-            )
-        done = output.done()
-        new = [one for one in matched if (one.uri, one.size_bytes, one.modified_us) not in done]
+    finder = ledger.NewRecordings(job.inputs, job.date, files.absolute(job.output))
 
-        def work(pipeline, chunk: Sequence[Source], staged: Path):
-            return (
-                pipeline
-                | "New" >> beam.Create(chunk)
-                | "Reshuffle" >> beam.Reshuffle()
-                | "Examine"
-                >> beam.ParDo(
-                    Examine(job.settings, job.guard, job.fields, str(staged / "progress"))
-                )
-                | "Predict" >> Predict(job.model)
-                | "Write" >> beam.ParDo(WriteParts(str(staged), labelling, job.fields.names))
-            )
+    def read(elements, progress: str | None):
+        return elements | "Examine" >> beam.ParDo(
+            Examine(job.settings, job.guard, job.fields, progress)
+        ).with_resource_hints(min_ram=f"{job.guard.memory_mb + WORKER_MB}MB")
 
-        night = _Night(job, output, labelling, card)
-        books = night.work_off(new, lambda source: [source.uri], work, len(matched) - len(new))
+    with _opened(job) as output:
+        books = _Night(job, output, finder, read, job.fields.names).work_off()
+    if not books.matched:
+        raise NothingMatchedError(
+            f"--input {' '.join(job.inputs)}: nothing matches; "
+            "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected"
+        )
     return _close(job, books)
 
 
 def label(job: Job) -> int:
     """Label what is stored with another model, without the audio. Returns the exit status."""
-    if job.model is None:
+    if job.card is None:
         raise ValueError("model=None: a bundle expected")
-    card = models.read_card(job.model)
-    feature_set = features.get(card.feature_set)
-    labelling = _labelling(card, feature_set.id)
-    with store.Output(job.output) as output:
-        output.check_feature_set(feature_set.id, feature_set.fingerprint)
-        parts, matched = to_label(output, card.id)
-        if not matched:
-            raise NothingMatchedError(
-                f"--output {output.root}: no recording in it was labelled, extracted or "
-                "without speech; fill it with `ser run` or `ser extract` first"
-            )
-        meta = stored_meta(output)
+    finder = ledger.StoredRecordings(files.absolute(job.output), job.card.id)
 
-        def work(pipeline, chunk: Sequence[Stored], staged: Path):
-            return (
-                pipeline
-                | "Stored" >> beam.Create(chunk)
-                | "Reshuffle" >> beam.Reshuffle()
-                | "Load" >> beam.ParDo(LoadStored(str(staged / "progress")))
-                | "Predict" >> Predict(job.model)
-                | "Write" >> beam.ParDo(WriteParts(str(staged), labelling, meta))
-            )
+    def read(elements, progress: str | None):
+        return elements | "Load" >> beam.ParDo(LoadStored(progress))
 
-        todo = sum(len(part.uris) for part in parts)
-        night = _Night(job, output, labelling, card)
-        books = night.work_off(parts, lambda part: part.uris, work, matched - todo)
+    with _opened(job) as output:
+        books = _Night(job, output, finder, read, stored_meta(output)).work_off()
+    if not books.matched:
+        raise NothingMatchedError(
+            f"--output {output.root}: no recording in it was labelled, extracted or "
+            "without speech; fill it with `ser run` or `ser extract` first"
+        )
     return _close(job, books)
+
+
+@contextmanager
+def _opened(job: Job) -> Iterator[store.Output]:
+    """The output, held; what earlier runs left undone is done first."""
+    finish = partial(_publish, say=job.say)
+    with store.Output(job.output, finish=finish) as output:
+        feature_set = features.get(job.settings.feature_set)
+        output.check_feature_set(feature_set.id, feature_set.fingerprint)
+        yield output
 
 
 @dataclass(frozen=True)
 class _Night:
-    """Works off a list in chunks, each a run that is checked and published."""
+    """Works off what there is to do in runs, each of which is checked and published.
+
+    Parameters
+    ----------
+    job : Job
+    output : store.Output
+        Held.
+    finder : ledger.Finder
+    read : callable
+        Takes elements to do, and a folder for progress; gives items.
+    meta : sequence of str
+        Names of the columns `meta_<name>`.
+    """
 
     job: Job
     output: store.Output
-    labelling: tables.Labelling
-    card: models.Card | None
+    finder: ledger.Finder
+    read: Callable[[Any, str | None], Any]
+    meta: Sequence[str]
 
-    def work_off(self, todo: Sequence, uris_of, work, already_done: int) -> Books:
+    def work_off(self) -> Books:
+        """All of it. Nothing is published where nothing matches."""
+        if self.job.chunk is None:
+            return self._run(None, None)
         total = Books()
-        size = self.job.chunk or max(1, len(todo))
-        chunks = [todo[at : at + size] for at in range(0, len(todo), size)] or [todo]
-        for i, chunk in enumerate(chunks):
-            if len(chunks) > 1:
-                self.job.say(f"chunk {i + 1} of {len(chunks)}")
-            books = self._run(chunk, uris_of, work, already_done if i == 0 else 0)
-            total = total + books
+        with self.finder.found() as todo:
+            if not todo.matched:
+                return total
+            chunks = -(-todo.todo // self.job.chunk)
+            done = todo.matched - todo.todo
+            for i, chunk in enumerate(_chunks(todo.elements, self.job.chunk)):
+                if chunks > 1:
+                    self.job.say(f"chunk {i + 1} of {chunks}")
+                total = total + self._run(chunk, done if i == 0 else 0)
+            if not todo.todo:
+                total = self._run([], done)
         return total
 
-    def _run(self, chunk: Sequence, uris_of, work, already_done: int) -> Books:
+    def _run(self, chunk: Sequence | None, already_done: int | None) -> Books:
+        """One run: of a chunk, or of all that a worker finds."""
         started = dt.datetime.now(dt.UTC)
         staged = self.output.stage(store.new_run_id(started))
-        uris = [uri for element in chunk for uri in uris_of(element)]
-        parts: list[Part] = []
-        launcher_cpu_s = execute.cpu_s()
-        if chunk:
-            seal = staged / "parts.json"
-            pipeline = beam.Pipeline(
-                runner=self.job.runner.beam_runner(), options=self.job.runner.options()
+        labelling = _labelling(self.job.card, self.job.settings.feature_set)
+        about = About(
+            run_id=store.run_id(staged),
+            night=self.job.date.isoformat(),
+            command=self.job.command,
+            versions={name: importlib.metadata.version(name) for name in LIBRARIES}
+            | {"python": platform.python_version()},
+            model_id=labelling.model_id,
+            model_licence=self.job.card.licence if self.job.card else None,
+            feature_set=labelling.feature_set,
+            started=started.isoformat(),
+        )
+        with files.naming(f"--output {self.output.root}"):
+            files.write_whole(files.join(staged, store.ABOUT), json.dumps(asdict(about)))
+        cpu_s = execute.cpu_s()
+        if chunk is not None and not chunk:
+            Seal(Books(already_done=already_done, matched=already_done), ()).write(
+                files.join(staged, store.SEAL)
             )
-            work(pipeline, chunk, staged) | "Seal" >> Seal(str(seal))
-            self.job.runner.run(pipeline, staged / "progress", len(uris))
-            parts = read_seal(seal)
-            self._profile(parts)
-        books = check_books(staged, [part.name for part in parts], uris)
-        books = replace(books, matched=len(uris) + already_done, already_done=already_done)
-        self._write_run(staged, books, parts, started, launcher_cpu_s)
-        self.output.publish(staged, [part.name for part in parts], date=self.job.date)
-        return books
+        else:
+            self._work(staged, chunk, already_done, labelling)
+        seal = _read_seal(self.output, staged)
+        if not seal.books.matched:
+            self.output.discard(staged)
+            return seal.books
+        self._profile(seal.parts)
+        _publish(self.output, staged, cpu_s=execute.cpu_s() - cpu_s)
+        return seal.books
+
+    def _work(
+        self,
+        staged: str,
+        chunk: Sequence | None,
+        already_done: int | None,
+        labelling: tables.Labelling,
+    ) -> None:
+        """match -> leave out what is done -> examine -> predict -> write -> check."""
+        job, progress, total = self.job, None, None
+        pipeline = beam.Pipeline(runner=job.runner.beam_runner(), options=job.runner.options())
+        if chunk is None:
+            elements, listed = pipeline | "Find" >> Find(self.finder, staged)
+        else:
+            uris = [uri for element in chunk for uri in ledger.uris(element)]
+            with files.naming(f"--output {self.output.root}"):
+                with ledger.listing(files.join(staged, GIVEN)) as note:
+                    note(uris)
+            total = len(uris)
+            given = Listed(GIVEN, matched=total + already_done, already_done=already_done)
+            elements = pipeline | "Chunk" >> beam.Create(chunk)
+            listed = pipeline | "Listed" >> beam.Create([given])
+        if job.runner.local and not self.output.remote:
+            progress = files.join(staged, store.PROGRESS)
+        items = self.read(elements | "Reshuffle" >> beam.Reshuffle(), progress)
+        model = bundles.for_workers(job.model, staged, local=job.runner.local)
+        parts = (
+            items
+            | "Predict" >> Predict(model)
+            | "Write" >> beam.ParDo(WriteParts(staged, labelling, self.meta))
+        )
+        parts | "Close" >> Close(staged, listed, partial(schemas, labelling, self.meta))
+        job.runner.run(pipeline, progress, total)
 
     def _profile(self, parts: Sequence[Part]) -> None:
         if self.job.profile is None:
@@ -235,101 +249,87 @@ class _Night:
         with open(self.job.profile, "a", encoding="utf-8") as file:
             file.write(json.dumps(by_stage) + "\n")
 
-    def _write_run(self, staged, books: Books, parts, started, launcher_cpu_s: float) -> None:
-        peak_by_process: dict[int, float] = {}
-        for part in parts:
-            peak_by_process[part.process] = max(
-                part.peak_memory_mb, peak_by_process.get(part.process, 0.0)
-            )
-        row = {
-            **{name: getattr(books, name) for name in _BOOKS if name != "by_reason"},
-            "run_id": staged.name,
-            "night": self.job.date,
-            "command": self.job.command,
-            "versions": {name: importlib.metadata.version(name) for name in LIBRARIES}
-            | {"python": platform.python_version()},
-            "model_id": self.labelling.model_id,
-            "model_licence": self.card.licence if self.card else None,
-            "feature_set": self.labelling.feature_set,
-            "by_reason": dict(books.by_reason),
-            "cpu_seconds": execute.cpu_s()
-            - launcher_cpu_s
-            + sum(seconds for part in parts for seconds in part.cpu_s.values()),
-            "peak_memory_mb": execute.peak_memory_mb() + sum(peak_by_process.values()),
-            "started": started,
-            "ended": dt.datetime.now(dt.UTC),
-        }
-        schema = tables.runs_schema()
-        with (
-            store.naming(self.output.root),
-            tables.writer(staged / "runs" / "part.parquet", schema) as file,
-        ):
-            file.write_table(pa.Table.from_pylist([row], schema=schema))
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a run when it begins: columns of `runs`, dates as ISO text."""
+
+    run_id: str
+    night: str
+    command: str
+    versions: dict[str, str]
+    model_id: str | None
+    model_licence: str | None
+    feature_set: str
+    started: str
 
 
-def check_books(staged: Path, parts: Sequence[str], uris: Sequence[str]) -> Books:
-    """Count what a run wrote, and compare it with what it was given.
+def _publish(
+    output: store.Output,
+    staged: str,
+    *,
+    cpu_s: float = 0.0,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Write a sealed run's row and make the run visible.
 
-    Raises
-    ------
-    CommandError
-        A recording that is missing, twice, or nobody's; or one without all its segments and
-        features.
+    Parameters
+    ----------
+    cpu_s : float
+        Of the launcher; what it was is gone where another one publishes.
+    say : callable, optional
+        Told that an earlier run is published now.
     """
-    expected = Counter(uris)
-    rows: Counter = Counter()
-    spoken: set[str] = set()
-    books = Books()
-    columns = ["uri", "status", "reason", "duration_s", "by_channel"]
-    for table in _read(staged, "recordings", parts, columns):
-        status = Counter(table["status"].to_pylist())
-        uri = table["uri"].to_pylist()
-        rows.update(uri)
-        speaks = pc.is_in(
-            table["status"], pa.array([tables.LABELLED, tables.EXTRACTED])
-        ).to_pylist()
-        spoken.update(u for u, yes in zip(uri, speaks, strict=True) if yes)
-        mixed = sum(
-            any(channel["role"] == MIXED for channel in channels)
-            for channels in table["by_channel"].to_pylist()
-        )
-        books = books + Books(
-            labelled=status[tables.LABELLED],
-            extracted=status[tables.EXTRACTED],
-            no_speech=status[tables.NO_SPEECH],
-            rejected=status[tables.REJECTED],
-            mixed=mixed,
-            audio_hours=(pc.sum(table["duration_s"]).as_py() or 0.0) / 3600,
-            by_reason=Counter(reason for reason in table["reason"].to_pylist() if reason),
-        )
-    segments = Counter(
-        u for t in _read(staged, "segments", parts, ["uri"]) for u in t["uri"].to_pylist()
-    )
-    vectors = Counter(
-        u for t in _read(staged, "features", parts, ["uri"]) for u in t["uri"].to_pylist()
-    )
-    problems = [
-        f"{len(wrong):,} recordings {what}, the first: {min(wrong)}"
-        for what, wrong in (
-            ("are missing", expected - rows),
-            ("are there twice or were not asked for", rows - expected),
-            ("have other segments than features", (segments - vectors) + (vectors - segments)),
-            ("have no segment and are not without speech", spoken - segments.keys()),
-            ("have segments and should have none", segments.keys() - spoken),
-        )
-        if wrong
-    ]
-    if problems:
-        raise CommandError(
-            f"the books do not close: {'; '.join(problems)}. Nothing of this run was published; "
-            "please report this"
-        )
-    return books
+    with files.naming(f"--output {output.root}"):
+        about = About(**json.loads(files.read_text(files.join(staged, store.ABOUT))))
+    seal = _read_seal(output, staged)
+    if not seal.books.matched:
+        output.discard(staged)
+        return
+    peak_mb: dict[str, float] = {}
+    for part in seal.parts:
+        for process, mb in part.peak_memory_mb.items():
+            peak_mb[process] = max(mb, peak_mb.get(process, 0.0))
+    night = dt.date.fromisoformat(about.night)
+    row = {
+        **asdict(about),
+        **{name: getattr(seal.books, name) for name in BOOKS if name != "by_reason"},
+        "night": night,
+        "started": dt.datetime.fromisoformat(about.started),
+        "by_reason": dict(seal.books.by_reason),
+        "cpu_seconds": cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
+        "peak_memory_mb": execute.peak_memory_mb() + sum(peak_mb.values()),
+        "ended": dt.datetime.now(dt.UTC),
+    }
+    schema = tables.runs_schema()
+    with (
+        files.naming(f"--output {output.root}"),
+        files.written(files.join(staged, "runs", "part.parquet")) as sink,
+        tables.writer(sink, schema) as file,
+    ):
+        file.write_table(pa.Table.from_pylist([row], schema=schema))
+    output.publish(staged, [part.name for part in seal.parts], date=night)
+    if say:
+        say(f"run {about.run_id} had come to its end and is published now: {seal.books.line()}")
 
 
-def _read(staged: Path, table: str, parts: Sequence[str], columns) -> Iterator[pa.Table]:
-    for name in parts:
-        yield pq.ParquetFile(staged / table / name).read(columns=columns)
+def _read_seal(output: store.Output, staged: str) -> Seal:
+    with files.naming(f"--output {output.root}"):
+        return Seal.read(files.join(staged, store.SEAL))
+
+
+def _chunks(elements: Iterable, size: int) -> Iterator[list]:
+    """Elements of so many recordings together; a stored part is never cut."""
+    chunk: list = []
+    count = 0
+    for element in elements:
+        chunk.append(element)
+        count += len(ledger.uris(element))
+        if count >= size:
+            yield chunk
+            chunk, count = [], 0
+    if chunk:
+        yield chunk
 
 
 def _labelling(card: models.Card | None, feature_set: str) -> tables.Labelling:

@@ -7,14 +7,14 @@ import os
 import random
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import store
+from pipelines import files, ledger, store
 from pipelines.errors import NothingMatchedError
+from pipelines.inputs import local_path
 from pipelines.uri_fields import UriFields
 from ser_core import audio, features
 from ser_core.errors import AudioError
@@ -42,27 +42,28 @@ def show(
     NothingMatchedError
         No input matches.
     """
-    there = store.Output(output)
+    there = store.Tables(output)
     feature_set = features.get(settings.feature_set)
     there.check_feature_set(feature_set.id, feature_set.fingerprint)
-    matched = store.match(inputs, date=date, output=str(there.root))
-    if not matched:
-        raise NothingMatchedError(f"--input {' '.join(inputs)}: nothing matches")
-    done = there.done()
-    new = [one for one in matched if (one.uri, one.size_bytes, one.modified_us) not in done]
-    sample = random.Random(0).sample(new, min(SAMPLE, len(new)))
+    with ledger.NewRecordings(tuple(inputs), date, there.root).found() as todo:
+        if not todo.matched:
+            raise NothingMatchedError(f"--input {' '.join(inputs)}: nothing matches")
+        new = _New(fields)
+        for source in todo.elements:
+            new.add(source)
+    sample = new.sample
     probes = [_probe(source, settings) for source in sample]
     hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
-    total_hours = sum(hours) / max(1, len(sample)) * len(new)
+    total_hours = sum(hours) / max(1, len(sample)) * todo.todo
     cost, basis = _cost(there)
     problems = Counter(problem for _, problem in probes if problem)
 
     table = Table(title=f"What a run into {there.root} would do", show_header=False)
-    table.add_row("matched", f"{len(matched):,}")
-    table.add_row("already done", f"{len(matched) - len(new):,}")
-    table.add_row("new", f"{len(new):,} ({_kinds(new)})")
-    table.add_row("bytes", f"{sum(one.size_bytes or 0 for one in new) / 1e6:,.1f} MB")
-    everything = len(sample) == len(new)
+    table.add_row("matched", f"{todo.matched:,}")
+    table.add_row("already done", f"{todo.matched - todo.todo:,}")
+    table.add_row("new", f"{todo.todo:,} ({new.said()})")
+    table.add_row("bytes", f"{new.size_bytes / 1e6:,.1f} MB")
+    everything = len(sample) == todo.todo
     about = "all headers read" if everything else f"from the headers of {len(sample)}"
     table.add_row("audio", f"{total_hours:,.2f} h ({about})")
     table.add_row(
@@ -70,13 +71,14 @@ def show(
     )
     for problem, count in problems.most_common():
         table.add_row("problem", f"{problem}: {count:,} of {len(sample):,} looked at")
-    unread = sum(fields.pattern != "" and not _says(fields, one.uri) for one in new)
-    if unread:
-        table.add_row("problem", f"--uri-fields does not match: {unread:,} of {len(new):,} new")
-    if fields.pattern and new:
-        time, meta = fields.read(new[0].uri)
+    if new.unread:
+        table.add_row(
+            "problem", f"--uri-fields does not match: {new.unread:,} of {todo.todo:,} new"
+        )
+    if fields.pattern and sample:
+        time, meta = fields.read(sample[0].uri)
         read = ", ".join(f"{name}={value}" for name, value in {"call_time": time, **meta}.items())
-        table.add_row("for example", f"{os.path.basename(new[0].uri)}: {read}")
+        table.add_row("for example", f"{os.path.basename(sample[0].uri)}: {read}")
     Console().print(table)
 
 
@@ -87,10 +89,10 @@ def _says(fields: UriFields, uri: str) -> bool:
 
 def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None]:
     """Seconds as the header says, and what would be a problem."""
-    if store.REMOTE.match(source.uri):
+    if files.is_remote(source.uri):
         return None, None
     try:
-        path = store.local_path(source.uri)
+        path = local_path(source.uri)
         with audio.open(path, source.uri, limits=settings.limits) as stream:
             if stream.channels > 1 and stream.channels != len(settings.channel_roles):
                 return None, "channel_roles_unknown (--channel-roles)"
@@ -99,15 +101,38 @@ def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None
         return None, error.reason
 
 
-def _kinds(sources: Sequence[Source]) -> str:
-    kinds = Counter(Path(source.uri).suffix.lower() or "no extension" for source in sources)
-    return ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(5)) or "nothing"
+@dataclass
+class _New:
+    """What is new, as far as it is of interest; there may be more than memory holds."""
+
+    fields: UriFields
+    size_bytes: int = 0
+    unread: int = 0
+    seen: int = 0
+    kinds: Counter = field(default_factory=Counter)
+    sample: list[Source] = field(default_factory=list)
+    _random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, source: Source) -> None:
+        self.size_bytes += source.size_bytes or 0
+        self.kinds[os.path.splitext(source.uri)[1].lower() or "no extension"] += 1
+        self.unread += self.fields.pattern != "" and not _says(self.fields, source.uri)
+        # Each is in the sample with the same chance (J. Vitter 1985, algorithm R).
+        place = self._random.randint(0, self.seen)
+        self.seen += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(source)
+        elif place < SAMPLE:
+            self.sample[place] = source
+
+    def said(self) -> str:
+        return ", ".join(f"{n:,} {kind}" for kind, n in self.kinds.most_common(5)) or "nothing"
 
 
-def _cost(output: store.Output) -> tuple[float, str]:
+def _cost(there: store.Tables) -> tuple[float, str]:
     """CPU seconds an hour of audio: of the last run there that did an hour or more."""
-    for path in reversed(output.files("runs")):
-        for row in pq.ParquetFile(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
+    for path in reversed(there.files("runs")):
+        for row in store.parquet(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
             if row["audio_hours"] >= 1:
                 return row["cpu_seconds"] / row["audio_hours"], "as in the last run"
     return CPU_S_AN_HOUR, "a guess: no run there has done an hour yet"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import store
-from pipelines.errors import NothingMatchedError, StoreError, UsageError
-from pipelines.stored import beside
+from pipelines.errors import NothingMatchedError, UsageError
+from pipelines.inputs import as_local_file
+from pipelines.ledger import beside
 from ser_core import audio, tables
 from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source
@@ -31,11 +32,12 @@ def show(output: str, recording: str, save: str | None) -> Iterator[str]:
     UsageError
         Several recordings that fit.
     """
-    row, path = _find(Path(output), recording)
+    row, path = _find(store.Tables(output), recording)
     if row["status"] == tables.REJECTED:
         yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; there is nothing to draw"
         return
-    labels = [name[2:] for name in pq.read_schema(path).names if name.startswith("p_")]
+    names = store.parquet(path).schema_arrow.names
+    labels = [name[2:] for name in names if name.startswith("p_")]
     segments = _segments(path, row, labels)
     waves, rate = _waves(row)
     channels = row["by_channel"]
@@ -66,10 +68,10 @@ _FIRST_ROWS = {
     "recordings": "SELECT parse_filename(uri) AS recording, status, label, "
     "round(confidence::DOUBLE, 2) AS confidence, unsure, "
     "round(negativity::DOUBLE, 2) AS negativity, arc, "
-    "round(speech_s, 1) AS speech_s FROM read_parquet(?, union_by_name = true) "
+    "round(speech_s, 1) AS speech_s FROM every "
     "ORDER BY run_id DESC, uri LIMIT 15",
     "segments": "SELECT parse_filename(uri) AS recording, role, start_s, end_s, label, "
-    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM read_parquet(?, union_by_name = true) "
+    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM every "
     "ORDER BY run_id DESC, uri, channel, start_s LIMIT 8",
 }
 
@@ -86,11 +88,15 @@ def first_rows(output: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    there = store.Tables(output)
     for name, query in _FIRST_ROWS.items():
-        files = [str(path) for path in Path(output).glob(f"{name}/date=*/run=*/*.parquet")]
-        if not files:
+        # The newest have all that is asked for, but for a run of few recordings.
+        newest = sorted(there.files(name), key=_run)[-20:]
+        if not newest:
             raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
-        answer = duckdb.execute(query, [files])
+        columns = [store.parquet(path).read() for path in newest]
+        every = pa.concat_tables(columns, promote_options="default")  # noqa: F841  (DuckDB's)
+        answer = duckdb.execute(query)
         table = Table(title=name)
         for column in answer.description or ():
             table.add_column(column[0], no_wrap=True)
@@ -100,15 +106,19 @@ def first_rows(output: str) -> None:
         Console(width=max(console.width, 120)).print(table)
 
 
-def _find(output: Path, recording: str) -> tuple[dict, Path]:
+def _run(path: str) -> str:
+    return path.split("/")[-2]
+
+
+def _find(there: store.Tables, recording: str) -> tuple[dict, str]:
     """The latest row whose id begins, or whose URI ends, with what was asked for."""
-    files = sorted(output.glob("recordings/date=*/run=*/*.parquet"), key=lambda p: p.parent.name)
-    if not files:
-        raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
+    paths = sorted(there.files("recordings"), key=_run)
+    if not paths:
+        raise NothingMatchedError(f"--output {there.root}: no tables found; `ser run` fills them")
     wanted = recording.replace("\\", "/")
-    latest: dict[str, tuple[Path, int]] = {}
-    for path in files:
-        rows = pq.ParquetFile(path).read(columns=["uri", "recording_id"])
+    latest: dict[str, tuple[str, int]] = {}
+    for path in paths:
+        rows = store.parquet(path).read(columns=["uri", "recording_id"])
         for i, (uri, identity) in enumerate(
             zip(rows["uri"].to_pylist(), rows["recording_id"].to_pylist(), strict=True)
         ):
@@ -127,17 +137,12 @@ def _find(output: Path, recording: str) -> tuple[dict, Path]:
         some = ", ".join(sorted(latest)[:3])
         raise UsageError(f"--recording {recording}: {len(latest)} recordings fit: {some}, …")
     ((path, i),) = latest.values()
-    try:
-        return pq.ParquetFile(path).read().slice(i, 1).to_pylist()[0], path
-    except OSError as error:
-        raise StoreError(f"--output {output}: {path} cannot be read: {error}") from error
+    return store.parquet(path).read().slice(i, 1).to_pylist()[0], path
 
 
-def _segments(path: Path, row: dict, labels: list[str]) -> list[call_picture.Segment]:
+def _segments(path: str, row: dict, labels: list[str]) -> list[call_picture.Segment]:
     """The segments of that row; only those that were labelled."""
-    rows = pq.read_table(
-        beside(path, "segments"), filters=[("uri", "=", row["uri"])], partitioning=None
-    )
+    rows = store.rows(beside(path, "segments"), pc.field("uri") == row["uri"])
     return [
         call_picture.Segment(
             **{name: one[name] for name in ("channel", "role", "start_s", "end_s", "rms_db")},
@@ -154,9 +159,9 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int]:
     step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
     source = Source(row["uri"], row["size_bytes"], None)
     try:
-        with store.as_local_file(source) as path, audio.open(path, row["uri"]) as stream:
+        with as_local_file(source) as path, audio.open(path, row["uri"]) as stream:
             blocks = [_extremes(block, step) for block in stream.blocks()]
-    except AudioError:
+    except (AudioError, OSError):
         return None, 1
     waves = np.concatenate(blocks, axis=1)
     if len(waves) != len(row["by_channel"]):

@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from pipelines.errors import StoreError
-from pipelines.store import Output
-from pipelines.transforms import Item
-from ser_core import tables
+from pipelines import files, store
+from pipelines.ledger import Stored
+from pipelines.transforms import Item, tick
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
 META = "meta_"
-_KEY = ["uri", "size_bytes", "modified_at"]
 
 
-@dataclass(frozen=True)
-class Stored:
-    """Some recordings of one part: the files of this name in all three tables hold them."""
-
-    recordings: str
-    segments: str
-    features: str
-    uris: tuple[str, ...]
-
-
-def to_label(output: Output, model_id: str) -> tuple[list[Stored], int]:
-    """The newest row of every recording that this model has not labelled yet, by part.
-
-    Returns
-    -------
-    list of Stored, and the count of recordings that could be labelled by any model
-    """
-    newest: dict[str, tuple[tuple, Path]] = {}
-    by_this_model: set[tuple] = set()
-    for path in sorted(output.files("recordings"), key=lambda path: path.parent.name):
-        rows = pq.ParquetFile(path).read(columns=[*_KEY, "status", "model_id"])
-        for uri, size, modified, status, model in zip(
-            *(rows[name].to_pylist() for name in rows.column_names), strict=True
-        ):
-            if status == tables.REJECTED:
-                newest.pop(uri, None)  # replaced by something that cannot be labelled
-                continue
-            newest[uri] = ((uri, size, modified), path)
-            if model == model_id:
-                by_this_model.add((uri, size, modified))
-    by_part: dict[Path, list[str]] = defaultdict(list)
-    for uri, (key, path) in newest.items():
-        if key not in by_this_model:
-            by_part[path].append(uri)
-    parts = [
-        Stored(str(path), beside(path, "segments"), beside(path, "features"), tuple(sorted(uris)))
-        for path, uris in sorted(by_part.items())
-    ]
-    return parts, len(newest)
-
-
-def beside(path: Path, table: str) -> str:
-    """The part of another table that holds the same recordings as a part of `recordings`."""
-    root, name = path.parents[3], path.relative_to(path.parents[2])
-    return str(root / table / name)
-
-
-def stored_meta(output: Output) -> tuple[str, ...]:
+def stored_meta(there: store.Tables) -> tuple[str, ...]:
     """All names of `meta_` columns that any run wrote, in the order of their appearance."""
     names = {
         name.removeprefix(META): None
-        for path in output.files("recordings")
-        for name in pq.read_schema(path).names
+        for path in there.files("recordings")
+        for name in store.parquet(path).schema_arrow.names
         if name.startswith(META)
     }
     return tuple(names)
@@ -84,13 +33,12 @@ def stored_meta(output: Output) -> tuple[str, ...]:
 class LoadStored(beam.DoFn):
     """Stored -> one Item a recording."""
 
-    def __init__(self, progress: str) -> None:
+    def __init__(self, progress: str | None) -> None:
         self._progress = progress
 
     def process(self, stored: Stored) -> Iterable[Item]:
         for item in load(stored):
-            with open(Path(self._progress) / str(os.getpid()), "ab") as file:
-                file.write(b".")
+            tick(self._progress)
             yield item
 
 
@@ -103,16 +51,14 @@ def load(stored: Stored) -> Iterable[Item]:
         A file of the part is gone.
     """
     uris = pa.array(stored.uris, type=pa.string())
-    try:
+    with files.naming(
+        "--output", "a stored part cannot be read",
+        "its files in recordings, segments and features belong together",
+    ):  # fmt: skip
         recordings, segments, features = (
-            pq.read_table(path, filters=pa.compute.field("uri").isin(uris), partitioning=None)
+            store.rows(path, pc.field("uri").isin(uris))
             for path in (stored.recordings, stored.segments, stored.features)
         )
-    except OSError as error:
-        raise StoreError(
-            f"--output: a stored part cannot be read: {error}; its files in recordings, segments "
-            "and features belong together"
-        ) from error
     segment_rows = _by_uri(segments.select([*_names(SpeechSegment), "uri"]))
     vectors = features["vector"].combine_chunks()
     matrix = vectors.flatten().to_numpy(zero_copy_only=False)

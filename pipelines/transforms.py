@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import json
 import os
 import resource
+import socket
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import apache_beam as beam
@@ -25,8 +26,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import store
-from pipelines.errors import StoreError
+from pipelines import bundles, files, inputs, ledger, store
+from pipelines.books import Listed, Part, Seal, check
 from pipelines.uri_fields import UriFields
 from ser_core import models, tables
 from ser_core.examine import Examined, Settings, Source
@@ -36,6 +37,12 @@ NAMESPACE = "ser"
 # Recordings whose rows are held before they are written as row groups.
 ROWS_OF_RECORDINGS = 200
 MAX_RECORDINGS_A_BATCH = 32
+# A part is closed when its vectors have reached this; smaller ones are merged up to it where
+# there are more than a few.
+PART_BYTES = 100 << 20
+FEW_PARTS = 16
+# Rows that are merged in memory at a time.
+ROWS_MERGED = 8_000
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,6 @@ class Item:
     examined: Examined
     call_time: dt.datetime | None = None
     meta: dict[str, str | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One bundle's files, the same name in each table, and what they cost."""
-
-    name: str
-    first_uri: str
-    recordings: int
-    cpu_s: dict[str, float]
-    process: int
-    peak_memory_mb: float
 
 
 def inc_counter(name: str, by: int = 1) -> None:
@@ -73,6 +68,60 @@ def _spending(cpu_s: dict[str, float], stage: str):
         cpu_s[stage] = cpu_s.get(stage, 0.0) + time.thread_time() - started
 
 
+def tick(progress: str | None) -> None:
+    """Add a byte for a recording done, where this machine counts them."""
+    if progress:
+        with open(Path(progress) / str(os.getpid()), "ab") as file:
+            file.write(b".")
+
+
+class Find(beam.PTransform):
+    """Begin -> what there is to do, found by a worker: sources or stored parts; and one Listed.
+
+    Parameters
+    ----------
+    finder : ledger.Finder
+    staged : str
+        The run's staging folder: the list for the books goes there.
+    """
+
+    LISTED = "listed"
+
+    def __init__(self, finder: ledger.Finder, staged: str) -> None:
+        self._finder, self._staged = finder, staged
+
+    def expand(self, begin):
+        found = (
+            begin
+            | "Once" >> beam.Create([None])
+            | "Look"
+            >> beam.ParDo(_Find(self._finder, self._staged)).with_outputs(
+                self.LISTED, main="elements"
+            )
+        )
+        return found.elements, found[self.LISTED]
+
+
+class _Find(beam.DoFn):
+    def __init__(self, finder: ledger.Finder, staged: str) -> None:
+        self._finder, self._staged = finder, staged
+
+    def process(self, _):
+        # An attempt that failed may have left another list.
+        name = f"given-{uuid.uuid4().hex}.parquet"
+        with (
+            self._finder.found() as todo,
+            files.naming("--output"),
+            ledger.listing(files.join(self._staged, name)) as note,
+        ):
+            for element in todo.elements:
+                note(ledger.uris(element))
+                yield element
+        yield beam.pvalue.TaggedOutput(
+            Find.LISTED, Listed(name, todo.matched, todo.matched - todo.todo)
+        )
+
+
 class Examine(beam.DoFn):
     """Source -> Item, by a child process that may die.
 
@@ -82,7 +131,8 @@ class Examine(beam.DoFn):
     guard : Guard
     fields : UriFields
     progress : str, optional
-        A folder in which each process adds a byte to a file for each recording done.
+        A folder of this machine in which each process adds a byte to a file for each recording
+        done.
     """
 
     def __init__(
@@ -99,13 +149,14 @@ class Examine(beam.DoFn):
         self._examiner.close()
 
     def process(self, source: Source) -> Iterable[Item]:
-        with store.as_local_file(source) as path:
-            examined = self._examiner.examine(path, source)
+        try:
+            with inputs.as_local_file(source) as path:
+                examined = self._examiner.examine(path, source)
+        except OSError as error:
+            examined = Examined(source, reason="unreadable", detail=f"not fetched: {error}")
         examined.cpu_s["peak_memory_mb"] = self._examiner.peak_memory_mb
         inc_counter(examined.reason or "examined")
-        if self._progress:
-            with open(Path(self._progress) / str(os.getpid()), "ab") as file:
-                file.write(b".")
+        tick(self._progress)
         yield Item(examined, *self._fields.read(source.uri))
 
 
@@ -117,7 +168,7 @@ class BundleHandler(ModelHandler[Item, tuple[Item, np.ndarray], models.Bundle]):
         self._model = model
 
     def load_model(self) -> models.Bundle:
-        return models.load(self._model)
+        return bundles.load(self._model)
 
     def run_inference(
         self, batch: Sequence[Item], model: models.Bundle, inference_args=None
@@ -168,75 +219,42 @@ class WriteParts(beam.DoFn):
     """
 
     def __init__(self, staged: str, labelling: tables.Labelling, meta: Sequence[str]) -> None:
-        self._staged, self._run_id = staged, Path(staged).name
+        self._staged, self._run_id = staged, store.run_id(staged)
         self._labelling, self._meta = labelling, tuple(meta)
 
     def setup(self):
-        self._schemas = {
-            "features": tables.features_schema(self._labelling),
-            "segments": tables.segments_schema(self._labelling),
-            "recordings": tables.recordings_schema(self._labelling, self._meta),
-        }
+        self._schemas = schemas(self._labelling, self._meta)
 
     def start_bundle(self):
-        self._writers = None
+        self._writer: PartWriter | None = None
         self._held: list[tuple[Item, np.ndarray]] = []
-        self._first_uri, self._count, self._peak_memory_mb = "", 0, 0.0
-        self._cpu_s: dict[str, float] = {}
 
     def process(self, element: tuple[Item, np.ndarray]):
         self._held.append(element)
-        examined = element[0].examined
-        self._first_uri = min(filter(None, [self._first_uri, examined.source.uri]))
-        self._count += 1
-        for stage, seconds in examined.cpu_s.items():
-            if stage == "peak_memory_mb":
-                self._peak_memory_mb = max(self._peak_memory_mb, seconds)
-            else:
-                self._cpu_s[stage] = self._cpu_s.get(stage, 0.0) + seconds
         if len(self._held) >= ROWS_OF_RECORDINGS:
             self._flush()
+            if self._writer.size_bytes >= PART_BYTES:
+                yield self._close()
 
     def finish_bundle(self):
-        if not self._count:
-            return
-        self._flush()
-        with self._writing():
-            for writer in self._writers.values():
-                writer.close()
-            for path in self._paths:
-                store.sync(path)
-        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        part = Part(
-            name=self._name,
-            first_uri=self._first_uri,
-            recordings=self._count,
-            cpu_s=self._cpu_s,
-            process=os.getpid(),
-            peak_memory_mb=own_mb + self._peak_memory_mb,
-        )
-        yield WindowedValue(
-            part, beam.window.GlobalWindow().max_timestamp(), [beam.window.GlobalWindow()]
-        )
+        if self._held:
+            self._flush()
+        if self._writer is not None:
+            window = beam.window.GlobalWindow()
+            yield WindowedValue(self._close(), window.max_timestamp(), [window])
 
-    @contextmanager
-    def _writing(self):
-        with _spending(self._cpu_s, "write"):
-            try:
-                yield
-            except OSError as error:
-                raise StoreError(
-                    f"--output: {self._staged} cannot be written: {error.strerror or error}; "
-                    "mend that and run again: nothing is lost"
-                ) from error
+    def _close(self) -> Part:
+        part, self._writer = self._writer.close(), None
+        return part
 
     def _flush(self) -> None:
-        with self._writing():
-            if self._writers is None:
-                self._open()
+        held, self._held = self._held, []
+        if self._writer is None:
+            self._writer = PartWriter(self._staged, self._schemas)
+        with self._writer.spending("write"):
             now = dt.datetime.now(dt.UTC)
             recordings, segments = [], []
-            for item, probabilities in self._held:
+            for item, probabilities in held:
                 recordings.append(
                     tables.recording_row(
                         item.examined,
@@ -251,45 +269,163 @@ class WriteParts(beam.DoFn):
                 segments += tables.segment_rows(
                     item.examined, probabilities, self._labelling, run_id=self._run_id
                 )
-            rows = {
-                "features": tables.features_table(
-                    [item.examined for item, _ in self._held],
-                    self._schemas["features"],
-                    run_id=self._run_id,
-                ),
-                "segments": pa.Table.from_pylist(segments, schema=self._schemas["segments"]),
-                "recordings": pa.Table.from_pylist(recordings, schema=self._schemas["recordings"]),
-            }
-            for name, table in rows.items():
-                self._writers[name].write_table(table)
-            self._held = []
+            examined = [item.examined for item, _ in held]
+            self._writer.write(
+                "features",
+                tables.features_table(examined, self._schemas["features"], run_id=self._run_id),
+            )
+            for name, rows in (("segments", segments), ("recordings", recordings)):
+                self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
+        for one in examined:
+            self._writer.count(one.source.uri, one.cpu_s)
 
-    def _open(self) -> None:
+
+def schemas(labelling: tables.Labelling, meta: Sequence[str]) -> dict[str, pa.Schema]:
+    """Of the three tables that a part has files of."""
+    return {
+        "features": tables.features_schema(labelling),
+        "segments": tables.segments_schema(labelling),
+        "recordings": tables.recordings_schema(labelling, tuple(meta)),
+    }
+
+
+class PartWriter:
+    """A new part in a staging folder."""
+
+    def __init__(self, staged: str, schemas: dict[str, pa.Schema]) -> None:
+        self._staged = staged
         self._name = f"part-{uuid.uuid4().hex}.parquet"
-        self._writers, self._paths = {}, []
-        for name, schema in self._schemas.items():
-            path = Path(self._staged) / name / self._name
-            self._paths.append(path)
-            self._writers[name] = tables.writer(path, schema)
+        self._files, self._writers, self._sinks = ExitStack(), {}, {}
+        self._cpu_s: Counter[str] = Counter()
+        self._peak_mb: dict[str, float] = {}
+        self._first_uri, self._recordings = "", 0
+        with self._naming():
+            for table, schema in schemas.items():
+                path = files.join(staged, table, self._name)
+                sink = self._files.enter_context(files.written(path))
+                self._sinks[table] = sink
+                self._writers[table] = tables.writer(sink, schema)
+
+    @property
+    def size_bytes(self) -> int:
+        """Written so far."""
+        return sum(sink.tell() for sink in self._sinks.values())
+
+    @contextmanager
+    def spending(self, stage: str) -> Iterator[None]:
+        """Counts CPU seconds, also of what is not written in the end."""
+        spent: dict[str, float] = {}
+        with _spending(spent, stage):
+            yield
+        self._cpu_s.update(spent)
+
+    def write(self, table: str, rows: pa.Table) -> None:
+        """Add a row group."""
+        with self._naming():
+            self._writers[table].write_table(rows)
+
+    def count(self, uri: str, cpu_s: dict[str, float]) -> None:
+        """Add a recording to what the part tells of itself."""
+        self._first_uri = min(filter(None, [self._first_uri, uri]))
+        self._recordings += 1
+        spent = dict(cpu_s)
+        child_mb = spent.pop("peak_memory_mb", 0.0)
+        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        process = f"{socket.gethostname()}/{os.getpid()}"
+        self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), own_mb + child_mb)
+        self._cpu_s.update(spent)
+
+    def close(self, merged: Sequence[Part] = ()) -> Part:
+        """Finish the files; `merged` are the parts whose rows they hold, if they were others'."""
+        with self._naming(), self.spending("write"):
+            for writer in self._writers.values():
+                writer.close()
+            size_bytes = self.size_bytes
+            self._files.close()
+        for part in merged:
+            self._cpu_s.update(part.cpu_s)
+            for process, peak_mb in part.peak_memory_mb.items():
+                self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
+        return Part(
+            name=self._name,
+            first_uri=min([part.first_uri for part in merged], default=self._first_uri),
+            recordings=self._recordings + sum(part.recordings for part in merged),
+            size_bytes=size_bytes,
+            cpu_s=dict(self._cpu_s),
+            peak_memory_mb=self._peak_mb,
+        )
+
+    def _naming(self) -> files.naming:
+        return files.naming(f"--output: {self._staged}")
 
 
-class Seal(beam.PTransform):
-    """Parts -> one file that lists those that count: others are left over from failed attempts."""
+class Close(beam.PTransform):
+    """Parts -> the run's seal, once everything is written and the books close.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    Many small parts (a runner's bundles may be of a recording each) are merged first.
+
+    Parameters
+    ----------
+    staged : str
+    listed : PCollection of one Listed
+    schemas : callable
+        Gives `schemas`.
+    """
+
+    def __init__(self, staged: str, listed, schemas: Callable[[], dict[str, pa.Schema]]) -> None:
+        self._staged, self._listed, self._schemas = staged, listed, schemas
 
     def expand(self, parts):
-        return (
-            parts | "Gather" >> beam.combiners.ToList() | "List" >> beam.Map(_seal, path=self._path)
+        merged = (
+            parts
+            | "Gather" >> beam.combiners.ToList()
+            | "Bin" >> beam.FlatMap(bins)
+            | "Spread" >> beam.Reshuffle()
+            | "Merge" >> beam.Map(_merge, self._staged, self._schemas)
+            | "GatherMerged" >> beam.combiners.ToList()
+        )
+        return self._listed | "Seal" >> beam.Map(
+            _seal, beam.pvalue.AsSingleton(merged), staged=self._staged
         )
 
 
-def _seal(parts: Sequence[Part], path: str) -> None:
-    text = json.dumps([asdict(part) for part in sorted(parts, key=lambda part: part.first_uri)])
-    store.write_whole(Path(path), text)
+def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
+    """Parts that are to become one, in the order of their first URIs: each up to `PART_BYTES`."""
+    parts = sorted(parts, key=lambda part: part.first_uri)
+    if len(parts) <= FEW_PARTS:
+        return [(part,) for part in parts]
+    filled: list[list[Part]] = []
+    room = 0
+    for part in parts:
+        if not filled or part.size_bytes > room:
+            filled.append([])
+            room = PART_BYTES
+        filled[-1].append(part)
+        room -= part.size_bytes
+    return [tuple(some) for some in filled]
 
 
-def read_seal(path: Path) -> list[Part]:
-    """The parts that count, in the order of their first URIs."""
-    return [Part(**said) for said in json.loads(path.read_text(encoding="utf-8"))]
+def _merge(parts: Sequence[Part], staged: str, schemas: Callable[[], dict[str, pa.Schema]]) -> Part:
+    if len(parts) == 1:
+        return parts[0]
+    writer = PartWriter(staged, schemas())
+    with writer.spending("write"):
+        for table, schema in schemas().items():
+            held: list[pa.Table] = []
+            for part in parts:
+                path = files.join(staged, table, part.name)
+                for rows in ledger.row_groups(path, schema.names):
+                    held.append(rows)
+                    if sum(map(len, held)) >= ROWS_MERGED:
+                        writer.write(table, pa.concat_tables(held))
+                        held = []
+            if held:
+                writer.write(table, pa.concat_tables(held))
+    return writer.close(parts)
+
+
+def _seal(listed: Listed, parts: Sequence[Part], staged: str) -> None:
+    parts = sorted(parts, key=lambda part: part.first_uri)
+    books = check(staged, [part.name for part in parts], listed)
+    with files.naming("--output"):
+        Seal(books, tuple(parts)).write(files.join(staged, store.SEAL))

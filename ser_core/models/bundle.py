@@ -29,6 +29,8 @@ from ser_core.errors import BundleError, FeatureError, SerError
 from ser_core.models.runtime import load_keras
 
 MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
+# What a bundle cannot be without.
+FILES = (MODEL, CARD, REFERENCE)
 SCHEMA = 1
 DEFAULT = "calls"
 BUNDLED = Path(__file__).parent / "bundled"

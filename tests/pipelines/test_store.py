@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import store
+from pipelines import files, inputs, store
 from pipelines.errors import HeldError, StoreError, UsageError
 
 NIGHT = dt.date(2026, 3, 1)
@@ -31,9 +31,12 @@ def archive(tmp_path):
     return tmp_path
 
 
+def match(*patterns, **more):
+    return sorted(set(inputs.match(patterns, date=NIGHT, **more)), key=lambda one: one.uri)
+
+
 def names(archive, *patterns, **more):
-    found = store.match([str(archive / p) for p in patterns], date=NIGHT, **more)
-    assert [s.uri for s in found] == sorted({s.uri for s in found})
+    found = match(*(str(archive / p) for p in patterns), **more)
     return [os.path.relpath(source.uri, archive) for source in found]
 
 
@@ -71,14 +74,14 @@ def test_a_folder_is_everything_in_it(archive):
 def test_lists(archive):
     listing = archive / "list.txt"
     listing.write_text(f"# tonight\n\n{archive}/a.wav\n  {archive}/x/**/*.wav\n")
-    found = store.match([f"@{listing}"], date=NIGHT)
+    found = match(f"@{listing}")
     assert [Path(s.uri).name for s in found if "/up/" not in s.uri] == ["a.wav", "c.wav", "d.wav"]
     with pytest.raises(UsageError, match=r"@.*gone.txt: the list cannot be read"):
-        store.match([f"@{archive}/gone.txt"], date=NIGHT)
+        match(f"@{archive}/gone.txt")
 
 
 def test_a_broken_link_is_an_input_that_cannot_be_read(archive):
-    (found,) = store.match([str(archive / "broken.wav")], date=NIGHT)
+    (found,) = match(str(archive / "broken.wav"))
     assert (found.size_bytes, found.modified_us) == (None, None)
 
 
@@ -88,7 +91,7 @@ def test_the_output_is_no_input(archive):
 
 def test_size_and_time_are_the_files(archive):
     os.utime(archive / "a.wav", ns=(0, 1_700_000_000_123_456_789))
-    (found,) = store.match([str(archive / "a.wav")], date=NIGHT)
+    (found,) = match(str(archive / "a.wav"))
     assert (found.size_bytes, found.modified_us) == (5, 1_700_000_000_123_456)
 
 
@@ -96,9 +99,9 @@ def test_names_that_are_not_utf8(tmp_path):
     raw = os.fsencode(tmp_path) + b"/K\xfchn.wav"
     with open(raw, "wb") as file:
         file.write(b"1")
-    (found,) = store.match([str(tmp_path)], date=NIGHT)
+    (found,) = match(str(tmp_path))
     assert found.uri.endswith("/K\\xfchn.wav")
-    assert os.fsencode(store.local_path(found.uri)) == raw
+    assert os.fsencode(inputs.local_path(found.uri)) == raw
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
@@ -106,7 +109,7 @@ def test_a_folder_without_permission(archive):
     (archive / "x").chmod(0)
     try:
         with pytest.raises(StoreError, match=r"the folder .*x cannot be listed: Permission denied"):
-            store.match([str(archive / "**/*.wav")], date=NIGHT)
+            match(str(archive / "**/*.wav"))
     finally:
         (archive / "x").chmod(0o755)
 
@@ -115,12 +118,12 @@ def test_a_folder_without_permission(archive):
 
 
 def staged(output, run_id="r1"):
-    folder = output.stage(run_id)
+    folder = Path(output.stage(run_id))
     for table in ("features", "segments", "recordings"):
         for part in ("part-1.parquet", "part-2.parquet", "part-left-over.parquet"):
             pq.write_table(pa.table({"uri": [part]}), folder / table / part)
     pq.write_table(pa.table({"run_id": [run_id]}), folder / "runs" / "part.parquet")
-    return folder
+    return str(folder)
 
 
 def seen(root):
@@ -152,9 +155,17 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", range(30))
-def test_killed_at_any_step_of_publishing(tmp_path, monkeypatch, step):
-    """Whatever rename or write is the last one, the next command ends with all or nothing."""
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("step", range(60))
+def test_killed_at_any_step_of_publishing(tmp_path, monkeypatch, step, sealed):
+    """Whatever rename or write is the last one, the next command ends with all or nothing.
+
+    With all where the run's pipeline had come to its end (sealed): it is published then.
+    """
+
+    def finish(output, folder):
+        output.publish(folder, ["part-1.parquet", "part-2.parquet"], date=NIGHT)
+
     counted = 0
 
     def dying(function):
@@ -172,7 +183,9 @@ def test_killed_at_any_step_of_publishing(tmp_path, monkeypatch, step):
         try:
             with store.Output(tmp_path / "out") as output:
                 folder = staged(output)
-                for name in ("rename", "replace", "fsync"):
+                if sealed:
+                    files.write_whole(f"{folder}/{store.SEAL}", "{}")
+                for name in ("rename", "replace", "fsync", "unlink", "mkdir"):
                     patch.setattr(os, name, dying(getattr(os, name)))
                 patch.setattr(store.shutil, "rmtree", dying(store.shutil.rmtree))
                 output.publish(folder, ["part-1.parquet", "part-2.parquet"], date=NIGHT)
@@ -189,11 +202,11 @@ def test_killed_at_any_step_of_publishing(tmp_path, monkeypatch, step):
         assert now[early] in ([], ALL[early])
         assert not (now[late] and not now[early])
     promised = (tmp_path / "out" / store.STAGING / "r1" / store.MANIFEST).exists() or published
-    with store.Output(tmp_path / "out") as output:
+    with store.Output(tmp_path / "out", finish=finish) as output:
         pass
-    assert seen(tmp_path / "out") == (ALL if promised or now["runs"] else NOTHING)
+    assert seen(tmp_path / "out") == (ALL if promised or sealed or now["runs"] else NOTHING)
     assert [p.name for p in (tmp_path / "out" / store.STAGING).iterdir()] == []
-    assert step < 29 or published, "the test must reach the end of publishing"
+    assert step < 59 or published, "the test must reach the end of publishing"
 
 
 def test_an_output_is_held_by_one(tmp_path):
@@ -219,5 +232,5 @@ def test_run_ids_start_with_a_letter_and_sort_by_time():
 def test_manifests_are_whole_or_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(Killed()))
     with pytest.raises(Killed):
-        store.write_whole(tmp_path / "a.json", json.dumps([1]))
+        files.write_whole(str(tmp_path / "a.json"), json.dumps([1]))
     assert not (tmp_path / "a.json").exists()

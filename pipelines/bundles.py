@@ -1,0 +1,68 @@
+"""Model bundles where they are: bundled, in a folder of this machine, or in an object store."""
+
+from __future__ import annotations
+
+import os
+
+from pipelines import files
+from ser_core import models
+from ser_core.models.bundle import FILES
+
+_MODEL = "model"
+
+
+def check(model: str) -> models.Card:
+    """A bundle's card, once all of the bundle was seen to be whole.
+
+    Raises
+    ------
+    BundleError
+        It is none.
+    StoreError
+        It cannot be fetched.
+    """
+    if not files.is_remote(model):
+        return models.check(model)
+    with files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected"):
+        with files.local_copy(model, FILES) as folder:
+            return models.check(folder)
+
+
+def load(model: str) -> models.Bundle:
+    """A bundle, fetched first where it is in an object store.
+
+    Raises
+    ------
+    BundleError
+        It is none.
+    StoreError
+        It cannot be fetched.
+    """
+    if not files.is_remote(model):
+        return models.load(model)
+    with files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected"):
+        with files.local_copy(model, FILES) as folder:
+            return models.load(folder)
+
+
+def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:
+    """The bundle as workers can reach it: one of this machine's goes to the staging folder.
+
+    Parameters
+    ----------
+    model : str or None
+    staged : str
+        Of the run.
+    local : bool
+        Whether the workers are on this machine.
+    """
+    if model is None or local or files.is_remote(model) or model in models.bundled_names():
+        return model
+    with files.naming("--output"):
+        for name in FILES:
+            with (
+                open(os.path.join(model, name), "rb") as source,
+                files.written(files.join(staged, _MODEL, name)) as target,
+            ):
+                target.write(source.read())
+    return files.join(staged, _MODEL)

@@ -1,0 +1,313 @@
+"""Files on this machine or in an object store (gs://, s3://), by Beam's FileSystems.
+
+Paths are strings. On this machine what was written is on the disk once it is closed, and a small
+file is there whole or not at all; in an object store both hold by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipelines.errors import StoreError
+
+_REMOTE = re.compile(r"[a-z][a-z0-9+]*://", re.IGNORECASE)
+# Objects copied or deleted in one call.
+_BATCH = 100
+# Where the exceptions of the stores' clients come from.
+_CLIENTS = ("apache_beam", "boto", "google", "requests", "urllib3")
+_EXTRAS = {"gs": "gcp", "s3": "aws"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that was listed."""
+
+    path: str
+    size_bytes: int
+    modified_us: int
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is in an object store."""
+    return bool(_REMOTE.match(path))
+
+
+def absolute(path: str | os.PathLike) -> str:
+    """A path that means the same everywhere on this machine; without a slash at its end."""
+    path = os.fspath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.abspath(os.path.expanduser(path))
+
+
+def join(path: str, *names: str) -> str:
+    """A path below another."""
+    return "/".join([path.rstrip("/"), *names])
+
+
+def read(path: str) -> BinaryIO:
+    """Open a file; it can seek.
+
+    Raises
+    ------
+    OSError
+        It is not there, or cannot be read.
+    """
+    if not is_remote(path):
+        return open(path, "rb")
+    beam = _beam(path)
+    return beam.open(path, compression_type=_uncompressed())
+
+
+def read_text(path: str) -> str:
+    """All of a small file in UTF-8."""
+    with read(path) as file:
+        return file.read().decode("utf-8")
+
+
+@contextmanager
+def written(path: str) -> Iterator[BinaryIO]:
+    """A new file; it is stored when the context ends well."""
+    if is_remote(path):
+        file = _beam(path).create(path, compression_type=_uncompressed())
+        try:
+            yield file
+        except BaseException:
+            # Closed, it would be stored. What Beam's writers hold goes with them.
+            raise
+        file.close()
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_whole(path: str, text: str) -> None:
+    """All of a small file or nothing of it, also after a power cut."""
+    if is_remote(path):
+        with written(path) as file:
+            file.write(text.encode("utf-8"))
+        return
+    temporary = path + ".tmp"
+    with written(temporary) as file:
+        file.write(text.encode("utf-8"))
+    os.replace(temporary, path)
+    sync(os.path.dirname(path))
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file."""
+    return _beam(path).exists(path) if is_remote(path) else os.path.lexists(path)
+
+
+def below(folder: str) -> Iterator[Found]:
+    """All files below a folder, at any depth; none where there is no such folder."""
+    if is_remote(folder):
+        yield from listed(folder + "/")
+        return
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            with suppress(FileNotFoundError):
+                stat = os.stat(path)
+                yield Found(path, stat.st_size, stat.st_mtime_ns // 1000)
+
+
+def listed(prefix: str) -> Iterator[Found]:
+    """The objects of a store whose paths begin so."""
+    [result] = _beam(prefix).match([_literal(prefix) + "**"])
+    for one in result.metadata_list:
+        if not one.path.endswith("/"):
+            yield Found(one.path, one.size_in_bytes, int(one.last_updated_in_seconds * 1e6))
+
+
+def _literal(prefix: str) -> str:
+    """Beam's patterns have no quotes; what it would take for one is any character to it."""
+    return re.sub(r"[*\[]", "?", prefix)
+
+
+def copy(pairs: Sequence[tuple[str, str]]) -> None:
+    """Copy objects within their store, over what is there; no bytes come by here.
+
+    Raises
+    ------
+    OSError
+        One of them could not be copied.
+    """
+    for start in range(0, len(pairs), _BATCH):
+        sources, targets = zip(*pairs[start : start + _BATCH], strict=True)
+        results = _beam(sources[0]).copy(list(sources), list(targets))
+        # The one for S3 gives its errors back instead.
+        for source, _, error in results or ():
+            if error is not None:
+                raise OSError(f"{source} cannot be copied: {error}")
+
+
+def delete(paths: Sequence[str]) -> None:
+    """Take files away."""
+    for start in range(0, len(paths), _BATCH):
+        some = list(paths[start : start + _BATCH])
+        if is_remote(some[0]):
+            _beam(some[0]).delete(some)
+        else:
+            for path in some:
+                os.unlink(path)
+
+
+def remove(folder: str) -> None:
+    """Take a folder and all in it away."""
+    if is_remote(folder):
+        delete([one.path for one in below(folder)])
+    else:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def local_copy(uri: str, names: Iterable[str] | None = None) -> Iterator[str]:
+    """Where the bytes of a remote file, or some files of a remote folder, lie on this machine.
+
+    Raises
+    ------
+    OSError
+        They cannot be fetched.
+    """
+    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        pairs = [(uri, "file")] if names is None else [(join(uri, name), name) for name in names]
+        for source, name in pairs:
+            _fetch(source, os.path.join(folder, name))
+        yield os.path.join(folder, "file") if names is None else folder
+
+
+def _fetch(uri: str, path: str) -> None:
+    from apache_beam.utils import retry
+
+    # The stores' clients ask again where an answer fails, not where it breaks off half way.
+    @retry.with_exponential_backoff(num_retries=3, initial_delay_secs=0.5, retry_filter=_may_pass)
+    def fetch() -> None:
+        with read(uri) as remote, open(path, "wb") as local:
+            shutil.copyfileobj(remote, local, 1 << 20)
+
+    try:
+        fetch()
+    except Exception as error:
+        if isinstance(error, OSError) or _of_a_client(error):
+            raise OSError(said(error)) from error
+        raise
+
+
+def _may_pass(error: Exception) -> bool:
+    return not any(word in said(error) for word in ("404", "403", "Not Found", "Forbidden"))
+
+
+def sync(path: str | Path) -> None:
+    """Bring a local file or a folder's names to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class naming:  # noqa: N801  (reads as a clause)
+    """What goes wrong with files on the way becomes a StoreError that names the option.
+
+    Parameters
+    ----------
+    option : str
+        And its value, such as `--output /tables`.
+    what : str
+        What could not be done, such as `cannot be written`.
+    advice : str
+    """
+
+    def __init__(
+        self,
+        option: str,
+        what: str = "cannot be written",
+        advice: str = "mend that and run again: nothing is lost",
+    ) -> None:
+        self._option, self._what, self._advice = option, what, advice
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, StoreError):
+            return
+        if isinstance(error, OSError) or (isinstance(error, Exception) and _of_a_client(error)):
+            filename = getattr(error, "filename", None)
+            where = f" ({filename})" if filename else ""
+            raise StoreError(
+                f"{self._option}: {self._what}: {said(error)}{where}; {self._advice}"
+            ) from error
+
+
+def said(error: BaseException) -> str:
+    """One line of what a file system or a store's client said."""
+    details = getattr(error, "exception_details", None)  # Beam's, by path
+    if isinstance(details, dict) and details:
+        return said(next(iter(details.values())))
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return str(text).strip().split("\n")[0] or type(error).__name__
+
+
+def _of_a_client(error: BaseException) -> bool:
+    return type(error).__module__.startswith(_CLIENTS)
+
+
+def _beam(path: str) -> Any:
+    """Beam's FileSystems, where it knows the scheme of a path."""
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        FileSystems.get_filesystem(path)
+    except (ValueError, ImportError) as error:
+        scheme = path.partition(":")[0].lower()
+        extra = _EXTRAS.get(scheme)
+        raise StoreError(
+            f"{path}: files of {scheme}:// cannot be read or written here; "
+            + (
+                f"pip install 'ser-pipeline[{extra}]'"
+                if extra
+                else "a local path, gs:// or s3:// expected"
+            )
+        ) from error
+    return FileSystems
+
+
+def _uncompressed() -> str:
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return CompressionTypes.UNCOMPRESSED
+
+
+_beam_options: Any = None
+
+
+def set_beam_options(options: Any) -> None:
+    """Tell Beam's file systems here of endpoints and keys; in workers Beam does it by itself.
+
+    Parameters
+    ----------
+    options : PipelineOptions
+    """
+    from apache_beam.io.filesystems import FileSystems
+
+    global _beam_options
+    _beam_options = options
+    FileSystems.set_options(options)
+
+
+def beam_options() -> Any:
+    """What `set_beam_options` was told."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return _beam_options or PipelineOptions([])
