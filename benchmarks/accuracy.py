@@ -4,7 +4,8 @@
 
 Corpora and noises are read from the folder SER_DATA, or ../shared/data beside this checkout. In
 the folder of work are then the bundles `calls`, `calls-open` and `seed`, as `make models` trains
-them; what is there already is not done again, so a stopped run goes on. Over an hour on 2 cores.
+them; what is there already is not done again, so a stopped run goes on, and after `make models`
+nothing is trained again. An hour on 2 cores.
 
 After the bundles' own figures (folds by speaker; what is fitted to held-out answers is tested on
 folds that it was not fitted to) come: 200 telephone calls of RAVDESS' actors, each labelled by
@@ -75,7 +76,7 @@ def main() -> None:
     opened = {name: open_corpus(name, data / name) for name in ("ravdess", "emodb", "emovo")}
     recipe = CallsRecipe(effort=options.effort)
     with progress_bars() as progress:
-        about = {"cache": work / "cache", "progress": progress}
+        about = {"progress": progress}
         noise = data / "noise"
         networks = Networks(
             calls_training.gather(list(opened.values()), recipe, noise=noise, **about),
@@ -102,7 +103,7 @@ def main() -> None:
         "on_calls": on_calls(work, data, opened["ravdess"], networks),
         "sounds": out_of_domain(work, data, networks, options),
         "prompts": prompts(work, options),
-        "others": other_corpora(work, opened, work / "cache"),
+        "others": other_corpora(work, opened),
     }
     page = render(figures)
     print(page)
@@ -208,7 +209,7 @@ def _seed_without_fold(
     work: Path, fold: int, networks: Networks, ravdess: Corpus, to: Path
 ) -> None:
     card = models.read_card(work / "seed")
-    matrix = vectors.extract(ravdess.utterances, "seed193", cache=work / "cache")
+    matrix = vectors.extract(ravdess.utterances, "seed193")
     known = networks.data.folds != fold
     truth = truths(ravdess.utterances, card.labels)[known]
     model, _ = training.fit(matrix[known], truth, len(card.labels), SEED)
@@ -325,11 +326,11 @@ def prompts(work: Path, options) -> dict | None:
     }
 
 
-def other_corpora(work: Path, opened: dict[str, Corpus], cache: Path) -> list[dict]:
+def other_corpora(work: Path, opened: dict[str, Corpus]) -> list[dict]:
     """Corpora that a bundle was not trained on."""
     told = []
     for name, others in (("calls-open", ("ravdess", "emovo")), ("seed", ("emodb", "emovo"))):
-        test = partial(evaluate, models.load(work / name), condition="mulaw", cache=cache)
+        test = partial(evaluate, models.load(work / name), condition="mulaw")
         for other in others:
             results = {}
             for grouping in (None, "four", "angry"):

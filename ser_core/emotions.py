@@ -13,6 +13,9 @@ from ser_core.errors import SerError
 # RAVDESS's eight (Livingstone & Russo 2018), in the order of its file names.
 RAVDESS_EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
+# How people sound who feel nothing in particular.
+CALM = ("neutral", "calm")
+
 # What an analyst counts as negative, under the names that label sets use.
 NEGATIVE = frozenset({"angry", "sad", "fearful", "disgust", "negative", "frustrated"})
 

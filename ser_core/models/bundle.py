@@ -24,7 +24,12 @@ from typing import Any
 import numpy as np
 
 from ser_core import features
-from ser_core.emotions import UNSURE_RECORDING_BELOW, UNSURE_SEGMENT_BELOW, check_labels
+from ser_core.emotions import (
+    CALM,
+    UNSURE_RECORDING_BELOW,
+    UNSURE_SEGMENT_BELOW,
+    check_labels,
+)
 from ser_core.errors import BundleError, FeatureError, SerError
 from ser_core.models.runtime import load_keras
 
@@ -68,6 +73,10 @@ class Card:
         of the channel's other segments. None: not at all.
     temperature_with_history : float > 0, optional
         What the temperature goes to with the length of the history; see `history_weight`.
+    history_doubted : two floats in [0, 1], optional
+        Of what a history's segments, each taken alone, say on average: the share of one emotion,
+        other than neutral and calm, up to which the history is believed, and the one from which
+        it is not used at all; see `history_belief`. None: it is always believed.
     unsure_segment_below, unsure_recording_below : float in [0, 1]
         Confidence under which a label is called unsure.
     licence : str
@@ -95,6 +104,7 @@ class Card:
     temperature: float = 1.0
     channel_normalisation: str | None = None
     temperature_with_history: float | None = None
+    history_doubted: tuple[float, float] | None = None
     unsure_segment_below: float = UNSURE_SEGMENT_BELOW
     unsure_recording_below: float = UNSURE_RECORDING_BELOW
     licence: str = "not stated"
@@ -192,19 +202,37 @@ class Bundle:
             )
         if not np.isfinite(matrix).all():
             raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")
-        inputs, temperature = [matrix], np.full(len(matrix), self.card.temperature)
-        if self.card.channel_normalisation == HISTORY:
-            count, mean, variance = histories(matrix, channel)
-            inputs += [count, mean, variance]
+        nothing = histories(matrix, None) if self._takes_history else ()
+        answers = self._raw(matrix, *nothing)
+        temperature = np.full(len(matrix), self.card.temperature)
+        if self._takes_history and channel is not None:
+            history = histories(matrix, channel)
+            belief = self._belief(answers, channel)
+            weight = belief * history_weight(history[0][:, 0])
+            used = weight > 0
+            share = belief[used, None].astype(np.float32)
+            related = self._raw(matrix[used], *(one[used] for one in history))
+            answers[used] = share * related + (1 - share) * answers[used]
             last = self.card.temperature_with_history or self.card.temperature
-            temperature += (last - temperature) * history_weight(count[:, 0])
-        answers = [
-            calibrate(self._network(*batch)[:rows], temperature[start : start + rows])
-            for start, rows, batch in _padded(inputs)
-        ]
+            temperature += (last - temperature) * weight
+        return calibrate(answers, temperature)
+
+    @property
+    def _takes_history(self) -> bool:
+        return self.card.channel_normalisation == HISTORY
+
+    def _raw(self, *inputs: np.ndarray) -> np.ndarray:
+        """What the network says, not calibrated."""
+        answers = [self._network(*batch)[:rows] for _, rows, batch in _padded(inputs)]
         if not answers:
             return np.empty((0, len(self.labels)), dtype=np.float32)
-        return np.concatenate(answers)
+        return np.concatenate(answers).astype(np.float32)
+
+    def _belief(self, alone: np.ndarray, channel: np.ndarray) -> np.ndarray:
+        if self.card.history_doubted is None:
+            return np.ones(len(alone))
+        _, others, _ = histories(alone, channel)
+        return history_belief(others, self.labels, self.card.history_doubted)
 
 
 def histories(
@@ -242,6 +270,33 @@ def histories(
 def history_weight(count: np.ndarray) -> np.ndarray:
     """How much a history of so many segments is believed: n / (n + 4)."""
     return count / (count + HISTORY_HALF)
+
+
+def history_belief(
+    others: np.ndarray, labels: Sequence[str], doubted: tuple[float, float]
+) -> np.ndarray:
+    """How much of a channel's history is used, by what its segments say, each taken alone.
+
+    A caller who is in one mood throughout would pass for normal in it. So a history is doubted
+    where one emotion, other than neutral and calm, takes more than a share of it.
+
+    Parameters
+    ----------
+    others : np.ndarray [shape=(n, k)]
+        Mean probabilities of the other segments; zeros where there are none.
+    labels : sequence of k str
+    doubted : two floats
+        See `Card.history_doubted`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)]
+        From 0, not at all, to 1.
+    """
+    moods = others[:, [label not in CALM for label in labels]]
+    share = moods.max(axis=1, initial=0.0)
+    low, high = doubted
+    return np.clip((high - share) / (high - low), 0, 1)
 
 
 def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
@@ -328,6 +383,8 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
         )
     if card.temperature_with_history is not None:
         _check_number(folder, card, "temperature_with_history", above=0.0, upto=math.inf)
+    if card.history_doubted is not None:
+        card = replace(card, history_doubted=_two_shares(folder, card.history_doubted))
     _check_number(folder, card, "unsure_segment_below", above=-math.ulp(0.0), upto=1.0)
     _check_number(folder, card, "unsure_recording_below", above=-math.ulp(0.0), upto=1.0)
     return card
@@ -514,6 +571,19 @@ def _check_number(folder: Path, card: Card, name: str, *, above: float, upto: fl
             f"{folder / CARD}: {name}={value!r} found, a number above {max(above, 0.0):g} "
             f"and up to {upto:g} expected"
         )
+
+
+def _two_shares(folder: Path, value: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not 0 <= low < high <= 1:
+        raise BundleError(
+            f"{folder / CARD}: history_doubted={value!r} found, two shares from 0 to 1 expected, "
+            "the lower one first"
+        )
+    return low, high
 
 
 def _check_features(folder: Path, card: Card) -> None:

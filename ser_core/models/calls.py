@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from ser_core.emotions import CALM
 from ser_core.features import telephone
 from ser_core.models.bundle import HISTORY_HALF, history_weight
 from ser_core.models.runtime import load_keras
 
 # Of the training, for whatever keeps its results.
-VERSION = 3
-CALM = ("neutral", "calm")
+VERSION = 2
 HISTORY_SIZES = (0, 2, 4, 8, 16, 30)
 # Moods of the histories that are trained on: any clips; neutral or calm ones; these and one
-# emotion; one emotion only. `Member.own_mood` adds the clip's own emotion, alone or with these.
+# emotion; one emotion only.
 MOODS = {"any": 0.5, "calm": 0.25, "calm and one": 0.1, "one": 0.15}
 # What a history's variance is at least, in variances of the training speakers.
 LEAST_VARIANCE = 0.1
@@ -58,11 +58,6 @@ class Member:
         Also trained on the corpora that are not tested on.
     deltas : bool
         The picture with its steps' differences.
-    history_mean : bool
-        Also told the history's mean: a network that sees differences alone cannot know that a
-        history is all in one mood.
-    own_mood : float in [0, 1]
-        Share of the histories it is trained on that are in the clip's own emotion.
     width : int
         Channels of a `cnn`, units of each direction of an `rnn`.
     weight : float
@@ -80,8 +75,6 @@ class Member:
     others: bool = True
     deltas: bool = False
     history: bool = True
-    history_mean: bool = False
-    own_mood: float = 0.0
     width: int = 96
     weight: float = 1.0
     seed: int = 0
@@ -211,29 +204,10 @@ def normalised(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndar
     return np.clip((x - mean) / sd, -FAR, FAR)
 
 
-def seen(
-    member: Member, x: np.ndarray, weight: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> np.ndarray:
-    """What a member's network takes beside the weight, from what `part` and `moments` give."""
-    relative = normalised(x, mean, variance)
-    if not member.history_mean:
-        return relative
-    return np.concatenate([relative, np.clip(mean, -FAR, FAR)], axis=1)
-
-
 def draw_histories(
-    random: np.random.Generator,
-    material: Material,
-    own_mood: float = 0.0,
-    sizes: Sequence[int] = HISTORY_SIZES,
+    random: np.random.Generator, material: Material, sizes: Sequence[int] = HISTORY_SIZES
 ) -> np.ndarray:
-    """For each clip others of its speaker, of one mood.
-
-    Parameters
-    ----------
-    own_mood : float in [0, 1]
-        Share of the histories that are of the clip's own emotion, every other one with neutral
-        and calm clips; the rest as in `MOODS`.
+    """For each clip others of its speaker, of one mood of `MOODS`.
 
     Returns
     -------
@@ -243,23 +217,13 @@ def draw_histories(
     most = max(sizes)
     members = np.full((len(material.truth), most), -1)
     calm = material.calm
-    shares = np.append((1 - own_mood) * np.array(list(MOODS.values())), [own_mood / 2] * 2)
     for speaker in np.unique(material.speaker):
         own = np.flatnonzero(material.speaker == speaker)
         truth, k = material.truth[own], len(own)
-        mood = random.choice(len(shares), size=(k, 1), p=shares)
+        mood = random.choice(len(MOODS), size=(k, 1), p=list(MOODS.values()))
         one = random.choice(np.unique(truth), size=(k, 1)) == truth
-        same = truth[:, None] == truth
         wanted = np.choose(
-            mood,
-            [
-                np.ones_like(one),
-                np.tile(calm[own], (k, 1)),
-                calm[own] | one,
-                one,
-                same,
-                calm[own] | same,
-            ],
+            mood, [np.ones_like(one), np.tile(calm[own], (k, 1)), calm[own] | one, one]
         )
         # Others in random order, those that are not wanted last.
         order = random.random((k, k)) + ~wanted + 2 * np.eye(k)
@@ -278,7 +242,7 @@ def network(member: Member, outputs: int, inputs: int, *, unroll: bool = False) 
     outputs : int
         Of all corpora together.
     inputs : int
-        Width of the flat features, without the weight and the history's mean.
+        Width of the flat features, without the weight.
     unroll : bool
         Recurrent steps one after the other instead of in a loop: a quarter faster to train,
         slower to load.
@@ -288,7 +252,7 @@ def network(member: Member, outputs: int, inputs: int, *, unroll: bool = False) 
     keras.utils.set_random_seed(member.seed)
     weight = keras.Input((1,), name="weight")
     if member.kind == "dense":
-        x = keras.Input((inputs * (1 + member.history_mean),), name="flat")
+        x = keras.Input((inputs,), name="flat")
         h = layers.Dropout(0.2)(x)
         h = layers.Concatenate()([h, weight])
         for units in (256, 128):
@@ -391,7 +355,7 @@ def fit(
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec(model.inputs[0].shape),
+            tf.TensorSpec([None, *scaled[0].shape[1:]]),
             tf.TensorSpec([None, 1]),
             tf.TensorSpec([None, outputs]),
         ]
@@ -407,14 +371,10 @@ def fit(
         # An epoch is every clip once, in some copy, with some history: as many times as copies.
         xs, ws, ts = [], [], []
         for copy in random.permutation(copies):
-            members = (
-                draw_histories(random, material, member.own_mood)
-                if member.history
-                else np.full((n, 1), -1)
-            )
-            moments = sums[copy].moments(members)
-            xs.append(seen(member, scaled[copy], *moments))
-            ws.append(moments[0])
+            members = draw_histories(random, material) if member.history else np.full((n, 1), -1)
+            weight, *moments = sums[copy].moments(members)
+            xs.append(normalised(scaled[copy], *moments))
+            ws.append(weight)
             ts.append(targets)
         order = random.permutation(copies * n)[: todo * member.batch]
         x, weight, t = (np.concatenate(some)[order] for some in (xs, ws, ts))
@@ -500,19 +460,12 @@ def assemble(networks: Sequence[tuple[Member, Any]], scale: Scale, labels: int) 
     row_mean = ops.mean(picture(z_mean), axis=1)
     row_square = ops.mean(picture(z_variance) + ops.square(picture(z_mean)), axis=1)
     row_variance = ops.maximum(row_square - ops.square(row_mean), 0.0)
-    related = {"picture": relative(picture(z), row_mean, row_variance)}
+    seen = {"picture": relative(picture(z), row_mean, row_variance)}
     for inputs, which in FLAT.items():
-        related[inputs] = relative(z[:, which], z_mean[:, which], z_variance[:, which])
-    known_mean = ops.clip(weight * z_mean, -FAR, FAR)
-
-    def seen_by(member):
-        if not member.history_mean:
-            return related[member.inputs]
-        return layers.Concatenate()([related[member.inputs], known_mean[:, FLAT[member.inputs]]])
-
+        seen[inputs] = relative(z[:, which], z_mean[:, which], z_variance[:, which])
     total = sum(member.weight for member, _ in networks)
     answers = [
-        ops.softmax(model([seen_by(member), weight])[:, :labels]) * (member.weight / total)
+        ops.softmax(model([seen[member.inputs], weight])[:, :labels]) * (member.weight / total)
         for member, model in networks
     ]
     return keras.Model([vectors, count, mean, variance], sum(answers[1:], answers[0]))

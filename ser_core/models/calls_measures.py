@@ -61,7 +61,7 @@ class Temperatures:
     with_history: float
 
     def __call__(self, probabilities: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Calibrated [n, labels]; `weight` [n] is `history_weight` of each row's history."""
+        """Calibrated [n, labels]; `weight` [n] is how much of each row's history was used."""
         change = self.with_history - self.without
         return calibrate(probabilities, self.without + change * weight)
 
@@ -105,7 +105,7 @@ class Measured:
 @dataclass(frozen=True)
 class Asked:
     """Answers by row: probabilities [n, labels], true label, the fold that was not trained on,
-    and `history_weight` of what was known."""
+    and how much of a history was used: `history_weight` by `history_belief`."""
 
     probabilities: np.ndarray
     truth: np.ndarray
@@ -203,7 +203,10 @@ def clips_of(held_out: HeldOut) -> Clips:
     data = held_out.data
     return {
         (condition, known): Asked(
-            held_out.clips[c, k], data.tested.truth, data.folds, history_weight(data.known[known])
+            held_out.clips[c, k],
+            data.tested.truth,
+            data.folds,
+            held_out.clips_belief[c, k] * history_weight(data.known[known]),
         )
         for c, condition in enumerate(CONDITIONS)
         for k, known in enumerate(KNOWN)
@@ -222,7 +225,9 @@ def segments_of(held_out: HeldOut) -> Asked:
         np.concatenate([held_out.segments[line][there] for line in range(n)]),
         np.tile(data.tested.truth[clips], n),
         np.tile(data.folds[clips], n),
-        np.tile(history_weight(count), n),
+        np.concatenate(
+            [held_out.segments_belief[line][there] * history_weight(count) for line in range(n)]
+        ),
     )
 
 

@@ -88,6 +88,12 @@ def _settings(card: Card) -> Iterator[str]:
         if card.temperature_with_history is not None
         else ""
     )
+    if card.history_doubted is not None:
+        low, high = card.history_doubted
+        yield (
+            "- a channel's history is believed up to a share of one emotion, other than neutral "
+            f"and calm, of {low:g}, and not used from {high:g}"
+        )
     yield (
         f"- a segment is unsure below {card.unsure_segment_below:g}, "
         f"a recording below {card.unsure_recording_below:g}"

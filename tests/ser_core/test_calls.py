@@ -43,21 +43,6 @@ def test_histories_are_others_of_the_speaker():
     assert {0, 2, 4, 8} <= sizes
 
 
-def test_histories_in_the_clips_own_mood():
-    some = material(200)
-    random = np.random.default_rng(1)
-
-    def own_share(own_mood: float) -> float:
-        """Of histories' clips that are neither neutral nor calm, those of the clip's emotion."""
-        members = calls.draw_histories(random, some, own_mood)
-        clip = np.repeat(np.arange(200)[:, None], members.shape[1], axis=1)
-        told = (members >= 0) & ~some.calm[members]
-        return (some.truth[members] == some.truth[clip])[told].mean()
-
-    assert own_share(1.0) == 1.0
-    assert own_share(0.0) < own_share(0.5) < 1.0
-
-
 def test_moments_are_those_of_the_members():
     x = np.random.default_rng(0).normal(2, 3, (30, 32, 45)).astype(np.float32)
     members = np.full((30, 16), -1)
@@ -108,7 +93,7 @@ def test_the_assembled_network_is_its_members(tmp_path):
     keras = load_keras()
     members = [
         Member(),
-        Member(inputs="thirds", seed=1, weight=0.5, history_mean=True),
+        Member(inputs="thirds", seed=1, weight=0.5),
         Member(kind="cnn", inputs="picture", deltas=True, seed=2),
         Member(kind="rnn", inputs="picture", seed=3),
     ]
@@ -133,9 +118,8 @@ def test_the_assembled_network_is_its_members(tmp_path):
     expected = np.zeros((40, 4))
     for one, model in networks:
         x = calls.part(scaled, one.inputs)
-        moments = Histories(x).moments(history)
-        seen = calls.seen(one, x, *moments)
-        logits = np.asarray(model([seen, moments[0]], training=False))[:, :4]
+        weight, *moments = Histories(x).moments(history)
+        logits = np.asarray(model([calls.normalised(x, *moments), weight], training=False))[:, :4]
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         expected += one.weight / 3.5 * odds / odds.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)

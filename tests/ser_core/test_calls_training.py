@@ -93,7 +93,8 @@ def held_out(seed: int = 0, skill: float = 2.0, of: Material | None = None) -> H
 
     clips = answer(np.broadcast_to(some.truth, (len(CONDITIONS), len(KNOWN), len(some.truth))))
     segments = answer(np.broadcast_to(some.truth[called], (len(LINES), *called.shape)))
-    return HeldOut(data, clips, segments * (called >= 0)[..., None])
+    segments = segments * (called >= 0)[..., None]
+    return HeldOut(data, clips, segments, np.ones(clips.shape[:3]), np.ones(segments.shape[:3]))
 
 
 def people(some: Material) -> list:
@@ -143,6 +144,34 @@ def test_what_is_known_are_other_clips_of_the_speaker(known):
         assert emotions <= allowed.get(known, set(LABELS))
         assert len(there) == {"none": 0, "mixed": 16}.get(known, len(there))
         assert len(there) <= (16 if known == "mixed" else 8)
+
+
+def test_a_history_in_one_mood_is_not_used():
+    """As much of each answer as its history is believed, the rest is the answer without."""
+    found = held_out(of=spoken(speakers=4, each=48))
+    data, doubted = found.data, (0.2, 0.3)
+    mixed = calls_training.believed(data, found.clips, found.segments, doubted)
+    c, alone = list(CONDITIONS).index("mulaw"), found.clips[:, list(KNOWN).index("none")]
+    beliefs = set()
+    for k, known in enumerate(KNOWN):
+        for clip in range(0, len(data.folds), 7):
+            (history,) = calls_training.known_clips(data.tested, np.array([clip]), known)
+            others = alone[c, history[history >= 0]].mean(axis=0) if known != "none" else [0] * 4
+            moods = [p for p, label in zip(others, LABELS, strict=True) if label not in calls.CALM]
+            belief = min(max((0.3 - max(moods)) / 0.1, 0), 1)
+            assert mixed.clips_belief[c, k, clip] == pytest.approx(belief, abs=1e-5)
+            expected = belief * found.clips[c, k, clip] + (1 - belief) * alone[c, clip]
+            np.testing.assert_allclose(mixed.clips[c, k, clip], expected, atol=1e-5)
+            beliefs.add(round(belief, 3))
+    assert {0, 1} < beliefs
+    call = data.called[3][data.called[3] >= 0]
+    others = alone[c, call[1:]].mean(axis=0)
+    moods = [p for p, label in zip(others, LABELS, strict=True) if label not in calls.CALM]
+    belief = min(max((0.3 - max(moods)) / 0.1, 0), 1)
+    assert mixed.segments_belief[0, 3, 0] == pytest.approx(belief, abs=1e-5)
+    expected = belief * found.segments[0, 3, 0] + (1 - belief) * alone[c, call[0]]
+    np.testing.assert_allclose(mixed.segments[0, 3, 0], expected, atol=1e-5)
+    assert not mixed.segments[:, data.called < 0].any()
 
 
 # What is measured

@@ -488,6 +488,37 @@ def test_the_temperature_goes_with_the_history(tmp_path):
     np.testing.assert_allclose(two.predict(matrix, ids), expected, atol=1e-6)
 
 
+def test_a_history_in_one_mood_is_doubted(tmp_path):
+    """Loud alone is angry; among louder ones it is calm, if these are believed to be normal."""
+    believing, doubting = (
+        models.load(tiny_bundle.make_relative(tmp_path / name, **card))
+        for name, card in (("one", {}), ("two", {"history_doubted": (0.6, 0.8)}))
+    )
+    assert doubting.card.history_doubted == (0.6, 0.8)
+    matrix = np.zeros((4, believing._columns), dtype=np.float32)
+    loud, quiet = np.array([-10, -2, -2, -2]), np.array([-40, -50, -50, -50])
+    for levels, used in ((loud, 0.0), (quiet, 1.0)):
+        matrix[:, 0] = levels
+        alone, related = believing.predict(matrix), believing.predict(matrix, np.zeros(4))
+        expected = used * related + (1 - used) * alone
+        np.testing.assert_allclose(doubting.predict(matrix, np.zeros(4)), expected, atol=1e-6)
+    matrix[:, 0] = [-10, -20, -21, -22]
+    alone, related = believing.predict(matrix), believing.predict(matrix, np.zeros(4))
+    share = bundle.history_belief(alone[1:].mean(axis=0)[None], ("calm", "angry"), (0.6, 0.8))
+    assert 0 < share[0] < 1
+    expected = share * related[0] + (1 - share) * alone[0]
+    np.testing.assert_allclose(doubting.predict(matrix, np.zeros(4))[0], expected, atol=1e-6)
+    np.testing.assert_array_equal(doubting.predict(matrix), alone)
+
+
+@pytest.mark.parametrize("value", [[0.5], [0.5, 0.5], [0.6, 1.2], "much"])
+def test_shares_that_are_none_are_refused(tmp_path, value):
+    folder = tiny_bundle.make_relative(tmp_path / "m")
+    edit_card(folder, history_doubted=value)
+    with pytest.raises(BundleError, match=r"history_doubted=.* found, two shares from 0 to 1"):
+        models.load(folder)
+
+
 def test_a_network_without_the_history_s_inputs_is_refused(tiny):
     edit_card(tiny, channel_normalisation="history")
     with pytest.raises(BundleError, match=r"takes 193 numbers.*193, 1, 193, 193"):
