@@ -23,9 +23,8 @@ def check(model: str) -> models.Card:
     """
     if not files.is_remote(model):
         return models.check(model)
-    with files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected"):
-        with files.local_copy(model, FILES) as folder:
-            return models.check(folder)
+    with _fetching(model), files.local_copy(model, FILES) as folder:
+        return models.check(folder)
 
 
 def load(model: str) -> models.Bundle:
@@ -40,9 +39,12 @@ def load(model: str) -> models.Bundle:
     """
     if not files.is_remote(model):
         return models.load(model)
-    with files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected"):
-        with files.local_copy(model, FILES) as folder:
-            return models.load(folder)
+    with _fetching(model), files.local_copy(model, FILES) as folder:
+        return models.load(folder)
+
+
+def _fetching(model: str) -> files.naming:
+    return files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected")
 
 
 def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:

@@ -61,14 +61,23 @@ class Runner:
         if not self.local:
             return self.name
         # What DirectRunner comes down to once it has failed to download another runner.
+        from apache_beam.portability.api import beam_provision_api_pb2
+        from apache_beam.runners.job.utils import dict_to_struct
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+        from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo
         from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
         worker = f"exec {shlex.quote(sys.executable)} -m {_WORKER} {os.getpid()}"
         if not self.debug:
             # What fails comes back as an exception; a log on a full disk would hang the worker.
             worker += " >/dev/null 2>&1"
-        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker))
+        # Beam tells such workers no options; they need those of file systems.
+        said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
+        about = beam_provision_api_pb2.ProvisionInfo(pipeline_options=dict_to_struct(said))
+        return FnApiRunner(
+            SubprocessSDKEnvironment.from_command_string(worker),
+            provision_info=ExtendedProvisionInfo(about),
+        )
 
     def options(self) -> PipelineOptions:
         options = list(self.beam_options)

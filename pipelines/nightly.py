@@ -221,9 +221,11 @@ class _Night:
             elements, listed = pipeline | "Find" >> Find(self.finder, staged)
         else:
             uris = [uri for element in chunk for uri in ledger.uris(element)]
-            with files.naming(f"--output {self.output.root}"):
-                with ledger.listing(files.join(staged, GIVEN)) as note:
-                    note(uris)
+            with (
+                files.naming(f"--output {self.output.root}"),
+                ledger.listing(files.join(staged, GIVEN)) as note,
+            ):
+                note(uris)
             total = len(uris)
             given = Listed(GIVEN, matched=total + already_done, already_done=already_done)
             elements = pipeline | "Chunk" >> beam.Create(chunk)

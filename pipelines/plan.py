@@ -89,16 +89,17 @@ def _says(fields: UriFields, uri: str) -> bool:
 
 def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None]:
     """Seconds as the header says, and what would be a problem."""
-    if files.is_remote(source.uri):
-        return None, None
     try:
-        path = local_path(source.uri)
-        with audio.open(path, source.uri, limits=settings.limits) as stream:
+        remote = files.is_remote(source.uri)
+        file = files.read(source.uri) if remote else local_path(source.uri)
+        with audio.open(file, source.uri, limits=settings.limits) as stream:
             if stream.channels > 1 and stream.channels != len(settings.channel_roles):
                 return None, "channel_roles_unknown (--channel-roles)"
             return stream.declared_s, None
     except AudioError as error:
         return None, error.reason
+    except OSError:
+        return None, "unreadable"
 
 
 @dataclass

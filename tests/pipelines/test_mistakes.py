@@ -233,7 +233,7 @@ def test_killed(ser, tmp_path, archive, level_model, undisturbed, moment):
         "first": lambda: _done(out) >= 1,
         "half": lambda: _done(out) >= 6,
         "last": lambda: _done(out) >= 12,
-        "sealed": lambda: any(out.glob("_staging/r*/parts.json")),
+        "sealed": lambda: any(out.glob("_staging/r*/seal.json")),
     }[moment]
     job = start(run_words(archive, out, level_model))
     assert wait_for(done)
