@@ -1,7 +1,7 @@
 """Where Beam works: on this machine in several processes, or on the runner that was asked for.
 
-A local pipeline blocks, so it runs in a thread with SIGINT blocked (its processes inherit that)
-while the main thread shows progress and hears Ctrl-C.
+A pipeline runs in a thread with SIGINT blocked (its processes inherit that) while the main
+thread shows progress and hears Ctrl-C, which also cancels a job on a cluster.
 """
 
 from __future__ import annotations
@@ -16,22 +16,31 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
+from pipelines import jobs, runners
 from pipelines.errors import CommandError
 
 LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
 _GRACE_S = 15.0
+_ASK_EVERY_S = 1.0
+# A JobManager may be away for a while without losing its jobs.
+_UNREACHABLE_S = 300.0
+_SUBMIT_S = 60.0
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
+_TRACE = "Traceback (most recent call last)"
 _WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
+# It and its workers are children of this process, and end with it.
+_PRISM = "prismrunner"
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,33 @@ class Runner:
             worker += " >/dev/null 2>&1"
         return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker))
 
-    def options(self) -> PipelineOptions:
+    def job(self, run_id: str) -> jobs.SubmittedJob | None:
+        """What a run's job is called on a cluster; None where all of it ends with this process."""
+        if self.local or self.name.lower() == _PRISM:
+            return None
+        said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
+        master = said.get("flink_master", "")
+        flink = runners.is_flink(self.name) and master and not master.startswith("[")
+        # Lower case is what Dataflow wants.
+        name = f"ser-{run_id.lower()}"
+        where = master if flink else said.get("job_endpoint", "")
+        return jobs.SubmittedJob(jobs.FLINK if flink else self.name, where, name)
+
+    def options(self, job: jobs.SubmittedJob | None = None) -> PipelineOptions:
         options = list(self.beam_options)
         if self.local:
             options.append(f"--direct_num_workers={self.workers}")
+        if job is not None:
+            options.append(f"--job_name={job.name}")
         return PipelineOptions(options)
 
-    def run(self, pipeline: beam.Pipeline, progress: Path, total: int) -> None:
+    def run(
+        self,
+        pipeline: beam.Pipeline,
+        progress: Path,
+        total: int,
+        job: jobs.SubmittedJob | None = None,
+    ) -> None:
         """Run to the end.
 
         Raises
@@ -85,10 +114,11 @@ class Runner:
         CommandError
             The pipeline failed; the message is the cause's.
         KeyboardInterrupt
-            After everything that was started is gone.
+            After everything that was started is gone, and the job was cancelled.
         """
         failed: list[BaseException] = []
         lost: list[str] = []  # what Beam's own threads end with
+        submitted = threading.Event()
 
         def hear(args) -> None:
             lost.append(str(args.exc_value))
@@ -99,7 +129,11 @@ class Runner:
 
         def work() -> None:
             try:
-                pipeline.run().wait_until_finish()
+                try:
+                    result = pipeline.run()
+                finally:
+                    submitted.set()
+                _wait_for(result)
             except BaseException as error:
                 failed.append(error)
 
@@ -110,13 +144,50 @@ class Runner:
         try:
             _watch(thread, progress, total, lost)
         except BaseException:
+            if job is not None:
+                submitted.wait(_SUBMIT_S)
+                jobs.cancel(job)
             _end_children()
             raise
         if failed:
+            if job is not None:
+                jobs.cancel(job)
             _end_children()
             if self.debug:
                 raise failed[0]
             raise CommandError(_lost_worker(lost) or _cause(failed[0])) from None
+
+
+def settled(
+    name: str | None, workers: int | None, beam_options: Sequence[str], debug: bool
+) -> tuple[Runner, str | None]:
+    """The runner that was asked for, and a line that says what was chosen for it, if anything.
+
+    Raises
+    ------
+    UsageError, CommandError
+        As `runners.settle`.
+    """
+    runner = Runner(name, workers or len(os.sched_getaffinity(0)), tuple(beam_options), debug)
+    if runner.local:
+        return runner, None
+    options, line = runners.settle(name, workers, beam_options)
+    return replace(runner, beam_options=tuple(options)), line
+
+
+def _wait_for(result) -> None:
+    """Wait for a job's end. Beam's own waiting asks ever more seldom, and gives up at once."""
+    answered = time.monotonic()
+    while True:
+        try:
+            if PipelineState.is_terminal(result.state):
+                break
+            answered = time.monotonic()
+        except Exception:
+            if time.monotonic() - answered > _UNREACHABLE_S:
+                raise
+        time.sleep(_ASK_EVERY_S)
+    result.wait_until_finish()  # says why it failed
 
 
 def cpu_s() -> float:
@@ -137,8 +208,12 @@ def _watch(thread: threading.Thread, progress: Path, total: int, lost: Sequence[
             if time.monotonic() - said >= LOG_EVERY_S:
                 said = time.monotonic()
                 done = _done(progress)
-                left = f", about {_left(said - started, done, total)} left" if done else ""
-                print(f"ser: {done:,} of {total:,} recordings{left}", file=sys.stderr, flush=True)
+                line = f"{done:,} of {total:,} recordings"
+                if done:
+                    line += f", about {_left(said - started, done, total)} left"
+                else:  # or the workers are on machines that do not share this folder
+                    line += f" in {round((said - started) / 60)} min"
+                print(f"ser: {line}", file=sys.stderr, flush=True)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -205,11 +280,13 @@ def _lost_worker(lost: Sequence[str]) -> str | None:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost line of a trace that went through several processes."""
-    lines = _ERROR_LINE.findall(str(error))
+    """The innermost line of a trace that went through several processes and languages."""
+    _, trace, python = str(error).rpartition(_TRACE)
+    lines = _ERROR_LINE.findall(python)
     if not lines:
         return f"the run failed: {type(error).__name__}: {error}"
-    kind, text = lines[-1]
+    # After Python's line there may follow what Java made of it.
+    kind, text = lines[0] if trace else lines[-1]
     text = re.sub(r" \[while running .*", "", text)
     known = kind in ("StoreError", "SerError", "BundleError", "FeatureError", "CommandError")
     return text if known else f"the run failed: {kind}: {text} (--debug shows the whole trace)"

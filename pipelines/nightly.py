@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines import errors, execute, store
+from pipelines import errors, execute, jobs, store
 from pipelines.errors import CommandError, NothingMatchedError
 from pipelines.stored import LoadStored, Stored, stored_meta, to_label
 from pipelines.transforms import Examine, Part, Predict, Seal, WriteParts, read_seal
@@ -124,6 +124,8 @@ def run(job: Job) -> int:
     feature_set = features.get(job.settings.feature_set)
     labelling = _labelling(card, feature_set.id)
     with store.Output(job.output) as output:
+        for line in output.remarks:
+            job.say(line)
         output.check_feature_set(feature_set.id, feature_set.fingerprint)
         matched = store.match(job.inputs, date=job.date, output=str(output.root))
         if not matched:
@@ -160,6 +162,8 @@ def label(job: Job) -> int:
     feature_set = features.get(card.feature_set)
     labelling = _labelling(card, feature_set.id)
     with store.Output(job.output) as output:
+        for line in output.remarks:
+            job.say(line)
         output.check_feature_set(feature_set.id, feature_set.fingerprint)
         parts, matched = to_label(output, card.id)
         if not matched:
@@ -213,11 +217,13 @@ class _Night:
         launcher_cpu_s = execute.cpu_s()
         if chunk:
             seal = staged / "parts.json"
-            pipeline = beam.Pipeline(
-                runner=self.job.runner.beam_runner(), options=self.job.runner.options()
-            )
+            runner = self.job.runner
+            job = runner.job(staged.name)
+            if job is not None:
+                jobs.note_job(staged, job)
+            pipeline = beam.Pipeline(runner=runner.beam_runner(), options=runner.options(job))
             work(pipeline, chunk, staged) | "Seal" >> Seal(str(seal))
-            self.job.runner.run(pipeline, staged / "progress", len(uris))
+            runner.run(pipeline, staged / "progress", len(uris), job)
             parts = read_seal(seal)
             self._profile(parts)
         books = check_books(staged, [part.name for part in parts], uris)

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines import jobs
 from pipelines.errors import HeldError, StoreError, UsageError
 from ser_core import tables
 from ser_core.examine import Source
@@ -228,6 +229,7 @@ class Output:
 
     where: str | Path
     root: Path = field(init=False)
+    remarks: list[str] = field(default_factory=list, init=False)  # what recovery has to say
     _lock: filelock.FileLock = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -285,8 +287,12 @@ class Output:
                     continue
                 if (folder / MANIFEST).exists():
                     self._move(folder)
-                else:
-                    shutil.rmtree(folder)
+                    continue
+                with suppress(FileNotFoundError):
+                    said = jobs.cancel_noted((folder / jobs.NOTE).read_text(encoding="utf-8"))
+                    if said:
+                        self.remarks.append(said)
+                shutil.rmtree(folder)
 
     def stage(self, run_id: str) -> Path:
         """A new folder for what a run writes, with one folder a table in it."""

@@ -33,16 +33,16 @@ UP_S = 180.0
 _JOBMANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASKMANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 # What Flink reaches into on Java 17; from the configuration file that it comes with.
-_EXPORTED = {
-    "java.base": ["sun.net.util"],
-    "java.rmi": ["sun.rmi.registry"],
-    "java.security.jgss": ["sun.security.krb5"],
-    "jdk.compiler": [f"com.sun.tools.javac.{part}" for part in ("api", "file", "parser", "tree", "util")],
-}
+_JAVAC = [f"com.sun.tools.javac.{part}" for part in ("api", "file", "parser", "tree", "util")]
+_EXPORTED = [
+    "java.base/sun.net.util",
+    "java.rmi/sun.rmi.registry",
+    "java.security.jgss/sun.security.krb5",
+    *(f"jdk.compiler/{package}" for package in _JAVAC),
+]
 _OPENED = [
-    *(f"java.{part}" for part in ("lang", "lang.reflect", "net", "io", "nio", "text", "time", "util")),
-    *(f"java.util.concurrent{part}" for part in ("", ".atomic", ".locks")),
-    "sun.nio.ch",
+    *("lang", "lang.reflect", "net", "io", "nio", "text", "time", "util"),
+    *("util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
 ]
 _CONFIG = {
     "jobmanager.rpc.address": "127.0.0.1",
@@ -84,7 +84,7 @@ appender.file.layout.pattern = %d{HH:mm:ss,SSS} %-5p %c - %m%n
 
 
 def built(work: Path = WORK) -> Path:
-    """The job jar, and beside it Flink in `lib`, built unless these very files built them before."""
+    """The job jar; beside it Flink in `lib`. Built once by the files that say how."""
     work.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(work / "lock"):
         for pom in (HERE / "pom.xml", HERE / "cluster.xml"):
@@ -180,6 +180,10 @@ class Cluster:
         sessions = set()
         for path in self.folder.glob("*manager*.json"):
             said = json.loads(path.read_text())
+            # Unless the number was given to another process since.
+            with suppress(psutil.NoSuchProcess):
+                if psutil.Process(said["pid"]).create_time() != said["started"]:
+                    continue
             sessions.add(said["pid"])
             path.unlink()
         family = [process for process in psutil.process_iter() if _session(process) in sessions]
@@ -197,8 +201,9 @@ class Cluster:
             process = subprocess.Popen(
                 [
                     "java",
-                    *(f"--add-exports={m}/{p}=ALL-UNNAMED" for m, ps in _EXPORTED.items() for p in ps),
-                    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
+                    *(f"--add-exports={one}=ALL-UNNAMED" for one in _EXPORTED),
+                    *(f"--add-opens=java.base/java.{one}=ALL-UNNAMED" for one in _OPENED),
+                    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
                     *_HEAP[entry],
                     f"-Djava.io.tmpdir={_temporary(self.folder)}",
                     f"-Dlog.file={log}",
