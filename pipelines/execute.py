@@ -34,7 +34,9 @@ _ASK_EVERY_S = 1.0
 # A JobManager may be away for a while without losing its jobs.
 _UNREACHABLE_S = 300.0
 _SUBMIT_S = 60.0
-_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
+_ERROR_LINE = re.compile(
+    r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
+)
 _TRACE = "Traceback (most recent call last)"
 _WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
@@ -85,12 +87,13 @@ class Runner:
         if self.local or self.name.lower() == _PRISM:
             return None
         said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
-        master = said.get("flink_master", "")
-        flink = runners.is_flink(self.name) and master and not master.startswith("[")
+        kind, where = self.name, said.get("job_endpoint", "")
+        if runners.is_flink(self.name) and not where:
+            kind, where = jobs.FLINK, said.get("flink_master", "[")
+            if where.startswith("["):
+                return None  # Flink within a child of this process
         # Lower case is what Dataflow wants.
-        name = f"ser-{run_id.lower()}"
-        where = master if flink else said.get("job_endpoint", "")
-        return jobs.SubmittedJob(jobs.FLINK if flink else self.name, where, name)
+        return jobs.SubmittedJob(kind, where, f"ser-{run_id.lower()}")
 
     def options(self, job: jobs.SubmittedJob | None = None) -> PipelineOptions:
         options = list(self.beam_options)
@@ -284,7 +287,8 @@ def _cause(error: BaseException) -> str:
     _, trace, python = str(error).rpartition(_TRACE)
     lines = _ERROR_LINE.findall(python)
     if not lines:
-        return f"the run failed: {type(error).__name__}: {error}"
+        first = next(iter(str(error).splitlines()), "")
+        return f"the run failed: {type(error).__name__}: {first}"
     # After Python's line there may follow what Java made of it.
     kind, text = lines[0] if trace else lines[-1]
     text = re.sub(r" \[while running .*", "", text)

@@ -83,11 +83,11 @@ def settle(
                 "such as --workers 8"
             )
         added.append(f"--parallelism={workers or known}")
-        chosen.append(f"{workers or known} workers, one a slot of {known}")
+        chosen.append(f"{workers or known} workers for its {known} slots")
     added.append("--sdk_worker_parallelism=1")
     if "environment_type" not in said:
         added += _environment(master)
-        chosen.append(f"started by {WORKER} on this machine")
+        chosen.append(f"Python started by {WORKER} on this machine")
     if "flink_submit_uber_jar" not in said:
         added.append("--flink_submit_uber_jar")
         if "flink_job_server_jar" not in said:

@@ -67,7 +67,7 @@ _CONFIG = {
     "taskmanager.memory.jvm-overhead.max": "256m",
     # Attempts times delay outlast a TaskManager that is killed and started again.
     "restart-strategy.type": "fixed-delay",
-    "restart-strategy.fixed-delay.attempts": "30",
+    "restart-strategy.fixed-delay.attempts": "10",
     "restart-strategy.fixed-delay.delay": "2 s",
     "heartbeat.interval": "2000",
     "heartbeat.timeout": "10000",
@@ -169,6 +169,11 @@ class Cluster:
             if process.create_time() == said["started"] and process.status() != "zombie":
                 return process
         return None
+
+    def name_of(self, process: psutil.Process) -> str:
+        """Which of the TaskManagers a process is."""
+        (name,) = [name for name in TASKMANAGERS if self.process(name) == process]
+        return name
 
     def get(self, path: str):
         """What the JobManager answers, such as to `/jobs/overview`."""
