@@ -41,8 +41,7 @@ _TRACE = "Traceback (most recent call last)"
 _WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
-# It and its workers are children of this process, and end with it.
-_PRISM = "prismrunner"
+_DATAFLOW = "dataflowrunner"
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,14 @@ class Runner:
 
     def job(self, run_id: str) -> jobs.SubmittedJob | None:
         """What a run's job is called on a cluster; None where all of it ends with this process."""
-        if self.local or self.name.lower() == _PRISM:
+        if self.local:
             return None
         said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
         kind, where = self.name, said.get("job_endpoint", "")
-        if runners.is_flink(self.name) and not where:
+        if not where and runners.is_flink(self.name):
             kind, where = jobs.FLINK, said.get("flink_master", "[")
-            if where.startswith("["):
-                return None  # Flink within a child of this process
+        if (not where and self.name.lower() != _DATAFLOW) or where.startswith("["):
+            return None  # Beam starts a job server of its own, a child of this process
         # Lower case is what Dataflow wants.
         return jobs.SubmittedJob(kind, where, f"ser-{run_id.lower()}")
 
@@ -130,28 +129,33 @@ class Runner:
 
         threading.excepthook = hear
 
-        def work() -> None:
+        def work(result) -> None:
             try:
                 try:
-                    result = pipeline.run()
+                    result = result or pipeline.run()
                 finally:
                     submitted.set()
-                _wait_for(result)
+                _wait_for(result, _UNREACHABLE_S if job else 0.0)
             except BaseException as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=work, daemon=True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        thread.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         try:
+            # A job server that Beam starts wants to hear SIGINT, and only this thread can.
+            result = None if self.local or job else pipeline.run()
+            thread = threading.Thread(target=work, args=(result,), daemon=True)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            thread.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             _watch(thread, progress, total, lost)
-        except BaseException:
+        except BaseException as error:
             if job is not None:
                 submitted.wait(_SUBMIT_S)
                 jobs.cancel(job)
+                thread.join(_GRACE_S)  # Beam takes its jar away from the cluster
             _end_children()
-            raise
+            if self.debug or isinstance(error, CommandError) or not isinstance(error, Exception):
+                raise
+            raise CommandError(_cause(error)) from None
         if failed:
             if job is not None:
                 jobs.cancel(job)
@@ -178,7 +182,7 @@ def settled(
     return replace(runner, beam_options=tuple(options)), line
 
 
-def _wait_for(result) -> None:
+def _wait_for(result, unreachable_s: float) -> None:
     """Wait for a job's end. Beam's own waiting asks ever more seldom, and gives up at once."""
     answered = time.monotonic()
     while True:
@@ -187,7 +191,7 @@ def _wait_for(result) -> None:
                 break
             answered = time.monotonic()
         except Exception:
-            if time.monotonic() - answered > _UNREACHABLE_S:
+            if time.monotonic() - answered >= unreachable_s:
                 raise
         time.sleep(_ASK_EVERY_S)
     result.wait_until_finish()  # says why it failed

@@ -83,7 +83,7 @@ def settle(
                 "such as --workers 8"
             )
         added.append(f"--parallelism={workers or known}")
-        chosen.append(f"{workers or known} workers for its {known} slots")
+        chosen.append(f"parallelism {workers or known} (its slots: {known})")
     added.append("--sdk_worker_parallelism=1")
     if "environment_type" not in said:
         added += _environment(master)

@@ -90,7 +90,8 @@ def built(work: Path = WORK) -> Path:
         for pom in (HERE / "pom.xml", HERE / "cluster.xml"):
             done = work / f"{pom.stem}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:16]}"
             if not done.exists():
-                words = ["mvn", "-q", "-B", "-f", str(pom), f"-Dwork={work.resolve()}", "package"]
+                words = ["mvn", "-q", "-B", "-Dstyle.color=never", "-f", str(pom)]
+                words += [f"-Dwork={work.resolve()}", "package"]
                 subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
                 done.touch()
     return work / "job" / "flink-job.jar"

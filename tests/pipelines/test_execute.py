@@ -28,7 +28,7 @@ def test_a_cluster_here_needs_no_more_than_its_address():
     (config,) = [one for one in options if one.startswith("--environment_config=")]
     command = json.loads(config.partition("=")[2])["command"]
     assert Path(command) == Path(sys.executable).with_name("ser-worker")
-    assert "127.0.0.1:8081: 6 workers for its 6 slots" in line
+    assert "127.0.0.1:8081: parallelism 6 (its slots: 6)" in line
 
 
 def test_workers_are_the_parallelism():
