@@ -83,7 +83,7 @@ class Runner:
 
     def job(self, run_id: str) -> jobs.SubmittedJob | None:
         """What a run's job is called on a cluster; None where all of it ends with this process."""
-        if self.local:
+        if self.name is None or self.local:
             return None
         said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
         kind, where = self.name, said.get("job_endpoint", "")
@@ -176,7 +176,7 @@ def settled(
         As `runners.settle`.
     """
     runner = Runner(name, workers or len(os.sched_getaffinity(0)), tuple(beam_options), debug)
-    if runner.local:
+    if name is None or runner.local:
         return runner, None
     options, line = runners.settle(name, workers, beam_options)
     return replace(runner, beam_options=tuple(options)), line

@@ -161,14 +161,16 @@ class Night:
 
     def decoding(self, out) -> psutil.Process:
         """A worker in the midst of its recordings, once there is one: it counts them in a file."""
-        begun = []
+        begun: list[int] = []
 
         def look():
-            begun[:] = [one for one in out.glob("_staging/*/progress/*") if one.stat().st_size > 2]
+            counts = out.glob("_staging/*/progress/*")
+            begun[:] = [int(one.name) for one in counts if one.stat().st_size > 2]
+            begun[:] = filter(psutil.pid_exists, begun)  # others are of a run before this one
             return begun
 
         assert wait_for(look, 120)
-        return psutil.Process(int(begun[0].name))
+        return psutil.Process(begun[0])
 
     def check(self, out) -> None:
         """All tables as they are after a night here, and nothing left over."""
