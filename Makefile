@@ -9,7 +9,7 @@ BUNDLED := ser_core/models/bundled
 DEMO := demo
 FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
 
-.PHONY: help demo test quick lint types models clean
+.PHONY: help demo test quick lint types models flink-up flink-down clean
 
 help:
 	@echo "make demo    a night over the sample calls: tables, first rows, a picture"
@@ -17,6 +17,7 @@ help:
 	@echo "make quick   the tests that take seconds"
 	@echo "make types   the type checker (installs the extra dev)"
 	@echo "make models  train the bundled models again from the corpora in SER_DATA (over an hour)"
+	@echo "make flink-up, make flink-down  a Flink cluster on this machine (needs Java 17 and Maven)"
 	@echo "make clean   take away what these made"
 
 $(READY): setup.py constraints.txt
@@ -57,5 +58,9 @@ models: $(READY)
 	$(BIN)/ser train --recipe calls --corpus ravdess=$(DATA)/ravdess emodb=$(DATA)/emodb \
 	    emovo=$(DATA)/emovo --noise $(DATA)/noise --save $(BUNDLED)/calls
 
+flink-up flink-down: $(READY)
+	@$(BIN)/python -m tests.flink.cluster $(@:flink-%=%)
+
 clean:
-	rm -rf $(VENV) $(DEMO) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@if [ -d .flink/run ]; then $(BIN)/python -m tests.flink.cluster down; fi
+	rm -rf $(VENV) .flink $(DEMO) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

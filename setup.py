@@ -34,7 +34,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["ser_core", "ser_core.*", "pipelines", "pipelines.*"]),
     package_data={"ser_core.models": ["bundled/*/*"]},
-    entry_points={"console_scripts": ["ser=pipelines.cli:main"]},
+    entry_points={"console_scripts": ["ser=pipelines.cli:main", "ser-worker=pipelines.boot:main"]},
     install_requires=[
         "apache-beam>=2.77,<3",
         "duckdb>=1.1",

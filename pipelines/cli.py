@@ -304,8 +304,9 @@ def _work(parser) -> None:
         "--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: today)"
     )
     group.add_argument(
-        "--workers", type=_positive(int), metavar="N", help="processes (default: one a core)"
-    )
+        "--workers", type=_positive(int), metavar="N",
+        help="processes that work (default: one a core; on a cluster, all that it has room for)",
+    )  # fmt: skip
     group.add_argument(
         "--chunk", type=_positive(int), metavar="N",
         help="recordings published at a time (default: 5,000 on one machine, else all)",
@@ -472,15 +473,14 @@ def _cores() -> int:
 
 
 def _job(options, model: str | None, card, settings, **more):
-    from pipelines.execute import Runner
+    from pipelines import execute
     from pipelines.nightly import Job
 
-    runner = Runner(
-        name=options.runner,
-        workers=options.workers or _cores(),
-        beam_options=options.beam_options,
-        debug=options.debug,
+    runner, chosen = execute.settled(
+        options.runner, options.workers, options.beam_options, options.debug
     )
+    if chosen:
+        _say(chosen)
     return Job(
         output=options.output,
         date=options.date or dt.date.today(),

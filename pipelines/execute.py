@@ -1,7 +1,7 @@
 """Where Beam works: on this machine in several processes, or on the runner that was asked for.
 
-A local pipeline blocks, so it runs in a thread with SIGINT blocked (its processes inherit that)
-while the main thread shows progress and hears Ctrl-C.
+A pipeline runs in a thread with SIGINT blocked (its processes inherit that) while the main
+thread shows progress and hears Ctrl-C, which also cancels a job on a cluster.
 """
 
 from __future__ import annotations
@@ -16,21 +16,31 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
+from pipelines import jobs, runners
 from pipelines.errors import CommandError
 
 LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
 _GRACE_S = 15.0
-_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
+_ASK_EVERY_S = 1.0
+# A JobManager may be away for a while without losing its jobs.
+_UNREACHABLE_S = 300.0
+_SUBMIT_S = 60.0
+_ERROR_LINE = re.compile(
+    r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
+)
+_TRACE = "Traceback (most recent call last)"
 _WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
+_DATAFLOW = "dataflowrunner"
 
 
 @dataclass(frozen=True)
@@ -79,13 +89,34 @@ class Runner:
             provision_info=ExtendedProvisionInfo(about),
         )
 
-    def options(self) -> PipelineOptions:
+    def job(self, run_id: str) -> jobs.SubmittedJob | None:
+        """What a run's job is called on a cluster; None where all of it ends with this process."""
+        if self.name is None or self.local:
+            return None
+        said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
+        kind, where = self.name, said.get("job_endpoint", "")
+        if not where and runners.is_flink(self.name):
+            kind, where = jobs.FLINK, said.get("flink_master", "[")
+        if (not where and self.name.lower() != _DATAFLOW) or where.startswith("["):
+            return None  # Beam starts a job server of its own, a child of this process
+        # Lower case is what Dataflow wants.
+        return jobs.SubmittedJob(kind, where, f"ser-{run_id.lower()}")
+
+    def options(self, job: jobs.SubmittedJob | None = None) -> PipelineOptions:
         options = list(self.beam_options)
         if self.local:
             options.append(f"--direct_num_workers={self.workers}")
+        if job is not None:
+            options.append(f"--job_name={job.name}")
         return PipelineOptions(options)
 
-    def run(self, pipeline: beam.Pipeline, progress: str | None, total: int | None) -> None:
+    def run(
+        self,
+        pipeline: beam.Pipeline,
+        progress: str | None,
+        total: int | None,
+        job: jobs.SubmittedJob | None = None,
+    ) -> None:
         """Run to the end.
 
         Parameters
@@ -95,16 +126,19 @@ class Runner:
             A folder in which workers on this machine count what they did.
         total : int, optional
             Recordings, where it is known.
+        job : jobs.SubmittedJob, optional
+            From `job`.
 
         Raises
         ------
         CommandError
             The pipeline failed; the message is the cause's.
         KeyboardInterrupt
-            After everything that was started is gone.
+            After everything that was started is gone, and the job was cancelled.
         """
         failed: list[BaseException] = []
         lost: list[str] = []  # what Beam's own threads end with
+        submitted = threading.Event()
 
         def hear(args) -> None:
             lost.append(str(args.exc_value))
@@ -113,26 +147,72 @@ class Runner:
 
         threading.excepthook = hear
 
-        def work() -> None:
+        def work(result) -> None:
             try:
-                pipeline.run().wait_until_finish()
+                try:
+                    result = result or pipeline.run()
+                finally:
+                    submitted.set()
+                _wait_for(result, _UNREACHABLE_S if job else 0.0)
             except BaseException as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=work, daemon=True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        thread.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         try:
+            # A job server that Beam starts wants to hear SIGINT, and only this thread can.
+            result = None if self.local or job else pipeline.run()
+            thread = threading.Thread(target=work, args=(result,), daemon=True)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            thread.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             _watch(thread, progress, total, lost)
-        except BaseException:
+        except BaseException as error:
+            if job is not None:
+                submitted.wait(_SUBMIT_S)
+                jobs.cancel(job)
+                thread.join(_GRACE_S)  # Beam takes its jar away from the cluster
             _end_children()
-            raise
+            if self.debug or isinstance(error, CommandError) or not isinstance(error, Exception):
+                raise
+            raise CommandError(_cause(error)) from None
         if failed:
+            if job is not None:
+                jobs.cancel(job)
             _end_children()
             if self.debug:
                 raise failed[0]
             raise CommandError(_lost_worker(lost) or _cause(failed[0])) from None
+
+
+def settled(
+    name: str | None, workers: int | None, beam_options: Sequence[str], debug: bool
+) -> tuple[Runner, str | None]:
+    """The runner that was asked for, and a line that says what was chosen for it, if anything.
+
+    Raises
+    ------
+    UsageError, CommandError
+        As `runners.settle`.
+    """
+    runner = Runner(name, workers or len(os.sched_getaffinity(0)), tuple(beam_options), debug)
+    if name is None or runner.local:
+        return runner, None
+    options, line = runners.settle(name, workers, beam_options)
+    return replace(runner, beam_options=tuple(options)), line
+
+
+def _wait_for(result, unreachable_s: float) -> None:
+    """Wait for a job's end. Beam's own waiting asks ever more seldom, and gives up at once."""
+    answered = time.monotonic()
+    while True:
+        try:
+            if PipelineState.is_terminal(result.state):
+                break
+            answered = time.monotonic()
+        except Exception:
+            if time.monotonic() - answered >= unreachable_s:
+                raise
+        time.sleep(_ASK_EVERY_S)
+    result.wait_until_finish()  # says why it failed
 
 
 def cpu_s() -> float:
@@ -149,18 +229,18 @@ def _watch(
     thread: threading.Thread, progress: str | None, total: int | None, lost: Sequence[str]
 ) -> None:
     """Wait for the thread: a bar on a terminal, a line a minute elsewhere."""
-    if progress is None or total is None:
-        while _goes_on(thread, lost):
-            pass
-        return
     if not sys.stderr.isatty():
         started = said = time.monotonic()
         while _goes_on(thread, lost):
             if time.monotonic() - said >= LOG_EVERY_S:
                 said = time.monotonic()
                 done = _done(progress)
-                left = f", about {_left(said - started, done, total)} left" if done else ""
-                print(f"ser: {done:,} of {total:,} recordings{left}", file=sys.stderr, flush=True)
+                line = f"{done:,} of {total:,} recordings" if total else f"{done:,} recordings"
+                if done and total:
+                    line += f", about {_left(said - started, done, total)} left"
+                else:  # or the workers are on machines that do not share this folder
+                    line += f" in {round((said - started) / 60)} min"
+                print(f"ser: {line}", file=sys.stderr, flush=True)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -199,8 +279,10 @@ def _left(spent_s: float, done: int, total: int) -> str:
     return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{max(1, round(minutes))} min"
 
 
-def _done(progress: str) -> int:
+def _done(progress: str | None) -> int:
     """Each worker process adds a byte a recording to a file of its own."""
+    if progress is None:
+        return 0
     try:
         return sum(entry.stat().st_size for entry in os.scandir(progress))
     except OSError:
@@ -227,11 +309,14 @@ def _lost_worker(lost: Sequence[str]) -> str | None:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost line of a trace that went through several processes."""
-    lines = _ERROR_LINE.findall(str(error))
+    """The innermost line of a trace that went through several processes and languages."""
+    _, trace, python = str(error).rpartition(_TRACE)
+    lines = _ERROR_LINE.findall(python)
     if not lines:
-        return f"the run failed: {type(error).__name__}: {error}"
-    kind, text = lines[-1]
+        first = next(iter(str(error).splitlines()), "")
+        return f"the run failed: {type(error).__name__}: {first}"
+    # After Python's line there may follow what Java made of it.
+    kind, text = lines[0] if trace else lines[-1]
     text = re.sub(r" \[while running .*", "", text)
     known = kind in ("StoreError", "SerError", "BundleError", "FeatureError", "CommandError")
     return text if known else f"the run failed: {kind}: {text} (--debug shows the whole trace)"

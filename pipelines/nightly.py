@@ -21,7 +21,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import bundles, errors, execute, files, ledger, store
+from pipelines import bundles, errors, execute, files, jobs, ledger, store
 from pipelines.books import BOOKS, Books, Listed, Part, Seal
 from pipelines.errors import NothingMatchedError
 from pipelines.stored import LoadStored, stored_meta
@@ -129,6 +129,8 @@ def _opened(job: Job) -> Iterator[store.Output]:
     """The output, held; what earlier runs left undone is done first."""
     finish = partial(_publish, say=job.say)
     with store.Output(job.output, finish=finish) as output:
+        for line in output.remarks:
+            job.say(line)
         feature_set = features.get(job.settings.feature_set)
         output.check_feature_set(feature_set.id, feature_set.fingerprint)
         yield output
@@ -215,8 +217,13 @@ class _Night:
         labelling: tables.Labelling,
     ) -> None:
         """match -> leave out what is done -> examine -> predict -> write -> check."""
-        job, progress, total = self.job, None, None
-        pipeline = beam.Pipeline(runner=job.runner.beam_runner(), options=job.runner.options())
+        job, total = self.job, None
+        # Where workers may count what they did, and this process can look.
+        progress = None if self.output.remote else files.join(staged, store.PROGRESS)
+        submitted = job.runner.job(store.run_id(staged))
+        pipeline = beam.Pipeline(
+            runner=job.runner.beam_runner(), options=job.runner.options(submitted)
+        )
         if chunk is None:
             elements, listed = pipeline | "Find" >> Find(self.finder, staged)
         else:
@@ -230,8 +237,6 @@ class _Night:
             given = Listed(GIVEN, matched=total + already_done, already_done=already_done)
             elements = pipeline | "Chunk" >> beam.Create(chunk)
             listed = pipeline | "Listed" >> beam.Create([given])
-        if job.runner.local and not self.output.remote:
-            progress = files.join(staged, store.PROGRESS)
         items = self.read(elements | "Reshuffle" >> beam.Reshuffle(), progress)
         model = bundles.for_workers(job.model, staged, local=job.runner.local)
         parts = (
@@ -240,7 +245,10 @@ class _Night:
             | "Write" >> beam.ParDo(WriteParts(staged, labelling, self.meta))
         )
         parts | "Close" >> Close(staged, listed, partial(schemas, labelling, self.meta))
-        job.runner.run(pipeline, progress, total)
+        if submitted:
+            with files.naming(f"--output {self.output.root}"):
+                jobs.note_job(staged, submitted)
+        job.runner.run(pipeline, progress, total, submitted)
 
     def _profile(self, parts: Sequence[Part]) -> None:
         if self.job.profile is None:

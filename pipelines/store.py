@@ -26,7 +26,7 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import files
+from pipelines import files, jobs
 from pipelines.errors import HeldError, StoreError, UsageError
 from pipelines.lease import Lease
 from ser_core import tables
@@ -36,7 +36,7 @@ LOCK = "_lock"
 HOLDER = "holder.json"
 MANIFEST = "publish.json"
 # What a pipeline writes last, and what was known of the run before it.
-SEAL, ABOUT, JOB = "seal.json", "run.json", "job.json"
+SEAL, ABOUT = "seal.json", "run.json"
 PROGRESS = "progress"
 _PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
 
@@ -136,8 +136,6 @@ class Output(Tables):
     finish : callable, optional
         Takes the output and a staging folder whose pipeline ended though its launcher did not
         come to publish it, and publishes it.
-    cancel : callable, optional
-        Takes what `job.json` of a staging folder holds, and ends that job on its cluster.
 
     Raises
     ------
@@ -148,7 +146,7 @@ class Output(Tables):
     """
 
     finish: Callable[[Output, str], None] | None = None
-    cancel: Callable[[dict[str, Any]], None] | None = None
+    remarks: list[str] = field(default_factory=list, init=False)  # what recovery has to say
     _lock: Any = field(init=False, repr=False, default=None)
 
     def __enter__(self) -> Output:
@@ -213,8 +211,9 @@ class Output(Tables):
                 elif self.finish and files.join(staged, SEAL) in there:
                     self.finish(self, staged)
                 else:
-                    if self.cancel and files.join(staged, JOB) in there:
-                        self.cancel(json.loads(files.read_text(files.join(staged, JOB))))
+                    note = files.join(staged, jobs.NOTE)
+                    if note in there and (said := jobs.cancel_noted(files.read_text(note))):
+                        self.remarks.append(said)
                     files.remove(staged)
 
     def _staged(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Feature sets from another package: a simple one, and one whose decoder has faults.
+"""Feature sets from another package: a simple one, the same slowly, and some with faults.
 
 With `test_faulty`, decoding a file named `crash…` ends the process by SIGSEGV, `hang…` never
 ends, `eat…` takes memory until there is none, `raise…` raises what nobody expects.
@@ -29,6 +29,14 @@ def compute(samples):
 
 NAMES = ("level_db", "crossings_per_s", "seconds", "peak_hz")
 SIMPLE = FeatureSet("test_simple", NAMES, RATE_HZ, {"version": 1}, compute)
+
+
+def compute_slowly(samples):
+    time.sleep(0.2)
+    return compute(samples)
+
+
+SLOW = FeatureSet("test_slow", NAMES, RATE_HZ, {"version": 1}, compute_slowly)
 
 
 def compute_with_faults(samples):

@@ -1,0 +1,71 @@
+"""`ser-worker`: Beam's Python worker on a machine without containers.
+
+What `--environment_type=PROCESS` starts beside a runner's own process. It stands in for the
+boot program of Beam's containers: it asks the runner for the job's settings and becomes the
+worker. Nothing is fetched or installed: this package and its models must be installed there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import threading
+
+from ser_core.guarded import end_with
+
+ASK_S = 60.0
+
+
+def main() -> None:
+    """Become the worker that the runner's command line describes."""
+    # The runner may be killed and leave its workers behind.
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    parser = argparse.ArgumentParser(prog="ser-worker", description=__doc__)
+    parser.add_argument("--id", required=True)
+    parser.add_argument("--provision_endpoint", required=True)
+    for name in ("control", "logging"):
+        parser.add_argument(f"--{name}_endpoint", help="default: as the provision endpoint says")
+    options, _ = parser.parse_known_args()
+    os.environ.update(_environment(options))
+    runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")
+
+
+def _environment(options) -> dict[str, str]:
+    """What Beam's worker reads its settings from."""
+    import grpc
+    from apache_beam.portability.api import (
+        beam_provision_api_pb2,
+        beam_provision_api_pb2_grpc,
+        endpoints_pb2,
+    )
+    from google.protobuf import json_format, text_format
+
+    with grpc.insecure_channel(options.provision_endpoint) as channel:
+        service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+        info = service.GetProvisionInfo(
+            beam_provision_api_pb2.GetProvisionInfoRequest(),
+            timeout=ASK_S,
+            metadata=[("worker_id", options.id)],
+        ).info
+    endpoints = {
+        "CONTROL": options.control_endpoint or info.control_endpoint.url,
+        "LOGGING": options.logging_endpoint or info.logging_endpoint.url,
+        "STATUS": info.status_endpoint.url,
+    }
+    return {
+        "WORKER_ID": options.id,
+        "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
+        "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
+        **{
+            f"{name}_API_SERVICE_DESCRIPTOR": text_format.MessageToString(
+                endpoints_pb2.ApiServiceDescriptor(url=url)
+            )
+            for name, url in endpoints.items()
+            if url
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What is chosen for a runner, what a failed job says, and jobs whose command was killed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import jobs, runners, store
+from pipelines.errors import CommandError, UsageError
+from pipelines.execute import Runner, _cause
+
+HERE = "--flink_master=127.0.0.1:8081"
+THERE = "--flink_master=http://flink.example:8081"
+OTHER = ("--environment_type=EXTERNAL", "--environment_config=localhost:50000")
+
+
+def settle(*given, workers=None, slots=6):
+    return runners.settle("FlinkRunner", workers, given, lambda master: slots)
+
+
+def test_a_cluster_here_needs_no_more_than_its_address():
+    options, line = settle(HERE)
+    assert options[-1] == HERE
+    assert {"--parallelism=6", "--sdk_worker_parallelism=1", "--flink_submit_uber_jar"} < {*options}
+    (config,) = [one for one in options if one.startswith("--environment_config=")]
+    command = json.loads(config.partition("=")[2])["command"]
+    assert Path(command) == Path(sys.executable).with_name("ser-worker")
+    assert "127.0.0.1:8081: parallelism 6 (its slots: 6)" in line
+
+
+def test_workers_are_the_parallelism():
+    assert "--parallelism=8" in settle(HERE, workers=8)[0]
+    assert "--parallelism=8" in settle(HERE, workers=8, slots=0)[0]  # slots come as needed
+    with pytest.raises(UsageError, match="--workers 8"):
+        settle(HERE, slots=0)
+
+
+def test_what_the_user_said_stays():
+    given = (HERE, "--parallelism=3", *OTHER, "--flink_submit_uber_jar")
+    options, line = settle(*given, workers=8)
+    assert options == ["--sdk_worker_parallelism=1", *given]
+    assert line == "Flink at 127.0.0.1:8081"
+    given = ("--job_endpoint=localhost:8099", "--parallelism=3")
+    assert settle(*given) == (list(given), None)
+
+
+def test_what_cannot_be_guessed_is_asked_for():
+    with pytest.raises(UsageError, match="--flink_master: none given"):
+        settle()
+    with pytest.raises(UsageError, match="--environment_type: none given, and http://flink"):
+        settle(THERE)
+    assert [*OTHER] == settle(THERE, *OTHER)[0][-2:]
+
+
+def test_a_cluster_that_is_not_there(ser, tmp_path, level_model):
+    words = ("run", "--input", tmp_path, "--output", tmp_path / "out", "--model", level_model)
+    done = ser(*words, "--runner=FlinkRunner", "--flink_master=127.0.0.1:9")
+    assert done.returncode == 1
+    assert "--flink_master 127.0.0.1:9: cannot be asked" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_runner_is_left_alone():
+    assert runners.settle("SparkRunner", 8, ["--parallelism=3"]) == (["--parallelism=3"], None)
+
+
+def test_only_a_job_that_outlives_its_command_has_a_name():
+    assert Runner().job("rX") is None
+    assert Runner("PrismRunner").job("rX") is None
+    assert Runner("FlinkRunner", 1, ["--flink_master=[local]"]).job("rX") is None
+    job = Runner("FlinkRunner", 1, [HERE]).job("r20260301T010203-abc")
+    assert job == jobs.SubmittedJob("flink", "127.0.0.1:8081", "ser-r20260301t010203-abc")
+
+
+PYTHON = """Pipeline job failed in state FAILED: java.util.concurrent.ExecutionException: Traceback (most recent call last):
+  File "a.py", line 9, in f
+OSError: [Errno 28] No space left on device
+
+Traceback (most recent call last):
+  File "b.py", line 1602, in g
+{} [while running 'Write']
+
+\tat java.base/java.util.concurrent.CompletableFuture.get(CompletableFuture.java:2073)
+Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 1: Traceback (most recent call last):
+  File "b.py", line 1602, in g
+{} [while running 'Write']
+
+\tat org.apache.beam.runners.SomeError: not this
+"""  # noqa: E501
+JAVA = """Pipeline job failed in state FAILED: org.apache.flink.JobException: Recovery is suppressed
+\tat org.apache.flink.runtime.executiongraph.ExecutionFailureHandler.handle(ExecutionFailure.java:7)
+Caused by: java.util.concurrent.CompletionException: java.util.concurrent.TimeoutException
+Caused by: org.apache.flink.NoResourceAvailableException: Could not acquire the minimum resources.
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+"""
+
+
+def test_a_failed_job_says_its_cause_in_one_line():
+    ours = "pipelines.errors.StoreError: --output: it cannot be written"
+    assert _cause(RuntimeError(PYTHON.format(ours, ours))) == "--output: it cannot be written"
+    said = _cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
+    assert said == "the run failed: KeyError: 'x' (--debug shows the whole trace)"
+    said = _cause(RuntimeError(JAVA))
+    assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in said
+    assert _cause(RuntimeError("unknown\nerror")) == "the run failed: RuntimeError: unknown"
+
+
+@pytest.mark.parametrize(
+    ("note", "says"),
+    [
+        ("{", None),
+        (
+            {"runner": "flink", "master": "127.0.0.1:9", "name": "ser-rX"},
+            "ser-rX of an earlier run may still go on: 127.0.0.1:9 cannot be asked",
+        ),
+        ({"runner": "SparkRunner", "master": "", "name": "ser-rX"}, "cancel it there"),
+    ],
+)
+def test_a_job_that_cannot_be_cancelled_stops_nobody(tmp_path, note, says):
+    staged = tmp_path / "_staging" / "rX"
+    staged.mkdir(parents=True)
+    if isinstance(note, dict):
+        jobs.note_job(staged, jobs.SubmittedJob(**note))
+    else:
+        (staged / jobs.NOTE).write_text(note)
+    with store.Output(tmp_path) as output:
+        assert not staged.exists()
+        assert [says in line for line in output.remarks] == ([True] if says else [])
+
+
+def test_a_master_that_is_no_flink(tmp_path):
+    import http.server
+    import threading
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    master = f"127.0.0.1:{server.server_port}"
+    try:
+        with pytest.raises(CommandError, match="cannot be asked"):
+            runners.settle("FlinkRunner", None, [f"--flink_master={master}"])
+    finally:
+        server.shutdown()
