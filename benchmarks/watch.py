@@ -16,11 +16,16 @@ LOOK_EVERY_S = 0.05
 
 @dataclass(frozen=True)
 class Spent:
-    """CPU and wall seconds; the most memory held at one time, pages that are shared once."""
+    """CPU and wall seconds; the most memory held at one time, pages that are shared once.
+
+    `launcher_mb` is that of the command itself, `largest_mb` that of one of its children.
+    """
 
     cpu_s: float
     wall_s: float
     peak_mb: float
+    launcher_mb: float
+    largest_mb: float
 
 
 def run(command: Sequence[object], *, every_s: float = LOOK_EVERY_S) -> Spent:
@@ -42,8 +47,8 @@ def run(command: Sequence[object], *, every_s: float = LOOK_EVERY_S) -> Spent:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     job = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    peak_mb = [0.0]
-    threading.Thread(target=_look, args=(job.pid, peak_mb, every_s), daemon=True).start()
+    peaks = [0.0, 0.0, 0.0]
+    threading.Thread(target=_look, args=(job.pid, peaks, every_s), daemon=True).start()
     said = job.stderr.read() if job.stderr else ""
     if job.wait():
         raise SystemExit(f"{' '.join(words)}\nended with {job.returncode}: {said[-2000:]}")
@@ -51,21 +56,24 @@ def run(command: Sequence[object], *, every_s: float = LOOK_EVERY_S) -> Spent:
     return Spent(
         cpu_s=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         wall_s=time.monotonic() - started,
-        peak_mb=peak_mb[0],
+        peak_mb=peaks[0],
+        launcher_mb=peaks[1],
+        largest_mb=peaks[2],
     )
 
 
-def _look(pid: int, peak_mb: list[float], every_s: float) -> None:
+def _look(pid: int, peaks: list[float], every_s: float) -> None:
     try:
         root = psutil.Process(pid)
         while True:
-            held = 0
+            held: list[float] = []
             for process in (root, *root.children(recursive=True)):
                 try:
-                    held += process.memory_full_info().pss
+                    held.append(process.memory_full_info().pss / 2**20)
                 except psutil.Error:
-                    continue
-            peak_mb[0] = max(peak_mb[0], held / 2**20)
+                    held.append(0.0)
+            now = sum(held), held[0], max(held[1:], default=0.0)
+            peaks[:] = map(max, peaks, now)
             time.sleep(every_s)
     except psutil.NoSuchProcess:
         return

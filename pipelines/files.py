@@ -122,8 +122,17 @@ def below(folder: str) -> Iterator[Found]:
 
 
 def listed(prefix: str) -> Iterator[Found]:
-    """The objects of a store whose paths begin so."""
+    """The objects of a store whose paths begin so.
+
+    Raises
+    ------
+    OSError
+        They cannot be listed.
+    """
     [result] = _beam(prefix).match([_literal(prefix) + "**"])
+    if not result.metadata_list and prefix.lower().startswith("s3://"):
+        # To Beam a bucket that is not there is an empty one.
+        s3_client().head_bucket(Bucket=prefix[5:].partition("/")[0])
     for one in result.metadata_list:
         if not one.path.endswith("/"):
             yield Found(one.path, one.size_in_bytes, int(one.last_updated_in_seconds * 1e6))
@@ -289,9 +298,6 @@ def _uncompressed() -> str:
     return CompressionTypes.UNCOMPRESSED
 
 
-_beam_options: Any = None
-
-
 def set_beam_options(options: Any) -> None:
     """Tell Beam's file systems here of endpoints and keys; in workers Beam does it by itself.
 
@@ -301,13 +307,19 @@ def set_beam_options(options: Any) -> None:
     """
     from apache_beam.io.filesystems import FileSystems
 
-    global _beam_options
-    _beam_options = options
     FileSystems.set_options(options)
 
 
+def s3_client() -> Any:
+    """The store's own client, as Beam's file system has it."""
+    from apache_beam.io.aws.clients.s3 import boto3_client
+
+    return boto3_client.Client(options=beam_options()).client
+
+
 def beam_options() -> Any:
-    """What `set_beam_options` was told."""
+    """What Beam's file systems were told here."""
+    from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    return _beam_options or PipelineOptions([])
+    return FileSystems._pipeline_options or PipelineOptions([])

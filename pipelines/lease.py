@@ -68,7 +68,9 @@ class Lease:
         StoreError
             The store cannot be read or written.
         """
-        with files.naming(f"--output {self._output}", "cannot be held", "look at its rights"):
+        with files.naming(
+            f"--output {self._output}", "cannot be held", "look at its name and the rights"
+        ):
             self._store = _store(self.path)
             found = self._store.read()
             if found:
@@ -158,9 +160,7 @@ def _store(path: str) -> _Store:
 
 class _S3:
     def __init__(self, bucket: str, key: str) -> None:
-        from apache_beam.io.aws.clients.s3 import boto3_client
-
-        self._client = boto3_client.Client(options=files.beam_options()).client
+        self._client = files.s3_client()
         self._object = {"Bucket": bucket, "Key": key}
 
     def read(self) -> tuple[str, Any] | None:

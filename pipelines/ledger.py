@@ -96,13 +96,12 @@ class NewRecordings:
     @contextmanager
     def found(self) -> Iterator[Todo]:
         """Raises what `inputs.match` and `Tables.files` do."""
-        sources = inputs.match(self.patterns, date=self.date, output=self.output)
         with database() as db:
             fill(
                 db,
                 "named",
                 _SOURCE,
-                ((one.uri, one.size_bytes, one.modified_us) for one in sources),
+                ((one.uri, one.size_bytes, one.modified_us) for one in self.sources()),
             )
             db.execute("CREATE TABLE matched AS SELECT DISTINCT ON (uri) * FROM named")
             fill(db, "done", _SOURCE, self._done())
@@ -114,6 +113,10 @@ class NewRecordings:
             )
             rows = _rows(db, "SELECT * FROM todo ORDER BY uri")
             yield Todo(count(db, "matched"), count(db, "todo"), (Source(*row) for row in rows))
+
+    def sources(self) -> Iterator[Source]:
+        """What the patterns name; one may come twice."""
+        return inputs.match(self.patterns, date=self.date, output=self.output)
 
     def _done(self) -> Iterator[pa.Table]:
         """The ledger, a row group at a time."""
@@ -204,6 +207,7 @@ def database() -> Iterator[Any]:
             db.execute(f"SET memory_limit = '{MEMORY}'")
             db.execute(f"SET temp_directory = '{folder}'")
             db.execute("SET threads = 1")
+            db.execute("SET preserve_insertion_order = false")
             yield db
         finally:
             db.close()

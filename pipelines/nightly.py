@@ -96,7 +96,7 @@ def run(job: Job) -> int:
         ).with_resource_hints(min_ram=f"{job.guard.memory_mb + WORKER_MB}MB")
 
     with _opened(job) as output:
-        books = _Night(job, output, finder, read, job.fields.names).work_off()
+        books = Night(job, output, finder, read, job.fields.names).work_off()
     if not books.matched:
         raise NothingMatchedError(
             f"--input {' '.join(job.inputs)}: nothing matches; "
@@ -115,7 +115,7 @@ def label(job: Job) -> int:
         return elements | "Load" >> beam.ParDo(LoadStored(progress))
 
     with _opened(job) as output:
-        books = _Night(job, output, finder, read, stored_meta(output)).work_off()
+        books = Night(job, output, finder, read, stored_meta(output)).work_off()
     if not books.matched:
         raise NothingMatchedError(
             f"--output {output.root}: no recording in it was labelled, extracted or "
@@ -137,7 +137,7 @@ def _opened(job: Job) -> Iterator[store.Output]:
 
 
 @dataclass(frozen=True)
-class _Night:
+class Night:
     """Works off what there is to do in runs, each of which is checked and published.
 
     Parameters

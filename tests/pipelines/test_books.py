@@ -1,0 +1,182 @@
+"""Books that close, and every way in which they don't; parts that are cut and merged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines import books, files, ledger, transforms
+from pipelines.books import Books, Listed, Part, Seal
+from pipelines.errors import CommandError
+from pipelines.transforms import Item, WriteParts, schemas
+from ser_core import tables
+from ser_core.examine import Channel, Examined, Source, SpeechSegment
+
+LABELLING = tables.Labelling("m-1", ("calm", "angry"), "test_simple", 0.5, 0.5)
+
+
+def item(uri: str, segments: int = 1, reason: str | None = None) -> Item:
+    spoken = tuple(SpeechSegment(0, "mixed", i, i + 1.0, -20.0) for i in range(segments))
+    channels = () if reason else (Channel(0, "mixed", True, float(segments)),)
+    return Item(
+        Examined(
+            Source(uri, 1, 1), reason=reason, detail=reason, duration_s=None if reason else 360.0,
+            by_channel=channels, segments=spoken,
+            vectors=np.arange(4.0 * segments, dtype=np.float32).reshape(segments, 4),
+            cpu_s={"decode": 0.5, "peak_memory_mb": 100.0},
+        )
+    )  # fmt: skip
+
+
+def write(staged: Path, *bundles: list[Item]) -> list[Part]:
+    """What a runner does with bundles of items."""
+    writer = WriteParts(str(staged), LABELLING, ("queue",))
+    writer.setup()
+    parts: list[Part] = []
+    for bundle in bundles:
+        writer.start_bundle()
+        for one in bundle:
+            odds = np.tile(np.float32([0.25, 0.75]), (len(one.examined.segments), 1))
+            parts += writer.process((one, odds)) or ()
+        parts += [one.value for one in writer.finish_bundle() or ()]
+    return parts
+
+
+def given_to(staged: Path, uris: list[str], name: str = "given.parquet") -> Listed:
+    with ledger.listing(str(staged / name)) as note:
+        note(uris)
+    return Listed(name, matched=len(uris) + 3, already_done=3)
+
+
+def names(parts: list[Part]) -> list[str]:
+    return [part.name for part in parts]
+
+
+def test_books_that_close(tmp_path):
+    some = [item("/a", 2), item("/b", 0), item("/c", 0, "corrupt"), item("/d", 1)]
+    parts = write(tmp_path, some[:2], some[2:])
+    listed = given_to(tmp_path, ["/d", "/c", "/b", "/a"])
+    found = books.check(str(tmp_path), names(parts), listed)
+    assert found == Books(
+        matched=7, already_done=3, labelled=2, no_speech=1, rejected=1, mixed=3,
+        audio_hours=pytest.approx(0.3), by_reason=Counter(corrupt=1),
+    )  # fmt: skip
+    seal = Seal(found, tuple(parts))
+    seal.write(str(tmp_path / "seal.json"))
+    assert Seal.read(str(tmp_path / "seal.json")) == seal
+    assert seal.books.line().startswith("7 matched = 2 labelled + 1 without speech + 1 rejected")
+
+
+def test_nothing_at_all(tmp_path):
+    assert books.check(str(tmp_path), [], given_to(tmp_path, [])).examined == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "bundles", "says"),
+    [
+        (["/a", "/b"], [[item("/a")]], "1 recordings are missing, the first: /b"),
+        (["/a"], [[item("/a")], [item("/a")]], "are there twice or were not asked for"),
+        (["/a"], [[item("/a"), item("/x")]], "twice or were not asked for, the first: /x"),
+        (["/a", "/a"], [[item("/a")]], "1 recordings are missing"),
+    ],
+)
+def test_books_that_do_not_close(tmp_path, given, bundles, says):
+    parts = write(tmp_path, *bundles)
+    with pytest.raises(CommandError, match=says):
+        books.check(str(tmp_path), names(parts), given_to(tmp_path, given))
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "says"),
+    [
+        ("features", lambda rows: rows.slice(1), "have other segments than features"),
+        ("segments", lambda rows: rows.slice(0, 0), "other segments than features, the first: /a"),
+        ("both", lambda rows: rows.slice(0, 0), "have no segment and are not without speech"),
+        ("recordings", lambda rows: rows.set_column(
+            rows.column_names.index("status"), "status", [["no_speech"]]
+        ), "have segments and should have none"),
+    ],
+)  # fmt: skip
+def test_tables_that_do_not_belong_together(tmp_path, table, change, says):
+    (part,) = write(tmp_path, [item("/a", 2)])
+    for name in ("features", "segments") if table == "both" else (table,):
+        path = tmp_path / name / part.name
+        rows = pq.ParquetFile(path).read()
+        pq.write_table(change(rows), path)
+    with pytest.raises(CommandError, match=says):
+        books.check(str(tmp_path), [part.name], given_to(tmp_path, ["/a"]))
+
+
+# ---------------------------------------------------------------- parts
+
+
+@given(st.lists(st.integers(1, 150 << 20), max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_bins_hold_all_parts_up_to_a_size(sizes):
+    parts = [Part(f"{i}", f"/{i:03d}", 1, size, {}, {}) for i, size in enumerate(sizes)]
+    bins = transforms.bins(parts[::-1])
+    assert [part for some in bins for part in some] == parts
+    if len(parts) <= transforms.FEW_PARTS:
+        assert all(len(some) == 1 for some in bins)
+        return
+    totals = [sum(part.size_bytes for part in some) for some in bins]
+    assert all(
+        total <= transforms.PART_BYTES or len(some) == 1
+        for total, some in zip(totals, bins, strict=True)
+    )
+    # No two neighbours would have fitted into one.
+    assert all(
+        one + another[0].size_bytes > transforms.PART_BYTES
+        for one, another in zip(totals, bins[1:], strict=False)
+    )
+
+
+def test_a_part_is_closed_when_it_is_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(transforms, "ROWS_OF_RECORDINGS", 5)
+    monkeypatch.setattr(transforms, "PART_BYTES", 1)
+    parts = write(tmp_path, [item(f"/{i:02d}") for i in range(12)])
+    assert [part.recordings for part in parts] == [5, 5, 2]
+    assert [part.first_uri for part in parts] == ["/00", "/05", "/10"]
+    books.check(str(tmp_path), names(parts), given_to(tmp_path, [f"/{i:02d}" for i in range(12)]))
+
+
+def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(transforms, "ROWS_MERGED", 4)
+    some = [item(f"/{i:02d}", i % 3, "corrupt" if i % 5 == 4 and i % 3 == 0 else None)
+            for i in range(14)]  # fmt: skip
+    parts = write(tmp_path, *[[one] for one in some])
+    assert len(parts) == 14
+    merged = transforms._merge(parts, str(tmp_path), lambda: schemas(LABELLING, ("queue",)))
+    for table in ("features", "segments", "recordings"):
+        before = [row for part in parts for row in rows(tmp_path / table / part.name)]
+        after = pq.ParquetFile(tmp_path / table / merged.name)
+        assert rows(tmp_path / table / merged.name) == before
+        assert after.schema_arrow.metadata[b"model_id"] == b"m-1"
+    assert after.num_row_groups < 6
+    assert merged.recordings == 14
+    assert merged.first_uri == "/00"
+    assert merged.cpu_s["decode"] == pytest.approx(7.0)
+    assert merged.size_bytes > 0
+    (process,) = merged.peak_memory_mb
+    assert process.endswith(str(__import__("os").getpid()))
+    uris = [one.examined.source.uri for one in some]
+    assert books.check(str(tmp_path), [merged.name], given_to(tmp_path, uris)).examined == 14
+
+
+def rows(path: Path) -> list[dict]:
+    return pq.ParquetFile(path).read().to_pylist()
+
+
+def test_parts_beside_each_other(tmp_path):
+    """What an attempt that failed left behind is in no list, and in no book."""
+    (part,) = write(tmp_path, [item("/a")])
+    write(tmp_path, [item("/a")])
+    assert len(list((tmp_path / "recordings").iterdir())) == 2
+    assert books.check(str(tmp_path), [part.name], given_to(tmp_path, ["/a"])).labelled == 1
+    assert files.exists(str(tmp_path / "recordings" / part.name))

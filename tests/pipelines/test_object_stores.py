@@ -1,0 +1,375 @@
+"""Nights on object stores: real clients, real servers on loopback, faults on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines import files, inputs, lease, store
+from pipelines.errors import HeldError, StoreError
+from tests import object_stores
+from tests.object_stores import BUCKET, KEYS, Bucket, Faults
+from tests.speechlike import call
+
+NIGHT = dt.date(2026, 3, 1)
+TABLES = ("features", "segments", "recordings", "runs")
+RATE = 8_000
+
+
+@pytest.fixture(scope="module")
+def _keys():
+    patch = pytest.MonkeyPatch()
+    for name, value in KEYS.items():
+        patch.setenv(name, value)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def s3(_keys):
+    with object_stores.s3() as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def gcs():
+    # The emulator serves one connection at a time; the proxy closes each.
+    with object_stores.gcs() as bucket, object_stores.proxy(bucket.endpoint, Faults()) as endpoint:
+        bucket.endpoint = endpoint
+        yield bucket
+
+
+@pytest.fixture(params=["s3", "gcs"])
+def bucket(request) -> Bucket:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def told(bucket, monkeypatch):
+    """This process knows the bucket as a command would that was told of it."""
+    for name, value in bucket.environment().items():
+        monkeypatch.setenv(name, value)
+    before = FileSystems._pipeline_options
+    files.set_beam_options(PipelineOptions(bucket.options()))
+    yield bucket
+    FileSystems._pipeline_options = before
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    for i, levels in enumerate([(-42, -20), (-41, -40), (-18, -20), (-20, -45)]):
+        turns = [(1, 4, levels[0]), (6, 9, levels[1])]
+        sides = call([(4.2, 5.8, -20)], 10, seed=9 + i), call(turns, 10, noise_db=-90, seed=i)
+        name = folder / f"q{i % 2}" / f"call_{i}.wav"
+        name.parent.mkdir(exist_ok=True)
+        soundfile.write(name, np.stack(sides, axis=1), RATE, "ULAW")
+    (folder / "notes.wav").write_text("no sound")
+    (folder / ".hidden.wav").write_text("no input")
+    return folder
+
+
+def fill(bucket: Bucket, archive: Path, prefix: str) -> None:
+    for path in archive.rglob("*"):
+        if path.is_file():
+            bucket.put(f"{prefix}/{path.relative_to(archive)}", path.read_bytes())
+
+
+def night(source: str, out: str, model: Path, *more, env=None) -> subprocess.CompletedProcess:
+    words = ["run", "--input", source, "--output", out, "--model", model, "--date", "2026-03-01"]
+    words += ["--channel-roles", "agent,customer", "--max-reject-ratio", "1", "--workers", "1"]
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *map(str, (*words, *more))],
+        capture_output=True, text=True, timeout=400, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+
+
+def rows(parts: list[bytes], root: str) -> list[dict]:
+    """Sorted, without what differs from run to run, URIs relative to their archive."""
+    found = pa.concat_tables(pq.read_table(io.BytesIO(one)) for one in parts).to_pylist()
+    for row in found:
+        for name in ("run_id", "processed_at", "modified_at"):
+            row.pop(name, None)
+        row["uri"] = row["uri"].removeprefix(root)
+    return sorted(found, key=lambda row: (row["uri"], row.get("channel"), row.get("start_s")))
+
+
+def parts(bucket: Bucket, out: str, table: str) -> list[bytes]:
+    return [bucket.get(key) for key in bucket.keys(f"{out}/{table}/")]
+
+
+def local_rows(out: Path, table: str, root: str) -> list[dict]:
+    return rows([path.read_bytes() for path in out.glob(f"{table}/*/*/*.parquet")], root)
+
+
+@pytest.fixture(scope="module")
+def here(archive, level_model, tmp_path_factory):
+    """The same night on this machine."""
+    out = tmp_path_factory.mktemp("here") / "out"
+    done = night(str(archive), str(out), level_model)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def same(bucket: Bucket, out: str, prefix: str, here: Path, archive: Path) -> None:
+    for table in ("features", "segments", "recordings"):
+        found = rows(parts(bucket, out, table), f"{bucket.url}/{prefix}")
+        assert found == local_rows(here, table, str(archive)), table
+        assert len(found) >= 5
+
+
+@pytest.mark.long
+def test_a_night_and_a_second_one(bucket, archive, level_model, here):
+    fill(bucket, archive, "in")
+    for name in ("model.keras", "card.json", "reference.npz"):
+        bucket.put(f"models/level/{name}", (level_model / name).read_bytes())
+    bucket.put("lists/tonight.txt", f"# all\n{bucket.url}/in/**/*.wav\n".encode())
+    words = (f"@{bucket.url}/lists/tonight.txt", f"{bucket.url}/out", f"{bucket.url}/models/level")
+    done = night(*words, *bucket.options(), env=bucket.environment())
+    assert done.returncode == 0, done.stderr
+    assert "5 matched = 4 labelled + 0 without speech + 1 rejected" in done.stdout
+    same(bucket, "out", "in", here, archive)
+    assert not bucket.keys("out/_staging/")
+    # The second night: one is new, one was replaced.
+    bucket.put("in/q0/call_9.wav", (archive / "q0" / "call_0.wav").read_bytes())
+    bucket.put("in/notes.wav", b"still no sound")
+    done = night(*words, *bucket.options(), env=bucket.environment())
+    assert done.returncode == 0, done.stderr
+    assert "6 matched = 1 labelled + 0 without speech + 1 rejected + 4 already" in done.stdout
+    assert len(bucket.keys("out/runs/")) == 2
+    out = ("--output", f"{bucket.url}/out")
+    for words in (("show", *out), ("plan", "--input", f"{bucket.url}/in", *out)):
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines", *words, *bucket.options()],
+            capture_output=True, text=True, env={**os.environ, **bucket.environment()},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "call_9.wav" in done.stdout or "already done │ 6" in done.stdout
+
+
+@pytest.mark.long
+def test_a_store_with_faults(s3, archive, level_model, here):
+    """Answers fail or come late now and then; the night ends with the same rows."""
+    fill(s3, archive, "faults/in")
+    faults = Faults(error_every=7, slow_every=11, slow_s=0.5)
+    with object_stores.proxy(s3.endpoint, faults) as endpoint:
+        done = night(
+            "s3://calls/faults/in", "s3://calls/faults/out", level_model, *s3.options(endpoint),
+            env=KEYS,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert faults.errors > 5
+    same(s3, "faults/out", "faults/in", here, archive)
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "says"),
+    [
+        ("s3://calls/in", "s3://nobody/out", "--output s3://nobody/out: cannot be held: "),
+        ("s3://nobody/in", "s3://calls/o", "--input s3://nobody/in: cannot be listed: "),
+        ("s3://calls/nothing", "s3://calls/o", "nothing matches"),
+        ("@s3://calls/no.txt", "s3://calls/o", "--input @s3://calls/no.txt: the list cannot be r"),
+        ("ftp://calls/in", "s3://calls/o", "ftp://calls/in: files of ftp:// cannot be read"),
+    ],
+)
+def test_what_is_not_there(s3, level_model, source, out, says):
+    done = night(source, out, level_model, *s3.options(), env=KEYS)
+    assert done.returncode in (1, 2, 4)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_denied_access(s3, archive, level_model, method):
+    fill(s3, archive, "denied")
+    with object_stores.proxy(s3.endpoint, Faults(denied=(method,))) as endpoint:
+        done = night(
+            "s3://calls/denied", "s3://calls/d/out", level_model, *s3.options(endpoint), env=KEYS
+        )
+    assert done.returncode == 1
+    assert "--output s3://calls/d/out: cannot be held: " in done.stderr
+    assert "look at its name and the rights" in done.stderr
+
+
+# ---------------------------------------------------------------- in this process
+
+
+def test_patterns(told):
+    for key in ("p/a.wav", "p/b.mp3", "p/x/c.wav", "p/x/y/d.wav", "p/x/.h/e.wav", "p/xa.wav"):
+        told.put(key, b"12345")
+
+    def names(pattern: str) -> list[str]:
+        found = inputs.match([f"{told.url}/p{pattern}"], date=NIGHT, output=f"{told.url}/p/out")
+        return sorted(one.uri.removeprefix(f"{told.url}/p/") for one in found)
+
+    assert names("") == names("/") == ["a.wav", "b.mp3", "x/c.wav", "x/y/d.wav", "xa.wav"]
+    assert names("/*.wav") == ["a.wav", "xa.wav"]
+    assert names("/**/*.wav") == ["a.wav", "x/c.wav", "x/y/d.wav", "xa.wav"]
+    assert names("/**/a.wav") == ["a.wav"]
+    assert names("/x") == names("/x/**") == ["x/c.wav", "x/y/d.wav"]
+    assert names("/x/*/d.wav") == names("/x/y/d.wav") == ["x/y/d.wav"]
+    assert names("/[ab].*") == ["a.wav", "b.mp3"]
+    (one,) = inputs.match([f"{told.url}/p/a.wav"], date=NIGHT)
+    assert one.size_bytes == 5
+    now = dt.datetime.now().timestamp()
+    assert abs(one.modified_us / 1e6 - now) < 120
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_a_listing_of_20_000(told):
+    from moto.s3.models import s3_backends
+
+    (backends,) = s3_backends.values()
+    backend = backends["aws"]
+    for i in range(20_000):
+        backend.put_object(BUCKET, f"many/{i % 50:02d}/call_{i:05d}.wav", b"1")
+    found = {one.uri for one in inputs.match(["s3://calls/many/**/*.wav"], date=NIGHT)}
+    assert len(found) == 20_000
+
+
+class Killed(BaseException):
+    pass
+
+
+def staged(output: store.Output, run_id: str) -> str:
+    folder = output.stage(run_id)
+    for table in ("features", "segments", "recordings"):
+        for part in ("part-1.parquet", "part-2.parquet", "part-left-over.parquet"):
+            with files.written(f"{folder}/{table}/{part}") as file:
+                pq.write_table(pa.table({"uri": [part]}), file)
+    with files.written(f"{folder}/runs/part.parquet") as file:
+        pq.write_table(pa.table({"run_id": [run_id]}), file)
+    files.write_whole(f"{folder}/{store.SEAL}", "{}")
+    return folder
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_killed_at_any_step_of_publishing(told, monkeypatch, sealed):
+    """A run counts once its row in `runs` is there, and then all of it is there."""
+    both = ["part-00000-of-00002.parquet", "part-00001-of-00002.parquet"]
+    everything = {**dict.fromkeys(TABLES, both), "runs": ["part-00000-of-00001.parquet"]}
+    monkeypatch.setattr(files, "_BATCH", 1)
+    names = ["part-1.parquet", "part-2.parquet"]
+
+    def finish(output: store.Output, folder: str) -> None:
+        output.publish(folder, names, date=NIGHT)
+
+    published, step = False, 0
+    while not published:
+        root, counted = f"{told.url}/killed-{sealed}-{step}", 0
+
+        def dying(function, step=step):
+            def call(*args, **kwargs):
+                nonlocal counted
+                counted += 1
+                if counted > step:
+                    raise Killed
+                return function(*args, **kwargs)
+
+            return call
+
+        prefix = root.removeprefix(told.url + "/")
+
+        def seen(prefix=prefix):
+            return {
+                table: sorted(Path(key).name for key in told.keys(f"{prefix}/{table}/"))
+                for table in TABLES
+            }
+
+        with monkeypatch.context() as patch:
+            try:
+                with store.Output(root) as output:
+                    folder = staged(output, "r1")
+                    if not sealed:
+                        files.delete([f"{folder}/{store.SEAL}"])
+                    for name in ("copy", "delete"):
+                        whole = type(FileSystems.get_filesystem(root))
+                        patch.setattr(whole, name, dying(getattr(whole, name)))
+                    patch.setattr(files, "write_whole", dying(files.write_whole))
+                    output.publish(folder, names, date=NIGHT)
+                published = True
+            except Killed:
+                pass
+        now = seen()
+        for early, late in itertools.pairwise(TABLES):
+            assert not now[late] or now[early] == everything[early]
+        promised = sealed or published or told.keys(f"{prefix}/_staging/r1/{store.MANIFEST}")
+        with store.Output(root, finish=finish):
+            pass
+        nothing = {table: [] for table in TABLES}
+        assert seen() == (everything if promised or now["runs"] else nothing)
+        assert not told.keys(f"{prefix}/_staging/")
+        step += 1
+    assert step > 15
+
+
+def test_a_lease_is_held_by_one(told):
+    with store.Output(f"{told.url}/held") as output:
+        with pytest.raises(HeldError, match=r"another run holds it \(process \d+ on .*90 s"):
+            store.Output(f"{told.url}/held").__enter__()
+        output._lock.check()
+    with store.Output(f"{told.url}/held"):
+        pass
+
+
+def test_a_lease_of_a_run_that_was_killed_runs_out(told, monkeypatch):
+    monkeypatch.setattr(lease, "RUNS_OUT_S", 0.3)
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 60.0)
+    killed = store.Output(f"{told.url}/dead").__enter__()
+    with pytest.raises(HeldError):
+        store.Output(f"{told.url}/dead").__enter__()
+    import time
+
+    time.sleep(0.4)
+    with store.Output(f"{told.url}/dead"):
+        if told.url.startswith("s3:"):  # the emulator of the other looks at no conditions
+            # It comes back to life, and must not publish.
+            with pytest.raises(StoreError, match="this run lost its hold on it"):
+                killed.publish(killed.stage("r0"), [], date=NIGHT)
+            killed._release()
+            text = json.loads(told.get("dead/_lock"))
+            assert dt.datetime.fromisoformat(text["until"]).year < 2100
+
+
+def test_a_lease_is_renewed(told, monkeypatch):
+    import time
+
+    monkeypatch.setattr(lease, "RUNS_OUT_S", 1.5)
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.2)
+    with store.Output(f"{told.url}/long"):
+        time.sleep(2.5)
+        with pytest.raises(HeldError):
+            store.Output(f"{told.url}/long").__enter__()
+
+
+def test_google_is_asked_on_conditions(gcs, monkeypatch):
+    """What the emulator does not look at is asked for all the same."""
+    faults = Faults()
+    with object_stores.proxy(gcs.endpoint, faults) as endpoint:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        before = FileSystems._pipeline_options
+        files.set_beam_options(PipelineOptions(gcs.options()))
+        try:
+            with store.Output(f"{gcs.url}/conditions") as output:
+                first = output._lock._version
+                output._lock.check()
+        finally:
+            FileSystems._pipeline_options = before
+    written = [one for one in faults.seen if one.startswith("POST") and "upload" in one]
+    assert "ifGenerationMatch=0" in written[0]
+    assert f"ifGenerationMatch={first}" in written[1]
