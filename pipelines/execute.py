@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines import jobs, runners
 from pipelines.errors import CommandError
@@ -139,6 +139,7 @@ class Runner:
         failed: list[BaseException] = []
         lost: list[str] = []  # what Beam's own threads end with
         submitted = threading.Event()
+        results: list[PipelineResult] = []
 
         def hear(args) -> None:
             lost.append(str(args.exc_value))
@@ -150,10 +151,10 @@ class Runner:
         def work(result) -> None:
             try:
                 try:
-                    result = result or pipeline.run()
+                    results.append(result or pipeline.run())
                 finally:
                     submitted.set()
-                _wait_for(result, _UNREACHABLE_S if job else 0.0)
+                _wait_for(results[0], _UNREACHABLE_S if job else 0.0)
             except BaseException as error:
                 failed.append(error)
 
@@ -165,22 +166,18 @@ class Runner:
             thread.start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             _watch(thread, progress, total, lost)
+            if failed:
+                raise failed[0]
         except BaseException as error:
             if job is not None:
                 submitted.wait(_SUBMIT_S)
-                jobs.cancel(job)
+                _cancel(job, results)
                 thread.join(_GRACE_S)  # Beam takes its jar away from the cluster
             _end_children()
-            if self.debug or isinstance(error, CommandError) or not isinstance(error, Exception):
+            interrupted = not isinstance(error, Exception) and error not in failed
+            if self.debug or interrupted or isinstance(error, CommandError):
                 raise
-            raise CommandError(_cause(error)) from None
-        if failed:
-            if job is not None:
-                jobs.cancel(job)
-            _end_children()
-            if self.debug:
-                raise failed[0]
-            raise CommandError(_lost_worker(lost) or _cause(failed[0])) from None
+            raise CommandError(_lost_worker(lost) or _cause(error)) from None
 
 
 def settled(
@@ -200,7 +197,16 @@ def settled(
     return replace(runner, beam_options=tuple(options)), line
 
 
-def _wait_for(result, unreachable_s: float) -> None:
+def _cancel(job: jobs.SubmittedJob, results: Sequence[PipelineResult]) -> None:
+    if job.runner == jobs.FLINK:
+        jobs.cancel(job)  # Beam 2.77 asks Flink for it at an address that is none
+        return
+    for result in results:
+        with suppress(Exception):  # what ended the run is what counts
+            result.cancel()
+
+
+def _wait_for(result: PipelineResult, unreachable_s: float) -> None:
     """Wait for a job's end. Beam's own waiting asks ever more seldom, and gives up at once."""
     answered = time.monotonic()
     while True:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -164,9 +165,11 @@ class Night:
         begun: list[int] = []
 
         def look():
-            counts = out.glob("_staging/*/progress/*")
-            begun[:] = [int(one.name) for one in counts if one.stat().st_size > 2]
-            begun[:] = filter(psutil.pid_exists, begun)  # others are of a run before this one
+            for count in out.glob("_staging/*/progress/*"):
+                # A run before this one may have left some, which are cleared away.
+                with suppress(FileNotFoundError):
+                    if count.stat().st_size > 2 and psutil.pid_exists(int(count.name)):
+                        begun.append(int(count.name))
             return begun
 
         assert wait_for(look, 120)
