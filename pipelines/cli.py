@@ -462,7 +462,7 @@ def _job(options, model: str | None, settings, **more):
         workers=options.workers or _cores(),
         beam_options=options.beam_options,
         debug=options.debug,
-    )
+    ).settled(_say)
     return Job(
         output=options.output,
         date=options.date or dt.date.today(),

@@ -14,20 +14,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines import dataflow
 from pipelines.errors import CommandError
 
 LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
 _GRACE_S = 15.0
+_SUBMIT_S = 60.0
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M)
 _WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
@@ -57,6 +60,26 @@ class Runner:
     def local(self) -> bool:
         return self.name is None or self.name.lower() in _LOCAL
 
+    def settled(self, say: Callable[[str], None]) -> Runner:
+        """This runner with the options that it needs beyond the user's; tells what was chosen.
+
+        Raises
+        ------
+        UsageError
+            It cannot work with what was given.
+        """
+        if not dataflow.is_dataflow(self.name):
+            return self
+        options, line = dataflow.settings(self.beam_options, self.workers)
+        say(line)
+        return replace(self, beam_options=options)
+
+    def job_name(self) -> str | None:
+        """A name on Dataflow that no other job has, unless the user gives one."""
+        if not dataflow.is_dataflow(self.name):
+            return None
+        return dataflow.job_name(self.beam_options, f"ser-{uuid.uuid4().hex[:12]}")
+
     def beam_runner(self):
         """The runner object or its name, as `beam.Pipeline` takes it."""
         if not self.local:
@@ -71,24 +94,35 @@ class Runner:
             worker += " >/dev/null 2>&1"
         return FnApiRunner(SubprocessSDKEnvironment.from_command_string(worker))
 
-    def options(self) -> PipelineOptions:
+    def options(self, job_name: str | None = None) -> PipelineOptions:
         options = list(self.beam_options)
+        if job_name is not None:
+            options.append(f"--job_name={job_name}")
         if self.local:
             options.append(f"--direct_num_workers={self.workers}")
         return PipelineOptions(options)
 
-    def run(self, pipeline: beam.Pipeline, progress: Path, total: int) -> None:
+    def run(
+        self, pipeline: beam.Pipeline, progress: Path, total: int, job_name: str | None = None
+    ) -> bool:
         """Run to the end.
+
+        Returns
+        -------
+        bool
+            Whether the work was done: False where a template was made, which others start.
 
         Raises
         ------
         CommandError
             The pipeline failed; the message is the cause's.
         KeyboardInterrupt
-            After everything that was started is gone.
+            After everything that was started is gone, and a job on Dataflow was cancelled.
         """
         failed: list[BaseException] = []
         lost: list[str] = []  # what Beam's own threads end with
+        submitted = threading.Event()
+        only_submits = job_name is not None and dataflow.submits_only(self.beam_options)
 
         def hear(args) -> None:
             lost.append(str(args.exc_value))
@@ -99,7 +133,16 @@ class Runner:
 
         def work() -> None:
             try:
-                pipeline.run().wait_until_finish()
+                try:
+                    result = pipeline.run()
+                finally:
+                    submitted.set()
+                if only_submits:
+                    return
+                if job_name is not None:
+                    dataflow.wait(result)
+                else:
+                    result.wait_until_finish()
             except BaseException as error:
                 failed.append(error)
 
@@ -110,13 +153,20 @@ class Runner:
         try:
             _watch(thread, progress, total, lost)
         except BaseException:
+            if job_name is not None and not only_submits:
+                submitted.wait(_SUBMIT_S)
+                said = dataflow.cancel(dataflow.where(self.beam_options), job_name)
+                print(f"ser: {said}", file=sys.stderr, flush=True)
             _end_children()
             raise
         if failed:
             _end_children()
             if self.debug:
                 raise failed[0]
+            if isinstance(failed[0], CommandError):
+                raise failed[0] from None
             raise CommandError(_lost_worker(lost) or _cause(failed[0])) from None
+        return not only_submits
 
 
 def cpu_s() -> float:

@@ -213,11 +213,11 @@ class _Night:
         launcher_cpu_s = execute.cpu_s()
         if chunk:
             seal = staged / "parts.json"
-            pipeline = beam.Pipeline(
-                runner=self.job.runner.beam_runner(), options=self.job.runner.options()
-            )
+            runner = self.job.runner
+            job_name = runner.job_name()
+            pipeline = beam.Pipeline(runner=runner.beam_runner(), options=runner.options(job_name))
             work(pipeline, chunk, staged) | "Seal" >> Seal(str(seal))
-            self.job.runner.run(pipeline, staged / "progress", len(uris))
+            runner.run(pipeline, staged / "progress", len(uris), job_name)
             parts = read_seal(seal)
             self._profile(parts)
         books = check_books(staged, [part.name for part in parts], uris)
