@@ -121,20 +121,24 @@ def wait(result) -> None:
     Raises
     ------
     CommandError
-        It failed, or somebody cancelled it.
+        It failed, somebody cancelled it, or the service no longer says.
     """
     from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 
     print(f"ser: Dataflow job {result.job_id()}", file=sys.stderr, flush=True)
-    reason = ""
+    job, reason = f"the Dataflow job {result.job_id()}", ""
     try:
         state = result.wait_until_finish()
     except DataflowRuntimeException as error:
         state = result.state
         reason = str(error).partition("Error:\n")[2].strip()
+    except AssertionError:  # what Beam says when its asking has failed
+        raise CommandError(
+            f"{job} may still go on: the service no longer says what becomes of it. Run again "
+            "later: that publishes it if it came to its end, and else does what is left"
+        ) from None
     if state == "DONE":
         return
-    job = f"the Dataflow job {result.job_id()}"
     if state == "CANCELLED":
         raise CommandError(f"{job} was cancelled; nothing of it was published. Run again")
     what = f": {reason.splitlines()[-1]}" if reason and reason != "None" else ""

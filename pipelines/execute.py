@@ -156,7 +156,7 @@ class Runner:
             if job_name is not None and not only_submits:
                 submitted.wait(_SUBMIT_S)
                 said = dataflow.cancel(dataflow.where(self.beam_options), job_name)
-                print(f"ser: {said}", file=sys.stderr, flush=True)
+                print(f"ser: {said or 'nothing to cancel'}", file=sys.stderr, flush=True)
             _end_children()
             raise
         if failed:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -22,6 +25,7 @@ from ser_core.examine import Settings
 from tests.conftest import CALLS
 from tests.dataflow_stand_in import (
     CANCELLED,
+    DONE,
     FAILED,
     RUNNING,
     DataflowStandIn,
@@ -333,3 +337,55 @@ def test_a_service_that_refuses(night, tmp_path):
         night(DataflowStandIn(refuses=True))
     assert caught.value.status == errors.FAILED
     assert not published(tmp_path / "out")
+
+
+def test_a_service_that_falls_silent(night, tmp_path):
+    stand_in = DataflowStandIn([RUNNING])
+
+    def fall_silent():
+        stand_in.looked.wait(60)
+        stand_in.refuses = True
+
+    threading.Thread(target=fall_silent, daemon=True).start()
+    with pytest.raises(CommandError, match="job-1 may still go on"):
+        night(stand_in)
+    assert not published(tmp_path / "out")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("ends", "status", "says"),
+    [
+        ("done", 0, "3 labelled"),
+        ("failed", 1, "ended as FAILED: ValueError: no such thing"),
+        ("cancelled", 1, "was cancelled"),
+        ("Ctrl-C", 130, "interrupted"),
+    ],
+)
+def test_exit_statuses(tmp_path, storage, archive, level_model, ends, status, says):
+    """The command itself, at Beam's own pace."""
+    states = {"done": DONE, "failed": FAILED, "cancelled": CANCELLED, "Ctrl-C": RUNNING}
+    stand_in = DataflowStandIn(
+        [RUNNING, states[ends]],
+        message="ValueError: no such thing" if ends == "failed" else "",
+        work=lambda job: run_staged(storage, job),
+    )
+    with stand_in.serving():
+        words = ["run", "--input", archive, "--output", tmp_path / "out", "--model", level_model]
+        words += ["--runner=DataflowRunner", *WORDS, "--no_auth"]
+        words.append(f"--dataflow_endpoint={stand_in.endpoint}")
+        job = subprocess.Popen(
+            [sys.executable, "-m", "pipelines", *map(str, words)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "STORAGE_EMULATOR_HOST": storage},
+        )  # fmt: skip
+        if ends == "Ctrl-C":
+            assert stand_in.looked.wait(120)
+            job.send_signal(signal.SIGINT)
+        stdout, stderr = job.communicate(timeout=120)
+    assert job.returncode == status, stderr
+    assert says in stdout + stderr
+    assert "Dataflow: project p, region europe-west3" in stdout
+    assert "Traceback" not in stderr
+    assert stand_in.cancelled.is_set() is (ends == "Ctrl-C")
+    assert len(published(tmp_path / "out")) == (3 if ends == "done" else 0)
