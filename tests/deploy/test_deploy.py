@@ -254,7 +254,7 @@ def test_dockerfile_versions_and_files():
     stages = re.findall(r"^FROM .* AS (\w+)$", text, re.M)
     assert stages[-1] == "ser"  # built where no target is named
     assert "USER 10001:10001" in text.rpartition("\nFROM ")[2]
-    # Beam's boot wants a user with a name, a folder to write in, pip, and no environment of its own.
+    # What Beam's boot wants: a user with a name, a folder to write in, pip, and this environment.
     runtime = text.partition(" AS runtime\n")[2]
     assert "useradd --uid 10001" in runtime
     assert "\nWORKDIR /tmp\n" in runtime
