@@ -40,7 +40,8 @@ test: $(READY) lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 quick: $(READY)
-	$(BIN)/python -m pytest -m 'not long' tests/ser_core tests/pipelines/test_store.py tests/pipelines/test_uri_fields.py
+	$(BIN)/python -m pytest -m 'not long' tests/ser_core tests/deploy \
+	    tests/pipelines/test_dataflow.py tests/pipelines/test_store.py tests/pipelines/test_uri_fields.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

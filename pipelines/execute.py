@@ -23,7 +23,7 @@ import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipelines import jobs, runners
+from pipelines import dataflow, jobs, runners
 from pipelines.errors import CommandError
 
 LOG_EVERY_S = 60.0
@@ -40,7 +40,6 @@ _TRACE = "Traceback (most recent call last)"
 _WORKER = "pipelines.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
-_DATAFLOW = "dataflowrunner"
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,28 @@ class Runner:
             provision_info=ExtendedProvisionInfo(about),
         )
 
+    @property
+    def only_submits(self) -> bool:
+        """Whether a template is made, whose job somebody else starts."""
+        return dataflow.is_dataflow(self.name) and dataflow.submits_only(self.beam_options)
+
     def job(self, run_id: str) -> jobs.SubmittedJob | None:
         """What a run's job is called on a cluster; None where all of it ends with this process."""
         if self.name is None or self.local:
             return None
+        name = f"ser-{run_id.lower()}"  # lower case is what Dataflow wants
+        if dataflow.is_dataflow(self.name):
+            where = dataflow.where(self.beam_options)
+            return jobs.SubmittedJob(
+                jobs.DATAFLOW, where, dataflow.job_name(self.beam_options, name)
+            )
         said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
         kind, where = self.name, said.get("job_endpoint", "")
         if not where and runners.is_flink(self.name):
             kind, where = jobs.FLINK, said.get("flink_master", "[")
-        if (not where and self.name.lower() != _DATAFLOW) or where.startswith("["):
+        if not where or where.startswith("["):
             return None  # Beam starts a job server of its own, a child of this process
-        # Lower case is what Dataflow wants.
-        return jobs.SubmittedJob(kind, where, f"ser-{run_id.lower()}")
+        return jobs.SubmittedJob(kind, where, name)
 
     def options(self, job: jobs.SubmittedJob | None = None) -> PipelineOptions:
         options = list(self.beam_options)
@@ -116,7 +125,7 @@ class Runner:
         progress: str | None,
         total: int | None,
         job: jobs.SubmittedJob | None = None,
-    ) -> None:
+    ) -> bool:
         """Run to the end.
 
         Parameters
@@ -129,6 +138,11 @@ class Runner:
         job : jobs.SubmittedJob, optional
             From `job`.
 
+        Returns
+        -------
+        bool
+            Whether the work was done: False where a template was made, which others start.
+
         Raises
         ------
         CommandError
@@ -140,6 +154,7 @@ class Runner:
         lost: list[str] = []  # what Beam's own threads end with
         submitted = threading.Event()
         results: list[PipelineResult] = []
+        only_submits = self.only_submits
 
         def hear(args) -> None:
             lost.append(str(args.exc_value))
@@ -154,6 +169,10 @@ class Runner:
                     results.append(result or pipeline.run())
                 finally:
                     submitted.set()
+                if job and job.runner == jobs.DATAFLOW:
+                    if not only_submits:
+                        dataflow.wait(results[0])
+                    return
                 _wait_for(results[0], _UNREACHABLE_S if job else 0.0)
             except BaseException as error:
                 failed.append(error)
@@ -168,8 +187,9 @@ class Runner:
             _watch(thread, progress, total, lost)
             if failed:
                 raise failed[0]
+            return not only_submits
         except BaseException as error:
-            if job is not None:
+            if job is not None and not only_submits:
                 submitted.wait(_SUBMIT_S)
                 _cancel(job, results)
                 thread.join(_GRACE_S)  # Beam takes its jar away from the cluster
@@ -198,8 +218,11 @@ def settled(
 
 
 def _cancel(job: jobs.SubmittedJob, results: Sequence[PipelineResult]) -> None:
-    if job.runner == jobs.FLINK:
-        jobs.cancel(job)  # Beam 2.77 asks Flink for it at an address that is none
+    if job.runner in (jobs.FLINK, jobs.DATAFLOW):
+        # Beam 2.77 asks Flink for it at an address that is none.
+        said = jobs.cancel(job)
+        if said:
+            print(f"ser: {said}", file=sys.stderr, flush=True)
         return
     for result in results:
         with suppress(Exception):  # what ended the run is what counts

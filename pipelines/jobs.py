@@ -14,10 +14,10 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from pipelines import files
+from pipelines import dataflow, files
 
 NOTE = "job.json"
-FLINK = "flink"
+FLINK, DATAFLOW = "flink", "dataflow"
 _ANSWER_S = 10.0
 _END_S = 60.0
 _LOOK_EVERY_S = 0.5
@@ -31,7 +31,7 @@ class SubmittedJob:
     Parameters
     ----------
     runner : str
-        `flink`, or the name of another runner, whose jobs cannot be cancelled from here.
+        `flink`, `dataflow`, or the name of another one, whose jobs cannot be cancelled from here.
     master : str
         What the runner was told of its cluster.
     name : str
@@ -66,6 +66,8 @@ def cancel_noted(text: str) -> str | None:
 
 def cancel(job: SubmittedJob) -> str | None:
     """Cancel a job and wait for its end. Returns a line to say, None where it did not go on."""
+    if job.runner == DATAFLOW:
+        return dataflow.cancel(job.master, job.name)
     if job.runner != FLINK:
         return (
             f"job {job.name} of an earlier run may still go on ({job.runner} {job.master}): "

@@ -34,8 +34,6 @@ from ser_core.guarded import Guard
 LIBRARIES = ("apache-beam", "keras", "numpy", "pyarrow", "ser-pipeline", "soundfile", "soxr")
 # The list of a chunk, in its staging folder.
 GIVEN = "given.parquet"
-# What a worker takes beside the process that decodes.
-WORKER_MB = 2_000
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,14 @@ class Job:
     say: Callable[[str], None] = print
 
 
+class Submitted(Exception):  # noqa: N818  (no error: the work is done elsewhere)
+    """A template was made; its job is started by somebody else."""
+
+    def line(self) -> str:
+        """For a person."""
+        return f"run {self.args[0]} is a template now; the command after its job publishes it"
+
+
 def run(job: Job) -> int:
     """Examine and label the recordings that are new. Returns the exit status."""
     finder = ledger.NewRecordings(job.inputs, job.date, files.absolute(job.output))
@@ -93,10 +99,14 @@ def run(job: Job) -> int:
     def read(elements, progress: str | None):
         return elements | "Examine" >> beam.ParDo(
             Examine(job.settings, job.guard, job.fields, progress)
-        ).with_resource_hints(min_ram=f"{job.guard.memory_mb + WORKER_MB}MB")
+        )
 
-    with _opened(job) as output:
-        books = Night(job, output, finder, read, job.fields.names).work_off()
+    try:
+        with _opened(job) as output:
+            books = Night(job, output, finder, read, job.fields.names).work_off()
+    except Submitted as error:
+        job.say(error.line())
+        return errors.DONE
     if not books.matched:
         raise NothingMatchedError(
             f"--input {' '.join(job.inputs)}: nothing matches; "
@@ -114,8 +124,12 @@ def label(job: Job) -> int:
     def read(elements, progress: str | None):
         return elements | "Load" >> beam.ParDo(LoadStored(progress))
 
-    with _opened(job) as output:
-        books = Night(job, output, finder, read, stored_meta(output)).work_off()
+    try:
+        with _opened(job) as output:
+            books = Night(job, output, finder, read, stored_meta(output)).work_off()
+    except Submitted as error:
+        job.say(error.line())
+        return errors.DONE
     if not books.matched:
         raise NothingMatchedError(
             f"--output {output.root}: no recording in it was labelled, extracted or "
@@ -199,8 +213,8 @@ class Night:
             Seal(Books(already_done=already_done, matched=already_done), ()).write(
                 files.join(staged, store.SEAL)
             )
-        else:
-            self._work(staged, chunk, already_done, labelling)
+        elif not self._work(staged, chunk, already_done, labelling):
+            raise Submitted(about.run_id)
         seal = _read_seal(self.output, staged)
         if not seal.books.matched:
             self.output.discard(staged)
@@ -215,8 +229,14 @@ class Night:
         chunk: Sequence | None,
         already_done: int | None,
         labelling: tables.Labelling,
-    ) -> None:
-        """match -> leave out what is done -> examine -> predict -> write -> check."""
+    ) -> bool:
+        """match -> leave out what is done -> examine -> predict -> write -> check.
+
+        Returns
+        -------
+        bool
+            Whether it was done: False where a template was made.
+        """
         job, total = self.job, None
         # Where workers may count what they did, and this process can look.
         progress = None if self.output.remote else files.join(staged, store.PROGRESS)
@@ -248,7 +268,7 @@ class Night:
         if submitted:
             with files.naming(f"--output {self.output.root}"):
                 jobs.note_job(staged, submitted)
-        job.runner.run(pipeline, progress, total, submitted)
+        return job.runner.run(pipeline, progress, total, submitted)
 
     def _profile(self, parts: Sequence[Part]) -> None:
         if self.job.profile is None:

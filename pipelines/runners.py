@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import jobs
+from pipelines import dataflow, jobs
 from pipelines.errors import CommandError, UsageError
 
 WORKER = "ser-worker"
@@ -60,6 +60,8 @@ def settle(
     CommandError
         The cluster cannot be asked.
     """
+    if dataflow.is_dataflow(name):
+        return dataflow.settings(given, workers)
     if not is_flink(name):
         return list(given), None
     said = PipelineOptions(list(given)).get_all_options(drop_default=True)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.dataflow_stand_in import storage_emulator
+
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -87,15 +89,10 @@ def s3() -> Iterator[Bucket]:
 @contextmanager
 def gcs() -> Iterator[Bucket]:
     """gcp-storage-emulator. It does not look at conditions of a write."""
-    from gcp_storage_emulator.server import create_server
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
-    server.start()
-    try:
-        port = server._api._httpd.socket.getsockname()[1]
-        endpoint = f"http://127.0.0.1:{port}"
+    with storage_emulator(BUCKET) as endpoint:
         client = storage.Client(
             project="test",
             credentials=AnonymousCredentials(),
@@ -109,8 +106,6 @@ def gcs() -> Iterator[Bucket]:
             get=lambda key: bucket.blob(key).download_as_bytes(),
             keys=lambda prefix: [one.name for one in client.list_blobs(BUCKET, prefix=prefix)],
         )
-    finally:
-        server.stop()
 
 
 @dataclass

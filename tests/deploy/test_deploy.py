@@ -1,0 +1,393 @@
+"""What cannot be run without a cluster is checked by schema, by linter and by our own parser."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from pipelines import cli, dataflow, errors
+from pipelines.errors import UsageError
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+KUBERNETES = "1.31"
+# Of the operator's kind FlinkDeployment, flink.apache.org/v1beta1.
+FLINK_SPEC = {
+    "flinkConfiguration", "flinkVersion", "image", "imagePullPolicy", "ingress", "job",
+    "jobManager", "logConfiguration", "mode", "podTemplate", "restartNonce", "serviceAccount",
+    "taskManager",
+}  # fmt: skip
+FLINK_PART = {"podTemplate", "replicas", "resource"}
+# Statuses at which another attempt the same night would end the same.
+FINAL = [errors.USAGE, errors.TOO_MANY_REJECTIONS, errors.NOTHING_MATCHED, errors.HELD]
+
+
+def documents(name: str) -> list[dict]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text()))
+
+
+def pods() -> list[tuple[str, dict]]:
+    """The spec of every pod, with where it stands."""
+    found = []
+    for name in ("cronjob.yaml", "flink.yaml"):
+        for one in documents(name):
+            if one["kind"] == "CronJob":
+                found.append((name, one["spec"]["jobTemplate"]["spec"]["template"]["spec"]))
+            elif one["kind"] == "FlinkDeployment":
+                found.append((name, one["spec"]["taskManager"]["podTemplate"]["spec"]))
+    assert len(found) == 3
+    return found
+
+
+def our_containers() -> list[tuple[dict, dict]]:
+    """Those of our image and their init containers, each with its pod; not Flink's own."""
+    return [
+        (container, pod)
+        for _, pod in pods()
+        for container in (*pod["containers"], *pod.get("initContainers", ()))
+    ]
+
+
+def service(name: str = "ser.service") -> dict[str, list[str]]:
+    told: dict[str, list[str]] = {}
+    for line in (DEPLOY / "systemd" / name).read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            told.setdefault(key, []).append(value)
+    return told
+
+
+def cron_line() -> re.Match:
+    lines = [
+        line
+        for line in (DEPLOY / "cron" / "ser").read_text().splitlines()
+        if line and not line.startswith("#") and not re.match(r"\w+=", line)
+    ]
+    assert len(lines) == 1, lines
+    field = r"(?:\*|\d+(?:-\d+)?)(?:/\d+)?(?:,\d+)*"
+    found = re.fullmatch(rf"((?:{field} +){{5}})([a-z_][a-z0-9_-]*) +(.+)", lines[0])
+    assert found, lines[0]
+    return found
+
+
+def dataflow_words(tmp_path: Path) -> list[str]:
+    """What run.sh would start: a `ser` of ours that writes down its words stands first on PATH."""
+    stand_in = tmp_path / "ser"
+    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" ser "$@" >{tmp_path}/words\n')
+    stand_in.chmod(0o755)
+    subprocess.run(
+        ["bash", DEPLOY / "dataflow" / "run.sh", "--date", "2026-03-01"],
+        check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    return (tmp_path / "words").read_text().splitlines()
+
+
+def command_lines(tmp_path: Path) -> dict[str, list[str]]:
+    """Every `ser` command in deploy/, by where it stands."""
+    found = {
+        f"kubernetes/{name} {pod['containers'][0]['image']}": [*container["command"], *args]
+        for name, pod in pods()
+        for container in pod["containers"]
+        if (args := container.get("args", [])) and container["command"] == ["ser"]
+    }
+    [start] = service()["ExecStart"]
+    found["systemd/ser.service"] = shlex.split(start.replace("%%", "%"))
+    shell = shlex.split(cron_line()[3].replace("\\%", "%"))
+    found["cron/ser"] = shell[shell.index("nice") + 1 : shell.index(">>/var/log/ser/ser.log")]
+    found["dataflow/run.sh"] = dataflow_words(tmp_path)
+    for path in DEPLOY.rglob("*.md"):
+        text = path.read_text().replace("\\\n", " ")
+        for i, line in enumerate(re.findall(r"^ {4,}(?:.* )?(ser [a-z].*)$", text, re.M)):
+            found[f"{path.relative_to(DEPLOY)} {i}"] = shlex.split(line)
+    return found
+
+
+def parse(words: list[str]):
+    """As `ser` would, up to the point at which it would begin to work."""
+    assert Path(words[0]).name == "ser"
+    parser, leaves = cli._parser()
+    options, rest = parser.parse_known_args(words[1:])
+    options.beam_options = cli._beam_options(rest, leaves[options.leaf]) if rest else []
+    return options
+
+
+def test_every_command_line_parses(tmp_path):
+    found = command_lines(tmp_path)
+    assert len(found) >= 5
+    for where, words in found.items():
+        try:
+            options = parse(words)
+        except (SystemExit, UsageError) as error:
+            pytest.fail(f"{where}: {shlex.join(words)}: {error}")
+        if ".md " not in where:
+            assert "{date:%Y/%m/%d}" in options.input[0], where
+        assert options.channel_roles == ("agent", "customer"), where
+
+
+def test_a_misspelt_option_would_be_found():
+    with pytest.raises(UsageError, match="did you mean --flink_master"):
+        parse(["ser", "run", "--input=a", "--output=b", "--flink_mster=c"])
+
+
+# ---------------------------------------------------------------- Kubernetes
+
+
+@pytest.mark.parametrize("name", ["cronjob.yaml", "flink.yaml"])
+def test_kubernetes_schemas(name):
+    for one in documents(name):
+        if one["kind"] != "FlinkDeployment":
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+            continue
+        # The operator's kind isn't Kubernetes' own, the pods in it are.
+        assert one["apiVersion"] == "flink.apache.org/v1beta1"
+        spec = one["spec"]
+        assert set(spec) <= FLINK_SPEC
+        assert set(spec["jobManager"]) | set(spec["taskManager"]) <= FLINK_PART
+        assert all(isinstance(value, str) for value in spec["flinkConfiguration"].values())
+        for part in (spec, spec["jobManager"], spec["taskManager"]):
+            kubernetes_validate.validate(part["podTemplate"], KUBERNETES, strict=True)
+
+
+def test_kubernetes_schemas_find_mistakes():
+    [job] = documents("cronjob.yaml")
+    job["spec"]["concurencyPolicy"] = job["spec"].pop("concurrencyPolicy")
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, KUBERNETES, strict=True)
+
+
+def test_pods_are_confined():
+    for container, pod in our_containers():
+        name = container["name"]
+        security = {**pod.get("securityContext", {}), **container["securityContext"]}
+        assert security["readOnlyRootFilesystem"] is True, name
+        assert security["allowPrivilegeEscalation"] is False, name
+        assert security["capabilities"] == {"drop": ["ALL"]}, name
+        assert security["runAsUser"] > 0, name
+        assert set(container["resources"]["limits"]) >= {"cpu", "memory"}, name
+        assert {"/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}, name
+        for mount in container["volumeMounts"]:
+            assert mount.get("readOnly", False) is (mount["name"] == "calls"), name
+        # Secrets by reference: whatever has a value here is no secret.
+        assert all(one["name"] == "TZ" for one in container.get("env", []) if "value" in one), name
+        assert not re.search(r":latest$|^[^:]*$", container["image"]), name
+    [flink] = [one for one in documents("flink.yaml") if one["kind"] == "FlinkDeployment"]
+    assert flink["spec"]["podTemplate"]["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_nights_are_not_retried_in_vain():
+    jobs = [
+        one
+        for name in ("cronjob.yaml", "flink.yaml")
+        for one in documents(name)
+        if one["kind"] == "CronJob"
+    ]
+    assert len(jobs) == 2
+    for job in jobs:
+        assert job["spec"]["concurrencyPolicy"] == "Forbid"
+        work = job["spec"]["jobTemplate"]["spec"]
+        assert work["activeDeadlineSeconds"] > 0
+        assert work["template"]["spec"]["restartPolicy"] == "Never"  # or the policy has no say
+        [rule] = [one for one in work["podFailurePolicy"]["rules"] if one["action"] == "FailJob"]
+        assert rule["onExitCodes"]["values"] == FINAL
+        assert rule["onExitCodes"]["containerName"] in [
+            container["name"] for container in work["template"]["spec"]["containers"]
+        ]
+    assert service()["RestartPreventExitStatus"] == [" ".join(map(str, FINAL))]
+    assert service()["SuccessExitStatus"] == [str(errors.TERMINATED)]
+
+
+def test_as_many_workers_as_cores():
+    [job] = documents("cronjob.yaml")
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    options = parse(["ser", *container["args"]])
+    assert options.workers == int(container["resources"]["limits"]["cpu"])
+
+
+def test_flink_versions_belong_together():
+    [flink] = [one for one in documents("flink.yaml") if one["kind"] == "FlinkDeployment"]
+    spec = flink["spec"]
+    flink_version = re.match(r"flink:(\d+\.\d+)\.", spec["image"])[1]
+    assert spec["flinkVersion"] == f"v{flink_version.replace('.', '_')}"
+    [job] = [one for one in documents("flink.yaml") if one["kind"] == "CronJob"]
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    server = pod["initContainers"][0]["image"]
+    assert server == f"apache/beam_flink{flink_version}_job_server:{pinned('apache-beam')}"
+    words = pod["containers"][0]["args"]
+    assert f"--flink_master={flink['metadata']['name']}-rest:8081" in words
+    # One pool a TaskManager, reached as its neighbour in the pod.
+    [pool] = spec["taskManager"]["podTemplate"]["spec"]["containers"]
+    assert f"--environment_config=localhost:{pool['ports'][0]['containerPort']}" in words
+    assert spec["flinkConfiguration"]["taskmanager.numberOfTaskSlots"] == "1"
+    # Volumes lie at the same paths for the one who lists and the one who reads.
+    assert pool["volumeMounts"] == pod["containers"][0]["volumeMounts"]
+
+
+# ---------------------------------------------------------------- the image
+
+
+def pinned(name: str) -> str:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    [version] = [line.partition("==")[2] for line in lines if line.startswith(f"{name}==")]
+    return version
+
+
+def test_dockerfile_by_hadolint():
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dockerfile_versions_and_files():
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert f"beam_python3.11_sdk:{pinned('apache-beam')}\n" in text
+    assert "ARG PYTHON=python:3.11." in text
+    stages = re.findall(r"^FROM .* AS (\w+)$", text, re.M)
+    assert stages[-1] == "ser"  # built where no target is named
+    assert "USER 10001:10001" in text.rpartition("\nFROM ")[2]
+    # What Beam's boot wants: a user with a name, a folder to write in, pip, and this environment.
+    runtime = text.partition(" AS runtime\n")[2]
+    assert "useradd --uid 10001" in runtime
+    assert "\nWORKDIR /tmp\n" in runtime
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in runtime
+    assert not re.search(r"uninstall .*\bpip\b", text)
+    # What is copied from the project is let in, and nothing that holds recordings or tables.
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = [line[1:] for line in ignore if line.startswith("!")]
+    assert "*" in ignore
+    copied = [
+        name
+        for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.M)
+        for name in words.split()[:-1]
+        if name != "."
+    ]
+    assert copied
+    for name in (*copied, *allowed):
+        assert (ROOT / name).exists(), name
+        assert any(Path(name).is_relative_to(one) for one in allowed), name
+
+
+# ---------------------------------------------------------------- Dataflow
+
+
+def test_dataflow_run_has_all_that_a_job_needs(tmp_path):
+    options = parse(dataflow_words(tmp_path))
+    words, line = dataflow.settings(options.beam_options, options.workers)
+    assert words[: len(options.beam_options)] == options.beam_options
+    assert "at most 10 workers of n2-standard-4" in line
+    assert "private addresses" in line
+    assert str(options.date) == "2026-03-01"
+
+
+def gcloud_words(tmp_path: Path, *words: str) -> list[str]:
+    """What template.sh would tell gcloud."""
+    stand_in = tmp_path / "gcloud"
+    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/words\n')
+    stand_in.chmod(0o755)
+    subprocess.run(
+        ["bash", DEPLOY / "dataflow" / "template.sh", *words],
+        check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    return (tmp_path / "words").read_text().splitlines()
+
+
+def test_flex_template(tmp_path):
+    """The launcher's parameters, through flex.py, are a command line that `ser` takes."""
+    metadata = json.loads((DEPLOY / "dataflow" / "metadata.json").read_text())
+    known = {one["name"]: one for one in metadata["parameters"]}
+    words = gcloud_words(tmp_path, "launch", "date=2026-03-01", "max_reject_ratio=0.1")
+    [told] = [word for word in words if word.startswith("--parameters=^|^")]
+    given = dict(one.split("=", 1) for one in told.removeprefix("--parameters=^|^").split("|"))
+    assert {name for name, one in known.items() if not one.get("isOptional")} <= set(given)
+    for name, value in given.items():
+        assert any(re.fullmatch(regex, value) for regex in known[name]["regexes"]), name
+    # As the launcher calls it, with what it adds.
+    given |= {name: "0" for name in ("model", "uri_fields") if name in known}
+    added = {"runner": "DataflowRunner", "project": "p", "region": "r", "job_name": "ser-1"}
+    added |= {"template_location": "gs://bucket/job_object", "temp_location": "gs://bucket/temp"}
+    module = runpy.run_path(str(DEPLOY / "dataflow" / "flex.py"))
+    options = parse(
+        ["ser", *module["words"]([f"--{name}={v}" for name, v in (given | added).items()])]
+    )
+    assert set(given) == set(known), "a parameter that this test knows nothing of"
+    assert options.channel_roles == ("agent", "customer")
+    assert options.max_reject_ratio == 0.1
+    assert dataflow.submits_only(dataflow.settings(options.beam_options)[0])
+
+
+def test_flex_template_build(tmp_path):
+    words = gcloud_words(tmp_path, "build")
+    assert words[:3] == ["dataflow", "flex-template", "build"]
+    [path] = [word.partition("=")[2] for word in words if word.startswith("--metadata-file=")]
+    assert json.loads(Path(path).read_text())["name"] == "ser"
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert "COPY deploy/dataflow/flex.py /opt/flex/flex.py" in text
+    assert "FLEX_TEMPLATE_PYTHON_PY_FILE=/opt/flex/flex.py" in text
+
+
+def test_dataflow_settings_give_way_to_the_environment():
+    done = subprocess.run(
+        ["bash", "-euc", f'. {DEPLOY}/dataflow/settings.sh; echo "$PROJECT $IMAGE"'],
+        check=True, capture_output=True, text=True, env={"PROJECT": "theirs"},
+    )  # fmt: skip
+    assert done.stdout.startswith("theirs europe-west3-docker.pkg.dev/theirs/")
+
+
+# ---------------------------------------------------------------- one machine
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+def test_systemd_units(tmp_path):
+    for path in (DEPLOY / "systemd").iterdir():
+        shutil.copy(path, tmp_path)
+    unit = tmp_path / "ser.service"
+    unit.write_text(unit.read_text().replace("/opt/ser/bin/ser", "/bin/true"))
+
+    def verify():
+        words = ["systemd-analyze", "verify", "--man=no", unit, tmp_path / "ser.timer"]
+        return subprocess.run(words, capture_output=True, text=True)
+
+    assert verify().stderr == ""
+    unit.write_text(unit.read_text().replace("ProtectSystem=strict", "ProtectSytem=strict"))
+    assert "ProtectSytem" in verify().stderr
+
+
+def test_cron_line():
+    found = cron_line()
+    assert found[2] == "ser"  # a file of /etc/cron.d names its user
+    assert not re.search(r"(?<!\\)%", found[0])  # cron would read a line break
+    assert found[3].endswith('"ser ended with status $?: see /var/log/ser/ser.log"')
+    text = (DEPLOY / "cron" / "ser").read_text()
+    for status in (errors.FAILED, *FINAL, errors.TERMINATED):
+        assert re.search(rf"^#     {status} \w", text, re.M), status
+    assert text.endswith("\n")  # cron leaves out a last line without an end
+
+
+@pytest.mark.skipif(not shutil.which("logrotate"), reason="no logrotate here")
+def test_log_rotation(tmp_path):
+    rules = tmp_path / "rules"
+    text = (DEPLOY / "cron" / "ser.logrotate").read_text()
+    rules.write_text(text.replace("ser ser", "root root"))  # no user of that name here
+    rules.chmod(0o644)
+    words = ["logrotate", "--debug", "--state", tmp_path / "state", rules]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "error:" not in done.stderr
+
+
+def test_no_secrets_and_no_places_of_ours():
+    for path in DEPLOY.rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert not re.search(r"BEGIN .*PRIVATE KEY|AKIA[0-9A-Z]{16}|AIza[\w-]{35}", text), path
+            if path.suffix == ".json":
+                json.loads(text)
