@@ -197,6 +197,8 @@ class Cluster:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
+        # Each job leaves its jar there, and each process a copy.
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
     def _runs(self, name: str) -> bool:
         return self.process(name) is not None
