@@ -254,6 +254,12 @@ def test_dockerfile_versions_and_files():
     stages = re.findall(r"^FROM .* AS (\w+)$", text, re.M)
     assert stages[-1] == "ser"  # built where no target is named
     assert "USER 10001:10001" in text.rpartition("\nFROM ")[2]
+    # What Beam's boot wants: a user with a name, a folder to write in, pip, and this environment.
+    runtime = text.partition(" AS runtime\n")[2]
+    assert "useradd --uid 10001" in runtime
+    assert "\nWORKDIR /tmp\n" in runtime
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in runtime
+    assert not re.search(r"uninstall .*\bpip\b", text)
     # What is copied from the project is let in, and nothing that holds recordings or tables.
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line[1:] for line in ignore if line.startswith("!")]
