@@ -255,8 +255,8 @@ class Night:
                 note(uris)
             total = len(uris)
             given = Listed(GIVEN, matched=total + already_done, already_done=already_done)
-            elements = pipeline | "Chunk" >> beam.Create(chunk)
-            listed = pipeline | "Listed" >> beam.Create([given])
+            elements = pipeline | "Chunk" >> beam.Create(chunk, reshuffle=False)
+            listed = pipeline | "Listed" >> beam.Create([given], reshuffle=False)
         items = self.read(elements | "Reshuffle" >> beam.Reshuffle(), progress)
         model = bundles.for_workers(job.model, staged, local=job.runner.local)
         parts = (
@@ -264,7 +264,7 @@ class Night:
             | "Predict" >> Predict(model)
             | "Write" >> beam.ParDo(WriteParts(staged, labelling, self.meta))
         )
-        parts | "Close" >> Close(staged, listed, partial(schemas, labelling, self.meta))
+        (parts, listed) | "Close" >> Close(staged, partial(schemas, labelling, self.meta))
         if submitted:
             with files.naming(f"--output {self.output.root}"):
                 jobs.note_job(staged, submitted)

@@ -93,7 +93,7 @@ class Find(beam.PTransform):
     def expand(self, begin):
         found = (
             begin
-            | "Once" >> beam.Create([None])
+            | "Once" >> beam.Create([None], reshuffle=False)
             | "Look"
             >> beam.ParDo(_Find(self._finder, self._staged)).with_outputs(
                 self.LISTED, main="elements"
@@ -360,33 +360,51 @@ class PartWriter:
 
 
 class Close(beam.PTransform):
-    """Parts -> the run's seal, once everything is written and the books close.
+    """Parts and one Listed -> the run's seal, once everything is written and the books close.
 
     Many small parts (a runner's bundles may be of a recording each) are merged first.
 
     Parameters
     ----------
     staged : str
-    listed : PCollection of one Listed
     schemas : callable
         Gives `schemas`.
     """
 
-    def __init__(self, staged: str, listed, schemas: Callable[[], dict[str, pa.Schema]]) -> None:
-        self._staged, self._listed, self._schemas = staged, listed, schemas
+    def __init__(self, staged: str, schemas: Callable[[], dict[str, pa.Schema]]) -> None:
+        self._staged, self._schemas = staged, schemas
 
-    def expand(self, parts):
-        merged = (
-            parts
-            | "Gather" >> beam.combiners.ToList()
-            | "Bin" >> beam.FlatMap(bins)
+    def expand(self, parts_and_listed):
+        # The Listed goes with the parts, so that there is something to gather when there are none.
+        return (
+            parts_and_listed
+            | beam.Flatten()
+            | "Key" >> beam.Map(lambda one: (None, one))
+            | "Gather" >> beam.GroupByKey()
+            | "Bin" >> beam.FlatMap(_binned)
             | "Spread" >> beam.Reshuffle()
-            | "Merge" >> beam.Map(_merge, self._staged, self._schemas)
-            | "GatherMerged" >> beam.combiners.ToList()
+            | "Merge" >> beam.Map(_merged, self._staged, self._schemas)
+            | "KeyAgain" >> beam.Map(lambda one: (None, one))
+            | "GatherMerged" >> beam.GroupByKey()
+            | "Seal" >> beam.Map(_seal, staged=self._staged)
         )
-        return self._listed | "Seal" >> beam.Map(
-            _seal, beam.pvalue.AsSingleton(merged), staged=self._staged
-        )
+
+
+def _binned(gathered: tuple[None, Iterable[Part | Listed]]) -> list[tuple[Part, ...] | Listed]:
+    listed, parts = _apart(gathered)
+    return [listed, *bins(parts)]
+
+
+def _merged(
+    one: tuple[Part, ...] | Listed, staged: str, schemas: Callable[[], dict[str, pa.Schema]]
+) -> Part | Listed:
+    return one if isinstance(one, Listed) else merge(one, staged, schemas)
+
+
+def _apart(gathered: tuple[None, Iterable[Part | Listed]]) -> tuple[Listed, list[Part]]:
+    every = list(gathered[1])
+    [listed] = [one for one in every if isinstance(one, Listed)]
+    return listed, [one for one in every if isinstance(one, Part)]
 
 
 def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
@@ -405,7 +423,8 @@ def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
     return [tuple(some) for some in filled]
 
 
-def _merge(parts: Sequence[Part], staged: str, schemas: Callable[[], dict[str, pa.Schema]]) -> Part:
+def merge(parts: Sequence[Part], staged: str, schemas: Callable[[], dict[str, pa.Schema]]) -> Part:
+    """One part with the rows of several."""
     if len(parts) == 1:
         return parts[0]
     writer = PartWriter(staged, schemas())
@@ -424,8 +443,9 @@ def _merge(parts: Sequence[Part], staged: str, schemas: Callable[[], dict[str, p
     return writer.close(parts)
 
 
-def _seal(listed: Listed, parts: Sequence[Part], staged: str) -> None:
-    parts = sorted(parts, key=lambda part: part.first_uri)
+def _seal(gathered: tuple[None, Iterable[Part | Listed]], staged: str) -> None:
+    listed, parts = _apart(gathered)
+    parts.sort(key=lambda part: part.first_uri)
     books = check(staged, [part.name for part in parts], listed)
     with files.naming("--output"):
         Seal(books, tuple(parts)).write(files.join(staged, store.SEAL))

@@ -152,7 +152,7 @@ def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
             for i in range(14)]  # fmt: skip
     parts = write(tmp_path, *[[one] for one in some])
     assert len(parts) == 14
-    merged = transforms._merge(parts, str(tmp_path), lambda: schemas(LABELLING, ("queue",)))
+    merged = transforms.merge(parts, str(tmp_path), lambda: schemas(LABELLING, ("queue",)))
     for table in ("features", "segments", "recordings"):
         before = [row for part in parts for row in rows(tmp_path / table / part.name)]
         after = pq.ParquetFile(tmp_path / table / merged.name)
