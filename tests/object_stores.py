@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from tests.dataflow_stand_in import storage_emulator
 
@@ -20,6 +21,7 @@ KEYS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 BUCKET = "calls"
+ANONYMOUS = Path(__file__).parent / "anonymous"
 
 
 @dataclass
@@ -54,7 +56,10 @@ class Bucket:
         """For the command."""
         if self.url.startswith("s3:"):
             return KEYS
-        return {"STORAGE_EMULATOR_HOST": endpoint or self.endpoint}
+        return {
+            "STORAGE_EMULATOR_HOST": endpoint or self.endpoint,
+            "PYTHONPATH": os.pathsep.join([str(ANONYMOUS), os.environ.get("PYTHONPATH", "")]),
+        }
 
 
 @contextmanager
@@ -152,17 +157,18 @@ def proxy(target: str, faults: Faults) -> Iterator[str]:
                 return self.answer(403, {}, _ACCESS_DENIED)
             if fails:
                 return self.answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
-            request = urllib.request.Request(
-                target + self.path, data=body or None, method=self.command
-            )
-            for name, value in self.headers.items():
-                if name.lower() not in ("host", "content-length", "connection", "expect"):
-                    request.add_header(name, value)
+            passed = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in ("host", "content-length", "connection", "expect")
+            }
+            connection = http.client.HTTPConnection(target.removeprefix("http://"), timeout=60)
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    return self.answer(answer.status, answer.headers, answer.read())
-            except urllib.error.HTTPError as error:
-                return self.answer(error.code, error.headers, error.read())
+                connection.request(self.command, self.path, body or None, passed)
+                answer = connection.getresponse()
+                return self.answer(answer.status, answer.headers, answer.read())
+            finally:
+                connection.close()
 
         def answer(self, status: int, headers, body: bytes) -> None:
             self.send_response(status)
