@@ -31,7 +31,7 @@ from ser_core.corpora.conditions import CONDITIONS
 from ser_core.models import calls_training
 from ser_core.models.calls import Member
 from ser_core.models.calls_measures import KNOWN, LINES
-from ser_core.models.calls_training import CallsRecipe, Networks
+from ser_core.models.calls_training import DOUBTED, CallsRecipe, HeldOut, Networks
 
 ROOT = Path(__file__).parents[1]
 CORPORA = ("ravdess", "emodb", "emovo")
@@ -46,18 +46,16 @@ _RNN = replace(_CNN, kind="rnn", rate=2e-3, width=64, seed=3)
 TRIALS = {
     "dense": _DENSE,
     "dense, no history": replace(_DENSE, history=False),
-    "dense, told": replace(_DENSE, history_mean=True, own_mood=0.1),
-    "dense, told 0.2": replace(_DENSE, history_mean=True, own_mood=0.2),
+    "dense, again": replace(_DENSE, seed=10),
     "thirds": replace(_DENSE, inputs="thirds", seed=1),
-    "thirds, told": replace(_DENSE, inputs="thirds", history_mean=True, own_mood=0.1, seed=1),
-    "thirds, told 0.2": replace(_DENSE, inputs="thirds", history_mean=True, own_mood=0.2, seed=1),
+    "thirds, again": replace(_DENSE, inputs="thirds", seed=11),
     "cnn": _CNN,
-    "cnn, long": replace(_CNN, steps=4_200),
+    "cnn, long": replace(_CNN, steps=4_200, weight=1.5),
     "cnn, corpora": replace(_CNN, others=True),
     "cnn, deltas": replace(_CNN, deltas=True),
     "cnn, mixup": replace(_CNN, mixup=0.2),
     "rnn": _RNN,
-    "rnn, long": replace(_RNN, steps=4_200, seed=5),
+    "rnn, long": replace(_RNN, steps=4_200, weight=1.5, seed=5),
     "rnn, corpora": replace(_RNN, others=True, seed=4),
 }
 
@@ -69,6 +67,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where vectors and networks are kept")
     parser.add_argument("--only", nargs="+", choices=list(TRIALS), default=list(TRIALS))
     parser.add_argument("--show", nargs="*", default=[], help="averages, such as 'dense+cnn+rnn'")
+    parser.add_argument(
+        "--doubted", type=float, nargs=2, default=DOUBTED, metavar="SHARE",
+        help="of a history: Card.history_doubted; 1.5 2 believes every one",
+    )  # fmt: skip
     options = parser.parse_args()
     data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
     opened = [open_corpus(name, data / name) for name in CORPORA]
@@ -88,57 +90,55 @@ def main() -> None:
     table.add_column("CPU s a fold", justify="right")
     for shown in [*options.only, *options.show]:
         members = [TRIALS[name] for name in shown.split("+")]
-        answers = average(networks, members, options.folds)
-        some = np.concatenate([np.flatnonzero(gathered.folds == fold) for fold in options.folds])
+        held = average(networks, members, options.folds, tuple(options.doubted))
+        some = np.isin(gathered.folds, options.folds)
         truth = gathered.tested.truth[some]
         cells = []
         for k in range(len(KNOWN)):
-            predicted = [answers[list(CONDITIONS).index(c), k].argmax(axis=1) for c in SHOWN]
-            uars = [recall_score(truth, one, average="macro") for one in predicted]
-            cells.append(", ".join(f"{100 * uar:.1f}" for uar in uars))
-        cells.append(on_calls(networks, members, options.folds, answers, some))
+            predicted = [
+                held.clips[list(CONDITIONS).index(c), k, some].argmax(axis=1) for c in SHOWN
+            ]
+            cells.append(uars(truth, predicted))
+        cells.append(on_calls(held, options.folds))
         cpu_s = [networks.kept(one, fold)["cpu_s"] for one in members for fold in options.folds]
         table.add_row(shown, *cells, f"{np.sum(cpu_s) / len(options.folds):,.0f}")
     Console(width=150).print(table)
 
 
-def average(networks: Networks, members: Sequence[Member], folds: Sequence[int]) -> np.ndarray:
-    """Weighted mean of members [conditions, known, n, labels], folds one after the other."""
-    return np.concatenate(
-        [sum(one.weight * networks.kept(one, fold)["clips"] for one in members) for fold in folds],
-        axis=2,
-    )
+def uars(truth: np.ndarray, predicted: Sequence[np.ndarray]) -> str:
+    """In percent."""
+    every = [recall_score(truth, one, average="macro") for one in predicted]
+    return ", ".join(f"{100 * uar:.1f}" for uar in every)
 
 
-def on_calls(
-    networks: Networks,
-    members: Sequence[Member],
-    folds: Sequence[int],
-    answers: np.ndarray,
-    some: np.ndarray,
-) -> str:
-    """UAR of calls' segments over mu-law and the hard line; in brackets, each segment alone."""
+def average(
+    networks: Networks, members: Sequence[Member], folds: Sequence[int], doubted: tuple
+) -> HeldOut:
+    """Weighted mean of members; zeros in other folds."""
     data = networks.data
-    called = np.concatenate([data.called[data.folds[data.called[:, 0]] == fold] for fold in folds])
-    there = called >= 0
-    truth = data.tested.truth[called[there]]
-    known = np.concatenate(
-        [
-            sum(one.weight * networks.kept(one, fold)["segments"] for one in members)
-            for fold in folds
-        ],
-        axis=1,
-    )
-    place = np.empty(len(data.folds), dtype=int)
-    place[some] = np.arange(len(some))
-    told, alone = [], []
-    for line, name in enumerate(LINES):
-        told.append(recall_score(truth, known[line][there].argmax(axis=1), average="macro"))
-        each = answers[list(CONDITIONS).index(name), list(KNOWN).index("none")]
-        each = each[place[called[there]]].argmax(axis=1)
-        alone.append(recall_score(truth, each, average="macro"))
-    told, alone = (", ".join(f"{100 * uar:.1f}" for uar in uars) for uars in (told, alone))
-    return f"{told} ({alone})"
+    labels = len(data.material.labels[0])
+    clips = np.zeros((len(data.tests), len(KNOWN), len(data.folds), labels), np.float32)
+    segments = np.zeros((len(LINES), *data.called.shape, labels), np.float32)
+    fold_of_call = data.folds[data.called[:, 0]]
+    total = sum(one.weight for one in members)
+    for fold in folds:
+        for one in members:
+            kept = networks.kept(one, fold)
+            clips[:, :, data.folds == fold] += one.weight / total * kept["clips"]
+            segments[:, fold_of_call == fold] += one.weight / total * kept["segments"]
+    return calls_training.believed(data, clips, segments, doubted)
+
+
+def on_calls(held: HeldOut, folds: Sequence[int]) -> str:
+    """UAR of calls' segments over mu-law and the hard line; in brackets, each segment alone."""
+    data = held.data
+    there = (data.called >= 0) & np.isin(data.folds[data.called[:, 0]], folds)[:, None]
+    clips = data.called[there]
+    truth = data.tested.truth[clips]
+    none = list(KNOWN).index("none")
+    alone = [held.clips[list(CONDITIONS).index(c), none, clips].argmax(axis=1) for c in LINES]
+    told = [held.segments[line][there].argmax(axis=1) for line in range(len(LINES))]
+    return f"{uars(truth, told)} ({uars(truth, alone)})"
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def test_train_by_recipe_calls(ser, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for says in ("36 utterances", "G.711 mu-law", "For commercial use take calls-open"):
         assert says in done.stdout
-    assert "networks (12)" in done.stderr
+    assert "networks (18)" in done.stderr
     assert "Warning" not in done.stderr
     out = tmp_path / "out"
     done = ser("run", "--input", CALLS / "sales", "--output", out, "--model", tmp_path / "quick")
