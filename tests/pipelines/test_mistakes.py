@@ -69,7 +69,6 @@ def test_misspelt_option(ser, tmp_path):
         (["--uri-fields", "(?P<a>"], "not a regular expression"),
         (["--model", "no-such-model"], "no bundled model of that name"),
         (["--input", "@no-such-list.txt"], "the list cannot be read"),
-        (["--output", "gs://bucket/out"], "object stores hold inputs only"),
     ],
 )
 def test_values_that_cannot_be(ser, tmp_path, words, says):
