@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import signal
@@ -14,8 +15,11 @@ import types
 import urllib.request
 
 import duckdb
+import google.auth
+import pyarrow.parquet as pq
 import pytest
 import soundfile
+from google.auth.credentials import AnonymousCredentials
 
 from pipelines import dataflow, errors, execute, jobs, nightly
 from pipelines.errors import CommandError, HeldError, UsageError
@@ -117,7 +121,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture
 def night(monkeypatch, storage, archive, level_model, tmp_path):
-    """Runs a night on a stand-in; the output is `tmp_path / "out"`."""
+    """Runs a night on a stand-in; the output is `tmp_path / "out"` unless another is given."""
     from apache_beam.runners.dataflow import dataflow_runner
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage)
@@ -125,13 +129,13 @@ def night(monkeypatch, storage, archive, level_model, tmp_path):
     hurry = types.SimpleNamespace(time=time.time, sleep=lambda s: time.sleep(s / 100))
     monkeypatch.setattr(dataflow_runner, "time", hurry)
 
-    def run(stand_in: DataflowStandIn, *words: str, debug: bool = False) -> int:
+    def run(stand_in: DataflowStandIn, *words: str, debug: bool = False, output: str = "") -> int:
         with stand_in.serving():
             given = [*WORDS, *words, "--no_auth", f"--dataflow_endpoint={stand_in.endpoint}"]
             runner, _ = execute.settled("DataflowRunner", 4, given, debug)
             card = models.read_card(str(level_model))
             job = nightly.Job(
-                output=str(tmp_path / "out"),
+                output=output or str(tmp_path / "out"),
                 date=dt.date(2026, 3, 1),
                 command="ser run",
                 model=str(level_model),
@@ -246,6 +250,22 @@ def test_done(night, storage, tmp_path):
 
     assert night(DataflowStandIn(work=work)) == errors.DONE
     assert published(tmp_path / "out") == [(f"good_{i}.wav", "labelled", "angry") for i in range(3)]
+
+
+def test_done_in_a_bucket(night, storage, monkeypatch):
+    """As above, with the output in the store: lease, parts, seal, copies."""
+    nobody = AnonymousCredentials(), "test"
+    monkeypatch.setattr(google.auth, "default", lambda *args, **options: nobody)
+    stand_in = DataflowStandIn(work=lambda job: run_staged(storage, job))
+    assert night(stand_in, output="gs://bucket/tables") == errors.DONE
+    found = {name: data for name, data in staged(storage).items() if name.startswith("tables/")}
+    tables = sorted(name.split("/")[1] for name in found)
+    assert tables == ["_lock", "features", "recordings", "runs", "segments"]
+    [rows] = [data for name, data in found.items() if name.startswith("tables/recordings/")]
+    labels = pq.read_table(io.BytesIO(rows))["label"].to_pylist()
+    assert labels == ["angry"] * 3
+    # The bundle was put where the workers find it, and is gone again.
+    assert not any("_staging" in name for name in found)
 
 
 def run_staged(address: str, job: dict) -> None:
