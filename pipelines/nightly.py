@@ -101,18 +101,11 @@ def run(job: Job) -> int:
             Examine(job.settings, job.guard, job.fields, progress)
         )
 
-    try:
-        with _opened(job) as output:
-            books = Night(job, output, finder, read, job.fields.names).work_off()
-    except Submitted as error:
-        job.say(error.line())
-        return errors.DONE
-    if not books.matched:
-        raise NothingMatchedError(
-            f"--input {' '.join(job.inputs)}: nothing matches; "
-            "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected"
-        )
-    return _close(job, books)
+    return _night(
+        job, finder, read, lambda output: job.fields.names,
+        nothing=f"--input {' '.join(job.inputs)}: nothing matches; "
+        "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected",
+    )  # fmt: skip
 
 
 def label(job: Job) -> int:
@@ -124,17 +117,23 @@ def label(job: Job) -> int:
     def read(elements, progress: str | None):
         return elements | "Load" >> beam.ParDo(LoadStored(progress))
 
+    return _night(
+        job, finder, read, stored_meta,
+        nothing=f"--output {files.absolute(job.output)}: no recording in it was labelled, "
+        "extracted or without speech; fill it with `ser run` or `ser extract` first",
+    )  # fmt: skip
+
+
+def _night(job: Job, finder: ledger.Finder, read, meta_of, *, nothing: str) -> int:
+    """Work off what a finder finds. Returns the exit status."""
     try:
         with _opened(job) as output:
-            books = Night(job, output, finder, read, stored_meta(output)).work_off()
+            books = Night(job, output, finder, read, meta_of(output)).work_off()
     except Submitted as error:
         job.say(error.line())
         return errors.DONE
     if not books.matched:
-        raise NothingMatchedError(
-            f"--output {output.root}: no recording in it was labelled, extracted or "
-            "without speech; fill it with `ser run` or `ser extract` first"
-        )
+        raise NothingMatchedError(nothing)
     return _close(job, books)
 
 
