@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,9 +103,10 @@ class Seal:
 
     def write(self, path: str) -> None:
         """Whole or not at all."""
-        # asdict would count a Counter's pairs.
-        books = replace(self.books, by_reason=dict(self.books.by_reason))
-        files.write_whole(path, json.dumps(asdict(replace(self, books=books))))
+        said = asdict(self)
+        # asdict counts a Counter's pairs.
+        said["books"]["by_reason"] = dict(self.books.by_reason)
+        files.write_whole(path, json.dumps(said))
 
     @classmethod
     def read(cls, path: str) -> Seal:

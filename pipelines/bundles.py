@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from pipelines import files
 from ser_core import models
 from ser_core.models.bundle import FILES
 
 _MODEL = "model"
+T = TypeVar("T")
 
 
 def check(model: str) -> models.Card:
@@ -21,30 +24,20 @@ def check(model: str) -> models.Card:
     StoreError
         It cannot be fetched.
     """
-    if not files.is_remote(model):
-        return models.check(model)
-    with _fetching(model), files.local_copy(model, FILES) as folder:
-        return models.check(folder)
+    return _here(model, models.check)
 
 
 def load(model: str) -> models.Bundle:
-    """A bundle, fetched first where it is in an object store.
+    """A bundle, fetched first where it is in an object store. Raises what `check` does."""
+    return _here(model, models.load)
 
-    Raises
-    ------
-    BundleError
-        It is none.
-    StoreError
-        It cannot be fetched.
-    """
+
+def _here(model: str, read: Callable[[str], T]) -> T:
     if not files.is_remote(model):
-        return models.load(model)
-    with _fetching(model), files.local_copy(model, FILES) as folder:
-        return models.load(folder)
-
-
-def _fetching(model: str) -> files.naming:
-    return files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected")
+        return read(model)
+    naming = files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected")
+    with naming, files.local_copy(model, FILES) as folder:
+        return read(folder)
 
 
 def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:

@@ -155,7 +155,7 @@ def _now() -> dt.datetime:
 def _store(path: str) -> _Store:
     scheme, _, rest = path.partition("://")
     bucket, _, key = rest.partition("/")
-    return {"s3": _S3, "gs": _Gcs}[scheme.lower()](bucket, key)
+    return _S3(bucket, key) if scheme.lower() == "s3" else _Gcs(bucket, key)
 
 
 class _S3:

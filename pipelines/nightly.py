@@ -174,7 +174,7 @@ class Night:
     def work_off(self) -> Books:
         """All of it. Nothing is published where nothing matches."""
         if self.job.chunk is None:
-            return self._run(None, None)
+            return self._run(None)
         total = Books()
         with self.finder.found() as todo:
             if not todo.matched:
@@ -189,7 +189,7 @@ class Night:
                 total = self._run([], done)
         return total
 
-    def _run(self, chunk: Sequence | None, already_done: int | None) -> Books:
+    def _run(self, chunk: Sequence | None, already_done: int = 0) -> Books:
         """One run: of a chunk, or of all that a worker finds."""
         started = dt.datetime.now(dt.UTC)
         staged = self.output.stage(store.new_run_id(started))
@@ -226,7 +226,7 @@ class Night:
         self,
         staged: str,
         chunk: Sequence | None,
-        already_done: int | None,
+        already_done: int,
         labelling: tables.Labelling,
     ) -> bool:
         """match -> leave out what is done -> examine -> predict -> write -> check.

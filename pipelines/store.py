@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from pipelines import files, jobs
 from pipelines.errors import HeldError, StoreError, UsageError
+from pipelines.files import naming
 from pipelines.lease import Lease
 from ser_core import tables
 
@@ -96,8 +97,8 @@ class Tables:
                     f"this run makes {feature_set!r} ({fingerprint}); use another folder"
                 )
 
-    def _naming(self, what: str = "cannot be written") -> files.naming:
-        return files.naming(f"--output {self.root}", what)
+    def _naming(self, what: str = "cannot be written") -> naming:
+        return naming(f"--output {self.root}", what)
 
 
 def parquet(path: str) -> pq.ParquetFile:

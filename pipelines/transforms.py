@@ -231,10 +231,9 @@ class WriteParts(beam.DoFn):
 
     def process(self, element: tuple[Item, np.ndarray]):
         self._held.append(element)
-        if len(self._held) >= ROWS_OF_RECORDINGS:
-            self._flush()
-            if self._writer.size_bytes >= PART_BYTES:
-                yield self._close()
+        full = len(self._held) >= ROWS_OF_RECORDINGS
+        if full and self._flush().size_bytes >= PART_BYTES:
+            yield self._close()
 
     def finish_bundle(self):
         if self._held:
@@ -244,10 +243,11 @@ class WriteParts(beam.DoFn):
             yield WindowedValue(self._close(), window.max_timestamp(), [window])
 
     def _close(self) -> Part:
+        assert self._writer is not None
         part, self._writer = self._writer.close(), None
         return part
 
-    def _flush(self) -> None:
+    def _flush(self) -> PartWriter:
         held, self._held = self._held, []
         if self._writer is None:
             self._writer = PartWriter(self._staged, self._schemas)
@@ -278,6 +278,7 @@ class WriteParts(beam.DoFn):
                 self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
         for one in examined:
             self._writer.count(one.source.uri, one.cpu_s)
+        return self._writer
 
 
 def schemas(labelling: tables.Labelling, meta: Sequence[str]) -> dict[str, pa.Schema]:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -276,7 +277,7 @@ def features_table(examined: Sequence[Examined], schema: pa.Schema, *, run_id: s
     return keys.append_column(vector, vectors).cast(schema)
 
 
-def writer(path: str | os.PathLike, schema: pa.Schema) -> pq.ParquetWriter:
+def writer(path: str | os.PathLike | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     """A Parquet file of one of these tables: zstd, and vectors as byte streams split."""
     vectors = {"vector.list.element": "BYTE_STREAM_SPLIT"} if "vector" in schema.names else None
     return pq.ParquetWriter(
