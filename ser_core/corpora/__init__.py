@@ -26,20 +26,26 @@ _BUILT_IN = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """One labelled clip.
+    """One labelled clip: a file, or a part of one.
 
     Parameters
     ----------
     path : Path
         The audio file.
     emotion : str
-        A word of the corpus's label set.
+        A word of the corpus's label set; of several annotators' what most of them say.
     speaker : str
         Unique over corpora, such as `ravdess-07`.
     corpus : str
         Name of the corpus.
     sex, intensity, statement, repetition : str, optional
         What the corpus says of the clip; empty where it says nothing.
+    channel : int, optional
+        Counted from 0; the mean of all channels unless given.
+    start_s, end_s : float, optional
+        From the start of the file; the whole of it unless given.
+    shares : tuple of (emotion, share)
+        Of the annotators who say so, where several said something: soft labels.
     """
 
     path: Path
@@ -50,6 +56,16 @@ class Utterance:
     intensity: str = ""
     statement: str = ""
     repetition: str = ""
+    channel: int | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    shares: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def agreed(self) -> bool:
+        """Whether one emotion has more of the annotators than any other: what a test may ask."""
+        most = sorted((share for _, share in self.shares), reverse=True)
+        return len(most) < 2 or most[0] > most[1]
 
 
 @dataclass(frozen=True)

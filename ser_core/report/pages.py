@@ -1,0 +1,83 @@
+"""Pages of HTML that need nothing but themselves: no request leaves them.
+
+Templates lie in `templates/` and extend `page.html.jinja`, which brings the looks for desk, phone
+and paper. Everything that is filled in is escaped: a label or a file's name is text, whatever it
+holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ser_core import __version__
+from ser_core.errors import SerError
+
+
+def render(template: str, **about: Any) -> str:
+    """A page.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in `templates/`, without `.html.jinja`.
+    about : Any
+        What the template speaks of. Pictures are PNG bytes, shown by the filter `picture`.
+    """
+    return _templates().get_template(f"{template}.html.jinja").render(version=__version__, **about)
+
+
+def write(path: str | os.PathLike, page: str) -> Path:
+    """Write a page, whole or not at all.
+
+    Raises
+    ------
+    SerError
+        It cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(page)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(part, 0o666 & ~mask)
+            os.replace(part, path)
+        except BaseException:
+            os.unlink(part)
+            raise
+    except OSError as error:
+        raise SerError(f"{path}: the page cannot be written: {error.strerror}") from error
+    return path
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Such as "68.3 %"; a dash for what there is not."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG that stands in the page itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+@cache
+def _templates():
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    templates = Environment(
+        loader=PackageLoader("ser_core.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"picture": data_uri, "percent": percent}
+    return templates
