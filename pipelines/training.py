@@ -37,10 +37,10 @@ def train(options) -> int:
             )
     names = [*_OF_BOTH, *(("effort",) if by_calls else _OF_SEED)]
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    about: dict[str, Any] = {"jobs": options.jobs, "cache": _folder("--cache", options.cache)}
-    noise = _folder("--noise", options.noise, there=True)
+    about: dict[str, Any] = {"jobs": options.jobs, "cache": folder_of("--cache", options.cache)}
+    noise = folder_of("--noise", options.noise, there=True)
     recipe = calls_training.CallsRecipe(**given) if by_calls else training.SeedRecipe(**given)
-    opened = _corpora(options)
+    opened = open_corpora(options)
     for corpus in opened:
         print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
     with progress_bars() as progress:
@@ -60,14 +60,14 @@ def evaluate(options) -> int:
     """Test a bundle on corpora and print accuracy, UAR, and recall by label."""
     bundle = models.load(options.model or models.default_name())
     console = Console()
-    for corpus in _corpora(options):
+    for corpus in open_corpora(options):
         with progress_bars() as progress:
             scores = evaluation.evaluate(
                 bundle,
                 corpus,
                 options.codec,
                 grouping=options.groups,
-                cache=_folder("--cache", options.cache),
+                cache=folder_of("--cache", options.cache),
                 progress=progress,
             )
         table = Table(title=f"{bundle.id} on {corpus.name}, {options.codec}")
@@ -104,7 +104,8 @@ def show_model(name: str | None) -> int:
     return errors.DONE
 
 
-def _corpora(options) -> list[corpora.Corpus]:
+def open_corpora(options) -> list[corpora.Corpus]:
+    """The corpora of `--corpus`; what is odd about them is said."""
     opened = [corpora.open_corpus(name, folder) for name, folder in options.corpus]
     for corpus in opened:
         for warning in corpus.warnings:
@@ -112,7 +113,8 @@ def _corpora(options) -> list[corpora.Corpus]:
     return opened
 
 
-def _folder(option: str, given: str | None, *, there: bool = False) -> Path | None:
+def folder_of(option: str, given: str | None, *, there: bool = False) -> Path | None:
+    """A folder that an option gives."""
     if given is None:
         return None
     folder = Path(given)
