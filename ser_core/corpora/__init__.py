@@ -11,10 +11,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_core.errors import CorpusError
+
+if TYPE_CHECKING:
+    from ser_core.corpora.agreement import Agreement
 
 # Name of a corpus, and the module whose `read(folder)` gives it.
 _BUILT_IN = {
@@ -62,6 +66,11 @@ class Utterance:
     shares: tuple[tuple[str, float], ...] = ()
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a recording, and no file of its own."""
+        return self.channel is not None or self.end_s is not None
+
+    @property
     def agreed(self) -> bool:
         """Whether one emotion has more of the annotators than any other: what a test may ask."""
         most = sorted((share for _, share in self.shares), reverse=True)
@@ -88,6 +97,10 @@ class Corpus:
         How these files differ from the corpus as it was published, such as a cut copy.
     any_use : bool
         Whether the licence lets everybody do everything, so commercial use too.
+    own : bool
+        Whether it is one's own recordings: never split at random unless that is asked for.
+    agreement : Agreement, optional
+        How far its annotators agree, where there are several.
     """
 
     name: str
@@ -97,6 +110,8 @@ class Corpus:
     note: str = ""
     warnings: tuple[str, ...] = ()
     any_use: bool = False
+    own: bool = False
+    agreement: Agreement | None = None
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -117,6 +132,8 @@ def corpus_names() -> tuple[str, ...]:
 def open_corpus(name: str, folder: str | os.PathLike) -> Corpus:
     """Read the names and labels of a corpus; of the audio only the headers.
 
+    One's own calls, labelled in a CSV, are read by `ser_core.corpora.manifest`.
+
     Parameters
     ----------
     name : str
@@ -131,8 +148,30 @@ def open_corpus(name: str, folder: str | os.PathLike) -> Corpus:
         single utterance.
     """
     if name not in _BUILT_IN:
-        raise CorpusError(f"no corpus is called {name!r}; there are: {', '.join(corpus_names())}")
+        raise CorpusError(
+            f"no corpus is called {name!r}; there are: {', '.join(corpus_names())}, and csv for "
+            "a file of labels of your own calls"
+        )
     return importlib.import_module(_BUILT_IN[name]).read(Path(folder))
+
+
+def relabelled(corpus: Corpus, table: Mapping[str, str]) -> Corpus:
+    """A corpus whose emotions are called otherwise.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    table : mapping of emotion to emotion
+        An empty one leaves utterances out; emotions that it does not name stay.
+    """
+    kept = tuple(
+        replace(one, emotion=said)
+        for one in corpus.utterances
+        if (said := table.get(one.emotion, one.emotion))
+    )
+    left = len(corpus.utterances) - len(kept)
+    skipped = {**corpus.skipped, **({LEFT_OUT: left} if left else {})}
+    return replace(corpus, utterances=kept, skipped=skipped)
 
 
 @dataclass(frozen=True)
@@ -151,6 +190,7 @@ _AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
 NOT_NAMED = "audio whose name is not the corpus's"
 DOUBLE = "a name that was there before"
 NO_AUDIO = "no audio file"
+LEFT_OUT = "of labels that the table of labels leaves out"
 
 
 def named_corpus(

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ser_core import features
-from ser_core.corpora import Utterance
+from ser_core.corpora import Utterance, manifest
 from ser_core.corpora.conditions import CONDITIONS, COPIES, VERSION, degrade
 from ser_core.errors import CorpusError
 
@@ -83,7 +83,7 @@ def extract(
     faults: list[str] = []
     with joblib.parallel_config("loky", n_jobs=jobs or os.cpu_count(), inner_max_num_threads=1):
         work = joblib.Parallel(return_as="generator")(
-            joblib.delayed(_vector)(utterance.path, feature_set, condition, noise, cache)
+            joblib.delayed(_vector)(utterance, feature_set, condition, noise, cache)
             for utterance in utterances
         )
         try:
@@ -107,10 +107,51 @@ def extract(
     return np.stack(rows)
 
 
+def read_clip(utterance: Utterance) -> tuple[np.ndarray, int]:
+    """The samples of an utterance, float32 [n], and their rate in Hz.
+
+    A file is read as `librosa.load` does, by the mean of its channels; a part of one as the
+    nightly job decodes recordings.
+
+    Raises
+    ------
+    AudioError, soundfile.LibsndfileError, OSError
+        It cannot be read.
+    """
+    if utterance.is_part:
+        return manifest.read_part(
+            utterance.path, utterance.channel, utterance.start_s, utterance.end_s
+        )
+    import soundfile
+
+    samples, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
+    return samples.mean(axis=1), rate
+
+
 def cache_folder() -> Path:
     """Where vectors are kept between trainings: below `$XDG_CACHE_HOME`, else `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "ser-pipeline" / "features"
+
+
+def _key(one: Utterance) -> str:
+    """By content: what a file holds, and which part of it is meant."""
+    about = one.path.stat()
+    content = _sha256(one.path, about.st_size, about.st_mtime_ns)
+    if not one.is_part:
+        return content
+    part = f"{content} {one.channel} {one.start_s!r} {one.end_s!r}"
+    return hashlib.sha256(part.encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _named(one: Utterance) -> str:
+    return f"{one.path}, {one.start_s:g} to {one.end_s:g} s" if one.is_part else str(one.path)
 
 
 def _told(noise: Path) -> str:
@@ -120,27 +161,23 @@ def _told(noise: Path) -> str:
 
 
 def _vector(
-    path: Path, feature_set: str, condition: str, noise: Path | None, cache: Path
+    one: Utterance, feature_set: str, condition: str, noise: Path | None, cache: Path
 ) -> np.ndarray | str:
-    """The vector of one file, or what is wrong with it."""
-    import soundfile
-
+    """The vector of one utterance, or what is wrong with it."""
     recipe = features.get(feature_set)
     try:
-        data = path.read_bytes()
-        key = hashlib.sha256(data).hexdigest()
+        key = _key(one)
         kept = cache / f"{key}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):
             vector = np.load(kept, allow_pickle=False)
             if vector.shape == (len(recipe.names),) and vector.dtype == np.float32:
                 return vector
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-        clip = degrade(samples.mean(axis=1), rate, condition, key=key, noise=noise)
+        clip = degrade(*read_clip(one), condition, key=key, noise=noise)
         vector = recipe.extract(*clip)
     except Exception as error:  # whatever is wrong, the other files are looked at too
-        return f"{path}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        return f"{_named(one)}: {(str(error).splitlines() or [type(error).__name__])[0]}"
     if not np.isfinite(vector).all():
-        return f"{path}: features that are not finite; is it silent or very short?"
+        return f"{_named(one)}: features that are not finite; is it silent or very short?"
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:

@@ -1,0 +1,266 @@
+"""One's own calls in a CSV: what is read, what is a mistake, how far annotators agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_core import audio, speech
+from ser_core.corpora import manifest, open_corpus, relabelled, vectors
+from ser_core.corpora.agreement import agreement
+from ser_core.errors import CorpusError
+from tests.speechlike import voice
+
+RATE = 8_000
+
+
+@pytest.fixture
+def calls(tmp_path) -> Path:
+    """Two channels with something said on each; one channel; nothing said."""
+    said = np.concatenate(
+        [voice(15.0, RATE, seed=0), np.zeros(2 * RATE), voice(15.0, RATE, seed=1)]
+    )
+    soundfile.write(tmp_path / "two.wav", np.stack([0 * said, said], axis=1), RATE)
+    soundfile.write(tmp_path / "one.wav", said[: 8 * RATE], RATE)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(12 * RATE), RATE)
+    return tmp_path
+
+
+def written(folder: Path, text: str, name: str = "labels.csv") -> Path:
+    file = folder / name
+    file.write_text(text, "utf-8")
+    return file
+
+
+GOOD = """\
+uri,channel,start_s,end_s,label,annotator,speaker
+two.wav,1,0.5,3.5,angry,ann,anna
+two.wav,1,0.5,3.5,angry,bob,anna
+two.wav,1,4,7,angry,ann,anna
+two.wav,1,4,7,calm,bob,anna
+one.wav,,1,3,calm,ann,otto
+one.wav,,1,3,calm,bob,otto
+one.wav,,1,3,angry,cid,otto
+one.wav,,4,6,,ann,otto
+"""
+
+
+def test_lines_become_utterances(calls):
+    corpus = manifest.read(written(calls, GOOD))
+    first, tied, third = corpus.utterances
+    assert (first.path, first.channel, first.start_s, first.end_s) == (
+        calls / "two.wav", 1, 0.5, 3.5,
+    )  # fmt: skip
+    assert [one.emotion for one in corpus.utterances] == ["angry", "angry", "calm"]
+    assert [one.speaker for one in corpus.utterances] == [
+        "labels-anna", "labels-anna", "labels-otto",
+    ]  # fmt: skip
+    assert first.shares == (("angry", 1.0),)
+    assert tied.shares == (("angry", 0.5), ("calm", 0.5))
+    assert dict(third.shares) == pytest.approx({"calm": 2 / 3, "angry": 1 / 3})
+    assert [one.agreed for one in corpus.utterances] == [True, False, True]
+    assert corpus.own
+    assert corpus.skipped[manifest.NOT_LABELLED] == 1
+    assert corpus.warnings == ()
+    (disputed,) = corpus.agreement.disputed
+    assert (disputed.start_s, disputed.votes) == (4.0, {"ann": "angry", "bob": "calm"})
+
+
+def test_what_people_and_programs_write_is_understood(calls):
+    semicolons = "﻿" + GOOD.replace(",", ";").replace("0.5;", "0,5;")
+    tabs = GOOD.replace(",", "\t").replace("\n", "\r\n") + "\r\n\r\n"
+    more = "why," + GOOD.replace("\n", "\nx,").removesuffix("x,")
+    expected = manifest.read(written(calls, GOOD)).utterances
+    for text in (semicolons, tabs, more):
+        assert manifest.read(written(calls, text)).utterances == expected
+
+
+def test_a_part_is_what_the_night_decodes(calls):
+    one = manifest.read(written(calls, GOOD)).utterances[0]
+    samples, rate = vectors.read_clip(one)
+    with open(calls / "two.wav", "rb") as file:
+        whole = audio.decode(file.read(), "two.wav")
+    np.testing.assert_array_equal(samples, whole.samples[1, 4_000:28_000])
+    assert rate == RATE
+
+
+def test_vectors_of_parts_are_kept_apart(calls, tmp_path):
+    lines = "uri,channel,start_s,end_s,label\n" + "".join(
+        f"two.wav,{channel},{start},{start + 2},{label}\n"
+        for channel, start, label in ((1, 1, "a"), (1, 2, "a"), (1, 4, "b"), (1, 5, "b"))
+    )
+    some = manifest.read(written(calls, lines)).utterances
+    keep = tmp_path / "cache"
+    first = vectors.extract(some, "telephone", jobs=1, cache=keep)
+    assert len({row.tobytes() for row in first}) == 4
+    np.testing.assert_array_equal(first, vectors.extract(some, "telephone", jobs=1, cache=keep))
+
+
+def test_a_recording_is_cut_as_the_night_cuts_it(calls):
+    lines = """\
+uri,channel,start_s,end_s,label
+two.wav,1,,,angry
+one.wav,,,,angry
+silent.wav,,,,calm
+one.wav,0,1,2,calm
+"""
+    corpus = manifest.read(written(calls, lines), jobs=1)
+    samples, rate = soundfile.read(calls / "two.wav", dtype="float32")
+    expected = [(one.start_s, one.end_s) for one in speech.find(samples[:, 1], rate)]
+    found = [(one.start_s, one.end_s) for one in corpus.utterances if one.path.name == "two.wav"]
+    assert found == expected
+    assert len(found) > 1
+    assert corpus.skipped[manifest.NO_SPEECH] == 1
+
+
+def test_all_mistakes_are_told_at_once(calls):
+    lines = """\
+uri,channel,start_s,end_s,label,annotator,speaker
+gone.wav,,1,2,angry,ann,
+two.wav,,1,2,angry,ann,
+two.wav,2,1,2,angry,ann,
+one.wav,,7,9,angry,ann,
+one.wav,,3,2,angry,ann,
+one.wav,x,1,2,angry,ann,
+one.wav,,-1,2,angry,ann,
+one.wav,,2,3,angry,ann,a
+one.wav,,2,3,calm,ann,b
+one.wav,,3,4,agry,ann,
+one.wav,,4,5,very angry,ann,
+one.wav,,5,6,very angry,ann,
+one.wav,,4.5,5,Angry,ann,
+one.wav,,5,6,calm,bob,
+,,5,6,calm,bob,
+notes.txt,,0,1,calm,ann,
+"""
+    written(calls, "these are notes", "notes.txt")
+    with pytest.raises(CorpusError) as refused:
+        manifest.read(written(calls, lines))
+    told = str(refused.value).splitlines()
+    assert "mistakes" in told[0]
+    for number, part in {
+        2: "gone.wav: no such file",
+        3: "has 2 channels; say which",
+        4: "channel 2 found",
+        5: "lasts 8.00 s",
+        6: "an end 0.1 s or more",
+        7: "channel 'x' found",
+        8: "start_s '-1' found",
+        10: "the stretch of line 9 again, with annotator 'ann'",
+        11: "occurs once only: too little to learn or to test; did you mean 'angry'?",
+        12: "label 'very angry': letters",
+        14: "label 'Angry', which line 2 writes 'angry'",
+        16: "no uri",
+        17: "unsupported_format",
+    }.items():
+        assert any(line.startswith(f"  line {number}: ") and part in line for line in told), (
+            number, part, told,
+        )  # fmt: skip
+    assert any("for which line 9 says 'a'" in line for line in told)
+    assert not any(line.startswith("  line 15:") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no column uri and no label"),
+        ("uri,emotion\na,b\n", "no column label"),
+        ('uri,label\n"a,b\n', "no CSV"),
+        ("uri,label\n", "nothing to learn from (no line at all)"),
+        ("uri,label\none.wav,\n", "1 lines without a label"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(calls, text, said):
+    with pytest.raises(CorpusError) as refused:
+        manifest.read(written(calls, text))
+    assert said in str(refused.value)
+
+
+def test_other_encodings_are_named(calls):
+    (calls / "labels.csv").write_bytes("uri,label\nmüller.wav,angry\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match="not UTF-8"):
+        manifest.read(calls / "labels.csv")
+
+
+def test_missing_speakers_are_recordings_and_it_is_said(calls):
+    lines = GOOD.replace(",anna", ",").replace(",otto", ",")
+    corpus = manifest.read(written(calls, lines))
+    assert corpus.speakers == ("labels-one.wav", "labels-two.wav")
+    (warning,) = corpus.warnings
+    assert warning.startswith("no line names a speaker: split by recording")
+    some = manifest.read(written(calls, GOOD.replace(",anna", ",")))
+    assert some.warnings[0].startswith("1 of 2 recordings have no speaker's name")
+
+
+def test_a_table_renames_and_leaves_out(calls):
+    table = manifest.read_label_map(
+        written(calls, "label,emotion\nangry,negative\ncalm,\n", "map.csv")
+    )
+    assert table == {"angry": "negative", "calm": ""}
+    corpus = manifest.read(written(calls, GOOD), label_map=table)
+    assert {one.emotion for one in corpus.utterances} == {"negative"}
+    assert corpus.skipped["of labels that the table of labels leaves out"] == 3
+    with pytest.raises(CorpusError, match=r"names 'agry', which no line has; did you mean 'angry'"):
+        manifest.read(written(calls, GOOD), label_map={"agry": "negative"})
+    public = relabelled(corpus, {"negative": "bad"})
+    assert {one.emotion for one in public.utterances} == {"bad"}
+
+
+def test_uris_may_lie_anywhere(calls, tmp_path):
+    lines = GOOD.replace("two.wav", "gs://calls/two.wav").replace("one.wav", "gs://calls/one.wav")
+    corpus = manifest.read(
+        written(tmp_path, lines), locate=lambda uri: calls / uri.rpartition("/")[2]
+    )
+    assert corpus.utterances[0].path == calls / "two.wav"
+
+
+def test_csv_is_named_where_a_corpus_is_unknown():
+    with pytest.raises(CorpusError, match="csv for a file of labels"):
+        open_corpus("ravdes", "x")
+
+
+# Krippendorff 2011, section C: four observers, 12 units, nominal alpha 0.743.
+OBSERVED = [
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
+    [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
+]
+
+
+def test_alpha_is_krippendorffs():
+    votes = [
+        {f"o{i}": f"e{row[unit]}" for i, row in enumerate(OBSERVED) if row[unit] is not None}
+        for unit in range(12)
+    ]
+    found = agreement(votes, [("a", 0, float(i), None) for i in range(12)])
+    assert found.alpha == pytest.approx(0.743, abs=5e-4)
+    assert found.shared == 11
+    assert found.by_pair["o1", "o3"][1] == 10
+    assert [one.start_s for one in found.disputed] == [5.0]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(*[st.sampled_from("abc")] * 2), min_size=3, max_size=20))
+def test_alpha_of_two_by_its_definition(pairs):
+    votes = [{"x": a, "y": b} for a, b in pairs]
+    found = agreement(votes, [("u", 0, float(i), None) for i in range(len(pairs))])
+    values = [value for pair in pairs for value in pair]
+    n = len(values)
+    observed = np.mean([a != b for a, b in pairs])
+    expected = 1 - sum(values.count(v) * (values.count(v) - 1) for v in set(values)) / (n * (n - 1))
+    if len(set(values)) == 1:
+        assert found.alpha is None
+    else:
+        assert found.alpha == pytest.approx(1 - observed / expected)
+        assert found.by_pair["x", "y"][0] == pytest.approx(found.alpha)
+    assert len(found.disputed) == sum(a != b for a, b in pairs)
+
+
+def test_one_annotator_agrees_with_nobody():
+    assert agreement([{"a": "x"}, {"b": "y"}], [("u", 0, 0.0, None)] * 2) is None
