@@ -466,9 +466,8 @@ def believed(
     for line, condition in enumerate(LINES):
         by_clip = alone[list(CONDITIONS).index(condition)]
         others = _mean_of(by_clip, others_called)
-        belief = most * bundle.history_belief(others, labels, doubted)
-        segments_belief[line][there] = belief
-        share = belief[:, None]
+        segments_belief[line][there] = most * bundle.history_belief(others, labels, doubted)
+        share = segments_belief[line][there][:, None]
         segments[line][there] = (
             share * segments[line][there] + (1 - share) * by_clip[data.called[there]]
         )
