@@ -25,7 +25,7 @@ from pipelines import bundles, errors, execute, files, jobs, ledger, store
 from pipelines.books import BOOKS, Books, Listed, Part, Seal
 from pipelines.errors import NothingMatchedError
 from pipelines.stored import LoadStored, stored_meta
-from pipelines.transforms import Close, Examine, Find, Predict, WriteParts, schemas
+from pipelines.transforms import Close, Dealt, Examine, Find, Predict, WriteParts, schemas
 from pipelines.uri_fields import UriFields
 from ser_core import features, models, tables
 from ser_core.examine import Settings
@@ -244,7 +244,8 @@ class Night:
             runner=job.runner.beam_runner(), options=job.runner.options(submitted)
         )
         if chunk is None:
-            elements, listed = pipeline | "Find" >> Find(self.finder, staged)
+            found, listed = pipeline | "Find" >> Find(self.finder, staged)
+            elements = found | "Reshuffle" >> beam.Reshuffle()
         else:
             uris = [uri for element in chunk for uri in ledger.uris(element)]
             with (
@@ -254,9 +255,9 @@ class Night:
                 note(uris)
             total = len(uris)
             given = Listed(GIVEN, matched=total + already_done, already_done=already_done)
-            elements = pipeline | "Chunk" >> beam.Create(chunk, reshuffle=False)
+            elements = pipeline | "Chunk" >> Dealt(chunk, job.runner.workers)
             listed = pipeline | "Listed" >> beam.Create([given], reshuffle=False)
-        items = self.read(elements | "Reshuffle" >> beam.Reshuffle(), progress)
+        items = self.read(elements, progress)
         model = bundles.for_workers(job.model, staged, local=job.runner.local)
         parts = (
             items
