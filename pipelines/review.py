@@ -596,7 +596,7 @@ class Heard:
 _STORE = "It is in an object store, which a browser does not read."
 _GONE = "The recording is not there any more."
 _REPLACED = "Another recording has taken its place since that night."
-_CLIPS = " `ser review --clips DIR` copies the segments for this page."
+_CLIPS = " “ser review --clips DIR” copies the segments for this page."
 
 
 def _originals(choices: Sequence[Choice]) -> list[Heard]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,17 +17,19 @@ from urllib.parse import unquote
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import inputs, ledger, review, store
+from pipelines import files, inputs, ledger, review, store
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
 from ser_core import models, tables
 from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine
-from tests import tiny_bundle
+from tests import object_stores, tiny_bundle
 from tests.browser import chromium
 from tests.speechlike import call
 
@@ -496,6 +499,48 @@ def test_a_list_with_labels_is_not_written_over(night, tmp_path):
         with pytest.raises(UsageError, match=says):
             made(night, tmp_path)
         assert path.read_bytes().decode() == there
+
+
+def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, monkeypatch):
+    """Real client, real server on loopback: the same list as here, and the same clips."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    for name, value in object_stores.KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    with object_stores.s3() as bucket:
+        files.set_beam_options(PipelineOptions(bucket.options()))
+        # The night's tables, as they would be with the recordings in the store.
+        for path in archive.iterdir():
+            bucket.put(f"calls/{path.name}", path.read_bytes())
+        for path in night.rglob("*.parquet"):
+            table = pq.read_table(path, partitioning=None)
+            at = table.schema.get_field_index("uri")
+            uris = [f"{bucket.url}/calls/{Path(uri).name}" for uri in table["uri"].to_pylist()]
+            moved = table.set_column(at, table.schema.field("uri"), pa.array(uris))
+            moved = moved.replace_schema_metadata(table.schema.metadata)
+            text = io.BytesIO()
+            pq.write_table(moved, text)
+            bucket.put(f"out/{path.relative_to(night)}", text.getvalue())
+        here, there = tmp_path / "here", tmp_path / "there"
+        for folder, out in ((here, night), (there, f"{bucket.url}/out")):
+            folder.mkdir()
+            made(out, folder, n=20, by=ALL, against=str(soft_model), clips=str(folder / "clips"))
+    names = [f"{one['name']} {one['start_s']}" for one in told(read(here))["items"]]
+    assert sorted(names) == sorted(
+        f"{one['name']} {one['start_s']}" for one in told(read(there))["items"]
+    )
+
+    def clips(folder):
+        return Counter(path.read_bytes() for path in (folder / "clips").iterdir())
+
+    assert clips(here) == clips(there)
+    assert clips(here).total() == 10
+
+
+def read(folder) -> str:
+    return (folder / "list.html").read_text(encoding="utf-8")
 
 
 # ---------------------------------------------------------------- as a user types it

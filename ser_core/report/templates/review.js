@@ -37,7 +37,7 @@
   const fileName = () => "review-" + (annotator.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "nobody") + ".csv";
 
   function sides(one) {
-    if (one.channels < 2) return one.role === "mixed" ? "One channel holds both sides: judge the customer’s voice, and where the agent speaks, “not sure”." : "";
+    if (one.channels < 2) return one.role === "mixed" ? "One channel holds both sides: judge the customer’s." : "";
     const side = one.channels === 2 ? ["the left", "the right"][one.channel] + " ear" : "channel " + (one.channel + 1);
     return one.clip ? "Only the " + one.role + "’s side is in this clip."
       : "The recording plays all its " + one.channels + " sides: judge the " + one.role + "’s (" + side + ") alone.";
@@ -62,11 +62,12 @@
     if (byId("tell")) byId("tell").disabled = !one;
     if (!one) {
       say("sum", counts() + ". Download the list below.");
+      byId("open").hidden = Object.keys(given).length >= rows.length;
       return;
     }
     say("name", one.name);
-    say("place", one.role + " (channel " + (one.channel + 1) + " of " + one.channels + "), "
-      + clock(one.start_s) + " – " + clock(one.end_s));
+    const side = one.channels > 1 ? " (channel " + (one.channel + 1) + " of " + one.channels + ")" : "";
+    say("place", one.role + side + ", " + clock(one.start_s) + " – " + clock(one.end_s));
     say("why", "Picked: " + data.why[one.why] + ".");
     say("sides", sides(one));
     byId("unsure").classList.toggle("given", given[at] === "");
@@ -106,7 +107,7 @@
     if (!item() || audio.paused || audio.seeking || audio.readyState < 2) return;
     if (audio.currentTime < from() - 0.5) {
       audio.pause();
-      say("problem", "This recording cannot be played from the middle. `ser review --clips DIR` copies the segments.");
+      say("problem", "This recording cannot be played from the middle; “ser review --clips DIR” copies the segments.");
     }
     byId("heard").style.width = Math.min(100, 100 * (audio.currentTime - from()) / long()) + "%";
     if (audio.currentTime >= until()) audio.pause();
@@ -127,9 +128,10 @@
     const one = item();
     if (!one || !audio.getAttribute("src")) return;
     byId("play").disabled = true;
+    byId("playing").textContent = "Play";
     say("problem", one.clip
       ? "The clip cannot be played: it lies beside this page, in the folder of --clips; move both together."
-      : "The recording cannot be reached from here, or this browser does not play its format. `ser review --clips DIR` copies the segments for this page.");
+      : "The recording cannot be reached from here, or this browser does not play its format; “ser review --clips DIR” copies the segments for this page.");
   });
 
   // ---- answers
