@@ -636,8 +636,10 @@ def until(page, holds: str, seconds: float = 12) -> None:
 def test_page_plays_the_segment_alone(visit, night, tmp_path):
     rows, _, _ = made(night, tmp_path)
     page, asked, faults = visit(tmp_path / "list.html")
-    for row in rows[:3]:
+    for i, row in enumerate(rows[:3]):
         start, end = float(row["start_s"]), float(row["end_s"])
+        if i == 1:  # as in a browser that takes no notice of the address's #t=
+            page.evaluate("audio.src = audio.src.split('#')[0]")
         page.keyboard.press(" ")
         until(page, "!audio.paused && audio.currentTime > 0 && !audio.seeking")
         seen = [place(page)]
