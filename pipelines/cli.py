@@ -21,6 +21,8 @@ from ser_core.errors import SerError
 CONDITIONS = ("clean", "8khz", "mulaw", "alaw", "gsm", "opus", "mp3", "hard", "packet_loss")
 # Of `ser_core.emotions`.
 GROUPINGS = ("angry", "negative", "four")
+# Of `pipelines.review`.
+REVIEWED = ("least_sure", "disagreement", "random")
 _RAW = argparse.RawDescriptionHelpFormatter
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 the command line asks for what cannot be
@@ -166,6 +168,62 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "without it, the first rows of the tables are printed",
     )  # fmt: skip
     show.add_argument("--save", metavar="F.png", help="default: call-<id>.png in this folder")
+
+    review = command(
+        commands, "review", _review, "pick segments worth a listen, with a page that takes labels",
+        "ser review --output /tables --save monday.csv",
+        "ser review --output /tables --date 2026-03-01 --n 60 --clips clips --labels calm,angry",
+        "ser review --output /tables --against my-bundle --by disagreement=0.7,random=0.3",
+        "ser train --corpus csv=review-ana.csv --save my-bundle",
+    )  # fmt: skip
+    _output(review)
+    review.set_defaults(takes_beam_options=True)
+    which = review.add_mutually_exclusive_group()
+    which.add_argument(
+        "--date", type=_date, metavar="YYYY-MM-DD", help="the night (default: the latest there)"
+    )
+    which.add_argument("--run-id", metavar="R", help="one run alone")
+    review.add_argument(
+        "--n", type=_positive(int), default=200, metavar="N", help="segments (default: 200)"
+    )
+    review.add_argument(
+        "--by", type=_shares, metavar="KIND=SHARE,…",
+        help="least-sure, disagreement, random, with shares in proportion; random ones are drawn "
+        "from all segments, so that they tell how often something is so (default: least-sure, "
+        "random; with --against also disagreement; equal shares)",
+    )  # fmt: skip
+    review.add_argument(
+        "--against", metavar="BUNDLE", help="another bundle, asked over the stored features"
+    )
+    review.add_argument(
+        "--per-recording", type=_positive(int), default=3, metavar="N",
+        help="the most of one recording, random ones apart (default: 3)",
+    )  # fmt: skip
+    review.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    review.add_argument(
+        "--save", default="review.csv", metavar="F.csv",
+        help="the list that `ser train` reads once it has labels (default: review.csv)",
+    )  # fmt: skip
+    review.add_argument(
+        "--page", metavar="F.html", help="plays and labels them (default: beside the list)"
+    )
+    review.add_argument(
+        "--clips", metavar="DIR",
+        help="copy each segment's audio there, its channel alone; without it the page plays the "
+        "recordings, where a browser can reach them",
+    )  # fmt: skip
+    review.add_argument(
+        "--labels", type=_names, default=(), metavar="A,B,…",
+        help="buttons of the page (default: the labels in the tables)",
+    )  # fmt: skip
+    review.add_argument("--annotator", default="", metavar="NAME", help="who is going to listen")
+    review.add_argument(
+        "--speaker-field", metavar="NAME", help="the column meta_NAME says who speaks"
+    )
+    review.add_argument(
+        "--show-guess", action="store_true",
+        help="give the model's label in the list, and in the page after an answer",
+    )  # fmt: skip
 
     train = command(
         commands, "train", _train, "train a model on labelled speech",
@@ -386,6 +444,20 @@ def _numbers(text: str) -> tuple[int, ...]:
         ) from None
 
 
+def _shares(text: str) -> tuple[tuple[str, float], ...]:
+    found: dict[str, float] = {}
+    for part in _names(text):
+        name, equals, share = part.partition("=")
+        kind = name.strip().replace("-", "_")
+        if kind not in REVIEWED or kind in found:
+            known = ", ".join(one.replace("_", "-") for one in REVIEWED)
+            raise argparse.ArgumentTypeError(f"{name!r} found; {known} expected, each once")
+        found[kind] = _positive(float)(share) if equals else 1.0
+    if not found:
+        raise argparse.ArgumentTypeError("nothing found, one kind or more expected")
+    return tuple(found.items())
+
+
 def _named(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
@@ -424,7 +496,8 @@ def _beam_options(rest: Sequence[str], parser: argparse.ArgumentParser) -> list[
 
 def _tell_stores(options) -> None:
     """Of endpoints, keys and the like, where one of them is asked for."""
-    said = [getattr(options, name, None) or () for name in ("input", "output", "model")]
+    told = ("input", "output", "model", "against")
+    said = [getattr(options, name, None) or () for name in told]
     words = [one for some in said for one in ([some] if isinstance(some, str) else some)]
     if any("://" in word for word in words):
         from apache_beam.options.pipeline_options import PipelineOptions
@@ -603,6 +676,37 @@ def _show(options) -> int:
         return errors.DONE
     for line in show.show(options.output, options.recording, options.save):
         print(line)
+    return errors.DONE
+
+
+def _review(options) -> int:
+    from pipelines import review
+    from pipelines.training import progress_bars
+
+    kinds = [kind for kind in REVIEWED if options.against or kind != "disagreement"]
+    wanted = review.Wanted(
+        output=options.output,
+        date=options.date and options.date.isoformat(),
+        run_id=options.run_id,
+        n=options.n,
+        by=options.by or tuple((kind, 1.0) for kind in kinds),
+        against=options.against,
+        seed=options.seed,
+        per_recording=options.per_recording,
+        speaker_field=options.speaker_field,
+    )
+    with progress_bars() as progress:
+        review.review(
+            wanted,
+            save=options.save,
+            page=options.page,
+            clips=options.clips,
+            labels=options.labels,
+            annotator=options.annotator,
+            show_guess=options.show_guess,
+            say=_say,
+            progress=progress,
+        )
     return errors.DONE
 
 
