@@ -136,7 +136,7 @@ def _results(card: Card) -> Iterator[str]:
         mark = "**" if name == card.protocol else ""
         yield (
             f"| {mark}{one['protocol']}{mark} | {one['utterances']:,} | {one['accuracy']:.1%} "
-            f"| {mark}{one['uar']:.1%}{mark} | {one['uar_low']:.1%} to {one['uar_high']:.1%} |"
+            f"| {mark}{one['uar']:.1%}{mark} | {_interval(one)} |"
         )
     if {"random", "speaker"} <= set(card.results):
         line = ", on a telephone line" if "speaker_mulaw" in card.results else ""
@@ -168,7 +168,7 @@ def _measures(card: Card) -> Iterator[str]:
         auc = f"{row['auc']:.3f}" if "auc" in row else ""
         yield (
             f"| {', '.join(row['groups'])} | {row['condition']} | {row['known']} | {auc} "
-            f"| {row['uar']:.1%} | {row['uar_low']:.1%} to {row['uar_high']:.1%} |"
+            f"| {row['uar']:.1%} | {_interval(row)} |"
         )
     yield "\n## Confidence\n"
     yield (
@@ -189,6 +189,13 @@ def _measures(card: Card) -> Iterator[str]:
         yield f"- expected calibration error, {said}: {error:.3f}"
     worst = max(measures["calibration_error"].items(), key=lambda one: one[1])
     yield f"- the largest of any condition: {worst[1]:.3f} ({worst[0]})\n"
+
+
+def _interval(one: Mapping[str, Any]) -> str:
+    """Of the UAR; one speaker gives none."""
+    if one["uar_low"] is None:
+        return "–"
+    return f"{one['uar_low']:.1%} to {one['uar_high']:.1%}"
 
 
 def _percent(value: float | None) -> str:
