@@ -211,10 +211,10 @@ class Tested:
     tied: int
     results: tuple[Result, ...]
 
-    def of(self, condition: str, known: str = NOTHING) -> Result | None:
-        """The result under a condition, if there is one."""
+    def of(self, condition: str, known: str = NOTHING) -> Result:
+        """The result under a condition, one of those that there are."""
         pair = (condition, known)
-        return next((one for one in self.results if (one.condition, one.known) == pair), None)
+        return next(one for one in self.results if (one.condition, one.known) == pair)
 
     @property
     def known(self) -> tuple[str, ...]:

@@ -230,9 +230,9 @@ def _plain(axes) -> None:
     axes.grid(False)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, dpi: int = _DPI) -> bytes:
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(_DPI)
+    figure.set_dpi(dpi)
     canvas.draw()
     file = io.BytesIO()
     # A palette makes a third of the size, and no metadata the same bytes for the same figures.
