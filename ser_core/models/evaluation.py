@@ -330,8 +330,8 @@ def matrix(
     Raises
     ------
     CorpusError
-        No utterance with a label of a bundle, fewer than two labels that two bundles have in
-        common, or files that cannot be read.
+        No utterance with a label of a bundle, fewer than two groups of a bundle's labels or
+        labels that two bundles have in common, or files that cannot be read.
     """
     from ser_core.corpora.conditions import CONDITIONS
 
@@ -518,6 +518,16 @@ def _asked(
     labels = bundle.labels if grouping is None else group_names(bundle.labels, grouping)
     places = {label: i for i, label in enumerate(labels)}
     place = np.array([-1 if word is None else places.get(word, -1) for word in truth], dtype=int)
+    if len(labels) < 2:
+        raise CorpusError(
+            f"the model {bundle.id} labels {', '.join(bundle.labels)}: of the groups {grouping} "
+            f"that is {', '.join(labels) or 'none'}, nothing to tell apart; take other groups"
+        )
+    if all(word is None for word in truth):
+        raise CorpusError(
+            f"{corpus.name}: the annotators are divided on every utterance: nothing to compare "
+            "with; take another corpus"
+        )
     if not (place >= 0).any():
         raise CorpusError(
             f"{corpus.name} has {', '.join(sorted(corpus.counts))}, and the model {bundle.id} "
