@@ -141,7 +141,8 @@ def main() -> None:
             ser("evaluate", "--model", ours, "--against", start, "--codec", "clean",
                 "--corpus", f"csv={here / 'held-back-labelled.csv'}", "--json", report,
                 "--page", report.with_suffix(".html"))  # fmt: skip
-            gains[start].append((", ".join(held), json.loads(report.read_text())))
+            (found,) = json.loads(report.read_text())["evaluations"]
+            gains[start].append((", ".join(held), found))
     summary(gains)
 
 

@@ -278,19 +278,27 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     evaluate = command(
         commands, "evaluate", _evaluate, "say how well a model does on a labelled corpus",
         "ser evaluate --model my-bundle --corpus ravdess=RAVDESS --codec mulaw",
-        "ser evaluate --corpus emovo=EMOVO --groups angry",
+        "ser evaluate --corpus emovo=EMOVO --groups angry --page evaluation.html",
+        "ser evaluate --model my-bundle --against calls --corpus emovo=EMOVO --json figures.json",
     )  # fmt: skip
     _corpus(evaluate)
     _model(evaluate)
     evaluate.add_argument(
-        "--codec", choices=CONDITIONS, default="clean",
-        help="what the audio goes through first (default: clean)",
+        "--against", metavar="BUNDLE", help="another model, and the difference between the two"
+    )
+    evaluate.add_argument(
+        "--codec", nargs="+", choices=CONDITIONS, metavar="CONDITION",
+        help="what the audio goes through first, one or several of " + ", ".join(CONDITIONS)
+        + " (default: each of them in turn)",
     )  # fmt: skip
     evaluate.add_argument(
         "--groups", choices=GROUPINGS,
         help="compare groups of labels: angry or not, negative or not, or neutral, happy, sad, "
         "angry (default: the labels)",
     )  # fmt: skip
+    evaluate.add_argument("--json", metavar="F.json", help="write all figures there")
+    evaluate.add_argument("--page", metavar="F.html", help="write a page with pictures there")
+    evaluate.add_argument("--jobs", type=_positive(int), metavar="N", help="default: one a core")
 
     model = commands.add_parser("model", help="look into a model", allow_abbrev=False)
     kinds = model.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -717,9 +725,9 @@ def _train(options) -> int:
 
 
 def _evaluate(options) -> int:
-    from pipelines import training
+    from pipelines import evaluate
 
-    return training.evaluate(options)
+    return evaluate.evaluate(options)
 
 
 def _show_model(options) -> int:

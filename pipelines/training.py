@@ -1,4 +1,4 @@
-"""`ser train`, `ser evaluate` and `ser model show`: `ser_core.models` at the command line."""
+"""`ser train` and `ser model show`: `ser_core.models` at the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from pipelines.errors import UsageError
 from ser_core import corpora, models
 from ser_core.corpora import manifest
 from ser_core.corpora.agreement import Agreement
-from ser_core.models import evaluation
 from ser_core.models.bundle import find
 
 FOLDS = 6
@@ -120,45 +119,6 @@ def _recipe(options, folds: int):
 
 def _say(line: str) -> None:
     print(f"ser: {line}", flush=True)
-
-
-def evaluate(options) -> int:
-    """Test a bundle on corpora and print accuracy, UAR, and recall by label."""
-    bundle = models.load(options.model or models.default_name())
-    with open_corpora(options) as opened:
-        for corpus in opened:
-            _evaluate_one(bundle, corpus, options)
-    return errors.DONE
-
-
-def _evaluate_one(bundle, corpus, options) -> None:
-    with progress_bars() as progress:
-        scores = evaluation.evaluate(
-            bundle,
-            corpus,
-            options.codec,
-            grouping=options.groups,
-            cache=folder_of("--cache", options.cache),
-            progress=progress,
-        )
-    table = Table(title=f"{bundle.id} on {corpus.name}, {options.codec}")
-    for column in ("true label", "recall", "precision", *(f"→ {n}" for n in scores.labels)):
-        table.add_column(column, justify="left" if column == "true label" else "right")
-    for label, row in zip(scores.labels, scores.confusion, strict=True):
-        said = (scores.recall[label], scores.precision[label])
-        table.add_row(label, *map(_percent, said), *map(str, row))
-    Console().print(table)
-    print(
-        f"ser: UAR {_percent(scores.uar)} (95 %: {_percent(scores.uar_low)} to "
-        f"{_percent(scores.uar_high)}, by speaker), accuracy {_percent(scores.accuracy)}, "
-        f"{scores.utterances:,} utterances of {scores.speakers} speakers"
-        + (f"; {scores.left_out:,} of other emotions left out" if scores.left_out else "")
-    )
-    if corpus.name in {said["name"] for said in bundle.card.corpora}:
-        print(
-            f"ser: the model was trained on {corpus.name}: this tells nothing about other "
-            "voices; `ser model show` has the figures by speaker"
-        )
 
 
 def show_model(name: str | None) -> int:
@@ -269,7 +229,9 @@ def _print_results(card: models.Card) -> None:
         table.add_row(
             result["protocol"],
             _percent(result["uar"]),
-            f"{_percent(result['uar_low'])} to {_percent(result['uar_high'])}",
+            f"{_percent(result['uar_low'])} to {_percent(result['uar_high'])}"
+            if result["uar_low"] is not None
+            else "-",
             _percent(result["accuracy"]),
         )
     Console().print(table)

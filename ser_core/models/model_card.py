@@ -141,7 +141,7 @@ def _results(card: Card) -> Iterator[str]:
         mark = "**" if name == card.protocol else ""
         yield (
             f"| {mark}{one['protocol']}{mark} | {one['utterances']:,} | {one['accuracy']:.1%} "
-            f"| {mark}{one['uar']:.1%}{mark} | {one['uar_low']:.1%} to {one['uar_high']:.1%} |"
+            f"| {mark}{one['uar']:.1%}{mark} | {_interval(one)} |"
         )
     if {"random", "speaker"} <= set(card.results):
         line = ", on a telephone line" if "speaker_mulaw" in card.results else ""
@@ -204,8 +204,15 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         auc = f"{row['auc']:.3f}" if "auc" in row else ""
         yield (
             f"| {', '.join(row['groups'])} | {row['condition']} | {row['known']} | {auc} "
-            f"| {row['uar']:.1%} | {row['uar_low']:.1%} to {row['uar_high']:.1%} |"
+            f"| {row['uar']:.1%} | {_interval(row)} |"
         )
+
+
+def _interval(one: Mapping[str, Any]) -> str:
+    """Of the UAR; one speaker gives none."""
+    if one["uar_low"] is None:
+        return "–"
+    return f"{one['uar_low']:.1%} to {one['uar_high']:.1%}"
 
 
 def _percent(value: float | None) -> str:

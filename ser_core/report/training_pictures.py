@@ -83,11 +83,8 @@ def confusion(scores: Sequence[Scores]) -> bytes:
         axes.spines[:].set_visible(False)
         axes.set_xlabel("predicted", fontsize=8, color=_SOFT)
         axes.set_ylabel("true (rows add up to 100 %)", fontsize=8, color=_SOFT)
-        axes.set_title(
-            f"{one.protocol}\nUAR {one.uar:.1%} ({one.uar_low:.1%} to {one.uar_high:.1%})",
-            fontsize=8.5,
-            color=_INK,
-        )
+        ends = " ({:.1%} to {:.1%})".format(*one.interval) if one.interval else ""
+        axes.set_title(f"{one.protocol}\nUAR {one.uar:.1%}{ends}", fontsize=8.5, color=_INK)
     return _png(figure)
 
 
@@ -110,8 +107,9 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
     for i, (said, by_condition) in enumerate(results.items()):
         places = np.arange(len(names)) + 0.3 * (i - (len(results) - 1) / 2)
         uar = np.array([100 * by_condition[name].uar for name in names])
-        ends = np.array([[100 * by_condition[name].uar_low for name in names],
-                         [100 * by_condition[name].uar_high for name in names]])  # fmt: skip
+        every = [by_condition[name] for name in names]
+        ends = np.array([[100 * end for end in one.interval or (one.uar, one.uar)]
+                         for one in every]).T  # fmt: skip
         axes.errorbar(
             uar, places, xerr=np.abs(ends - uar), fmt="o", ms=5, lw=1.2, color=_COLOUR[i],
             label=said,
@@ -232,9 +230,9 @@ def _plain(axes) -> None:
     axes.grid(False)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, dpi: int = _DPI) -> bytes:
     canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(_DPI)
+    figure.set_dpi(dpi)
     canvas.draw()
     file = io.BytesIO()
     # A palette makes a third of the size, and no metadata the same bytes for the same figures.

@@ -1,0 +1,224 @@
+"""`ser evaluate`: `ser_core.models.evaluation` as tables on the terminal, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines import bundles, errors
+from pipelines.errors import UsageError
+from pipelines.training import folder_of, open_corpora, progress_bars
+from ser_core import __version__, models
+from ser_core.models import evaluation
+from ser_core.models.evaluation import CHANNEL, NOTHING, Difference, Evaluation, Result, Tested
+from ser_core.report import pages
+
+_WIDTH = 100
+# With more conditions, recall by label is printed of the first only.
+_FEW_CONDITIONS = 3
+_SCHEMA = 1
+
+
+def evaluate(options) -> int:
+    """Test a bundle, or two side by side, on corpora under conditions."""
+    cache = folder_of("--cache", options.cache)
+    for option, path in (("--json", options.json), ("--page", options.page)):
+        _check_target(option, path)
+    names = [
+        options.model or models.default_name(),
+        *([options.against] if options.against else []),
+    ]
+    tested = [bundles.load(name) for name in names]
+    console = Console()
+    console = Console(width=min(console.width, _WIDTH) if console.is_terminal else _WIDTH)
+    found = []
+    with open_corpora(options) as opened:
+        for corpus in opened:
+            with progress_bars() as progress:
+                one = evaluation.matrix(
+                    tested,
+                    corpus,
+                    options.codec,
+                    grouping=options.groups,
+                    jobs=options.jobs,
+                    cache=cache,
+                    progress=progress,
+                )
+            _print(console, one, known_warnings=corpus.warnings)
+            found.append(one)
+    if options.json:
+        said = {"schema": _SCHEMA, "version": __version__, "evaluations": [*map(asdict, found)]}
+        text = json.dumps(said, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        print(f"ser: figures: {pages.write(options.json, text)}")
+    if options.page:
+        from ser_core.report import evaluation_page
+
+        print(f"ser: page: {pages.write(options.page, evaluation_page.page(found))}")
+    return errors.DONE
+
+
+def _check_target(option: str, path: str | None) -> None:
+    """Before hours of work rather than after."""
+    if path is None:
+        return
+    folder = Path(path).absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if Path(path).is_dir():
+        raise UsageError(f"{option} {path}: a folder found, a file's name expected")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {path}: cannot be written in {folder}; name another place")
+
+
+# ---------------------------------------------------------------- the terminal
+
+
+def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]) -> None:
+    several = len(found.bundles) > 1
+    few = found.conditions if len(found.conditions) <= _FEW_CONDITIONS else found.conditions[:1]
+    for one in found.bundles:
+        console.print(_by_condition(one, found.corpus))
+    for one in found.bundles:
+        console.print(_by_label(one, few))
+    if several:
+        console.print(_by_difference(found))
+    for one in found.bundles:
+        _say(f"{one.id + ': ' if several else ''}{_what(one)}")
+    for warning in found.warnings:
+        if warning not in known_warnings:
+            _say(f"warning: {warning}")
+
+
+def _by_condition(tested: Tested, corpus: str) -> Table:
+    both = len(tested.known) > 1
+    columns = ("UAR", "95 %", "accuracy", "sure", "right if sure", "ECE")
+    table = _table(
+        f"{tested.id} on {corpus}", ["condition", *(["channel"] if both else [])], columns
+    )
+    for one in tested.results:
+        table.add_row(
+            one.condition,
+            *([_known(one.known)] if both else []),
+            _percent(one.scores.uar),
+            _interval(one.scores.uar_low, one.scores.uar_high),
+            _percent(one.scores.accuracy),
+            _percent(one.sure),
+            _percent(one.right_if_sure),
+            _percent(one.calibration_error),
+            end_section=both and one.known == tested.known[-1],
+        )
+    return table
+
+
+def _by_label(tested: Tested, conditions: Sequence[str]) -> Table:
+    """Recall and precision, and where it is one condition and fits, what is taken for what."""
+    results = [tested.of(one) for one in conditions]
+    confusion = results[0].scores.confusion
+    columns = [f"{name}, {kind}" for name in conditions for kind in ("recall", "precision")]
+    arrows = [f"→ {label}" for label in tested.labels]
+    text = max(len("true label"), *map(len, tested.labels))
+    width = sum(len(one) + 3 for one in ["n" * 6, *columns, *arrows]) + text + 4
+    if len(conditions) > 1 or width > _WIDTH:
+        arrows = []
+    said = "" if len(tested.known) < 2 else ", channel not known"
+    table = _table(f"{tested.id}, by label{said}", ["true label"], ["n", *columns, *arrows])
+    for i, label in enumerate(tested.labels):
+        cells = [f"{sum(confusion[i]):,}"]
+        for one in results:
+            cells += [_percent(one.scores.recall[label]), _percent(one.scores.precision[label])]
+        table.add_row(label, *cells, *(map(str, confusion[i]) if arrows else ()))
+    return table
+
+
+def _by_difference(found: Evaluation) -> Table:
+    both = len({one.known for one in found.differences}) > 1
+    first, second = (one.id for one in found.bundles)
+    table = _table(
+        f"UAR of {first} less that of {second}",
+        ["condition", *(["channel"] if both else [])],
+        ["first", "second", "points", "95 %", "p", "so"],
+    )
+    for one in found.differences:
+        table.add_row(
+            one.condition,
+            *([_known(one.known)] if both else []),
+            _percent(one.uar),
+            _percent(one.uar_against),
+            f"{100 * one.difference:+.1f}",
+            "-" if one.low is None or one.high is None
+            else f"{100 * one.low:+.1f} to {100 * one.high:+.1f}",
+            "-" if one.p is None else f"{one.p:.3f}",
+            _verdict(one),
+        )  # fmt: skip
+    return table
+
+
+def _verdict(one: Difference) -> str:
+    if one.told_apart is None:
+        return "-"
+    if not one.told_apart:
+        return "not told apart"
+    return "first better" if one.difference > 0 else "second better"
+
+
+def _what(tested: Tested) -> str:
+    """The first figure as a sentence, and what was left out."""
+    first = tested.results[0]
+    scores = first.scores
+    said = (
+        f"{first.condition}: UAR {_percent(scores.uar)} ({_by_speaker(first)}), "
+        f"accuracy {_percent(scores.accuracy)}, {scores.utterances:,} utterances of "
+        f"{scores.speakers} speaker{'s' if scores.speakers != 1 else ''}"
+    )
+    if others := sum(tested.no_label.values()):
+        said += f"; {others:,} of other emotions left out ({', '.join(tested.no_label)})"
+    if tested.tied:
+        said += f"; {tested.tied:,} left out on which annotators are divided"
+    if tested.absent:
+        said += f"; nobody is {', '.join(tested.absent)}"
+    return said
+
+
+def _by_speaker(result: Result) -> str:
+    low, high = result.scores.uar_low, result.scores.uar_high
+    if low is None:
+        return "one speaker: no interval"
+    return f"95 %: {_percent(low)} to {_percent(high)}, by speaker"
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    # As Text, and without markup: names are shown as they are, whatever they hold.
+    table = Table(title=Text(_plain(title)), title_justify="left")
+    for name in words:
+        table.add_column(Text(name))
+    for name in numbers:
+        table.add_column(Text(name), justify="left" if name == "so" else "right")
+    return table
+
+
+def _known(known: str) -> str:
+    return {NOTHING: "not known", CHANNEL: "known"}[known]
+
+
+def _say(line: str) -> None:
+    print(f"ser: {_plain(line)}")
+
+
+def _plain(text: str) -> str:
+    """Without what would move a terminal's cursor."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

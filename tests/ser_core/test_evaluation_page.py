@@ -1,0 +1,130 @@
+"""The page of an evaluation, in a real browser: all there, nothing fetched, names are text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from ser_core.corpora import Corpus, Utterance
+from ser_core.models import evaluation
+from ser_core.report import evaluation_page, pages
+from tests.browser import chromium
+from tests.ser_core.test_evaluation import SPEAKERS, THREE, always, clips, right, sure_of, unequal
+from tests.ser_core.test_evaluation import bundle as made
+
+HOSTILE = (
+    '"><img src=http://evil.example/x onerror=document.title="caught"><script>1</script>$\\frac{'
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    return clips(tmp_path_factory.mktemp("tones"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def hostile(corpus, cache) -> evaluation.Evaluation:
+    """Two bundles, one with a history, on a corpus in which every name is an attack."""
+    said = tuple(
+        replace(one, speaker=HOSTILE + one.speaker, corpus=HOSTILE) for one in corpus.utterances
+    )
+    odd = Utterance(said[0].path, HOSTILE, HOSTILE, HOSTILE)
+    worse = Corpus(HOSTILE, HOSTILE, (*said, odd), {HOSTILE: 1}, note=HOSTILE, warnings=(HOSTILE,))
+
+    def answer(level, hz, count, mean, variance):
+        return sure_of("happy" if count else "sad", THREE)
+
+    about = {"channel_normalisation": "history", "licence": HOSTILE}
+    pair = [made(THREE, answer, name=HOSTILE, card=about), unequal(15)]
+    return evaluation.matrix(pair, worse, ["clean", "mulaw", "gsm", "hard"], jobs=1, cache=cache)
+
+
+def opened(browser, page_html, tmp_path, width=1280):
+    path = pages.write(tmp_path / "e.html", page_html)
+    requests: list[str] = []
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    return page, [url for url in requests if not url.startswith(("data:", path.as_uri()))]
+
+
+def test_hostile_names_are_text_and_nothing_leaves_the_page(hostile, tmp_path):
+    html = evaluation_page.page([hostile])
+    assert "<script" not in html
+    with chromium() as browser:
+        for width in (360, 1280):
+            page, requests = opened(browser, html, tmp_path, width)
+            page.wait_for_timeout(200)
+            assert requests == []
+            assert page.title() != "caught"
+            assert HOSTILE in page.title()
+            assert HOSTILE in page.inner_text("h1")
+            assert f"1 × {HOSTILE}" in page.inner_text("body")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.locator("script").count() == 0
+            pictures = page.locator("img")
+            # UAR, differences, and two of the confidence of each bundle and what it knows.
+            assert pictures.count() == 2 + 2 * 3
+            assert pictures.evaluate_all("all => all.every(one => one.naturalWidth > 800)")
+
+
+def test_figures_of_the_page_are_those_of_the_evaluation(hostile, tmp_path):
+    html = evaluation_page.page([hostile])
+    with chromium() as browser:
+        page, _ = opened(browser, html, tmp_path)
+        tables = page.locator("table").all_inner_texts()
+        details = page.locator("details[open] > summary").all_inner_texts()
+        assert page.locator("table.matrix").count() == 4 * 3
+    rows = [re.split(r"\t", line) for line in tables[0].splitlines()]
+    assert rows[0][:3] == ["condition", "channel", "UAR"]
+    assert len(rows) == 1 + 4 * 2
+    first = hostile.bundles[0]
+    for row, one in zip(rows[1:], first.results, strict=True):
+        assert row[0] == one.condition
+        assert row[2] == pages.percent(one.scores.uar)
+        assert row[5] == pages.percent(one.sure)
+    assert [one.split(":")[0] for one in details][:2] == ["clean", "mulaw"]
+    differences = next(one for one in tables if "points" in one).splitlines()
+    assert len(differences) == 1 + len(hostile.differences) == 1 + 8
+    assert f"{100 * hostile.differences[0].difference:+.1f}".replace("-", "−") in differences[1]
+
+
+def test_a_page_of_one_bundle_one_condition_one_speaker(corpus, cache):
+    """Where there is no interval, none is drawn or written."""
+    alone = replace(
+        corpus, utterances=tuple(one for one in corpus.utterances if one.speaker == "a")
+    )
+    found = evaluation.matrix([always("sad")], alone, ["clean"], jobs=1, cache=cache)
+    html = evaluation_page.page([found])
+    assert "1 speaker," in html
+    assert "<td>–</td>" in html
+    assert "The difference" not in html
+    pair = evaluation.matrix([always("sad"), right()], alone, ["clean"], jobs=1, cache=cache)
+    assert "one speaker: nothing can be said" in evaluation_page.page([pair])
+
+
+def test_several_corpora_are_sections(corpus, cache):
+    found = [
+        evaluation.matrix([right()], replace(corpus, name=name), ["mulaw"], jobs=1, cache=cache)
+        for name in ("First", "Second")
+    ]
+    html = evaluation_page.page(found)
+    assert '<a href="#corpus-2">Second</a>' in html
+    assert html.count("UAR by condition.") == 2
+    assert len(SPEAKERS) == 6
+    assert len(html) < 1_000_000
+
+
+def test_shown_conditions_are_clean_mulaw_and_the_worst(corpus, cache):
+    found = evaluation.matrix([unequal(15)], corpus, jobs=1, cache=cache)
+    shown = evaluation_page._shown(found)
+    assert {"clean", "mulaw", evaluation_page.worst(found.bundles[0])} == set(shown)
+    lowest = min(one.scores.uar for one in found.bundles[0].results)
+    assert found.bundles[0].of(evaluation_page.worst(found.bundles[0])).scores.uar == lowest
