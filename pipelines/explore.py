@@ -1,0 +1,35 @@
+"""`ser explore`: `ser_core.report.explore` at the command line."""
+
+from __future__ import annotations
+
+from pipelines import errors
+from pipelines.training import folder_of, open_corpora, progress_bars
+from ser_core.report import explore, pages
+
+
+def run(options) -> int:
+    """Write the page, and print what should be mended."""
+    opened = open_corpora(options)
+    cache = folder_of("--cache", options.cache)
+    with progress_bars() as progress:
+        looks = [
+            explore.look(
+                corpus, examples=options.examples, jobs=options.jobs, cache=cache, progress=progress
+            )
+            for corpus in opened
+        ]
+        path = pages.write(options.page, explore.page(looks))
+    for one in looks:
+        corpus = one.corpus
+        print(
+            f"ser: {corpus.name}: {len(corpus.utterances):,} utterances, "
+            f"{len(corpus.speakers):,} speakers, {len(one.emotions):,} emotions, "
+            f"{one.hours:.1f} h"
+        )
+        serious = [problem for problem in one.problems if problem.serious]
+        for problem in (one for one in serious if not one.warned):
+            print(f"ser: problem: {corpus.name}: {problem.title.lower()}: {problem.found}")
+        if not serious:
+            print(f"ser: {corpus.name}: no problem found")
+    print(f"ser: page: {path}")
+    return errors.DONE
