@@ -44,7 +44,7 @@ from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.models import bundle, calls_training, training
 from ser_core.models.calls_measures import KNOWN, LINES, NAMES, Temperatures, clips_of
 from ser_core.models.calls_training import CallsRecipe, Networks
-from ser_core.models.evaluation import evaluate, score, truths
+from ser_core.models.evaluation import evaluate, score, shares
 from ser_core.models.training import SeedRecipe
 
 ROOT = Path(__file__).parents[1]
@@ -211,8 +211,8 @@ def _seed_without_fold(
     card = models.read_card(work / "seed")
     matrix = vectors.extract(ravdess.utterances, "seed193")
     known = networks.data.folds != fold
-    truth = truths(ravdess.utterances, card.labels)[known]
-    model, _ = training.fit(matrix[known], truth, len(card.labels), SEED)
+    targets = shares(ravdess.utterances, card.labels)
+    model, _ = training.fit(matrix[known], targets[known], SEED)
     bundle.save(to, model, replace(card, name=to.name), matrix[:8])
 
 
@@ -273,14 +273,14 @@ def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[d
     told = []
     for said, odds in answers.items():
         confidence = odds.max(axis=1)
-        shares = np.bincount(odds.argmax(axis=1), minlength=len(loaded.labels)) / len(odds)
+        by_label = np.bincount(odds.argmax(axis=1), minlength=len(loaded.labels)) / len(odds)
         told.append(
             {
                 "sound": said,
                 "pieces": len(odds),
                 "confidence": confidence.mean(),
                 "sure": (confidence >= loaded.unsure_segment_below).mean(),
-                "labels": {loaded.labels[i]: shares[i] for i in np.argsort(-shares)[:3]},
+                "labels": {loaded.labels[i]: by_label[i] for i in np.argsort(-by_label)[:3]},
             }
         )
     return told

@@ -171,6 +171,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         commands, "train", _train, "train a model on labelled speech",
         "ser train --corpus ravdess=RAVDESS emodb=EMODB --noise NOISE --save my-bundle",
         "ser train --corpus ravdess=RAVDESS --emotions angry,happy,sad,neutral --save four",
+        "ser train --corpus csv=labels.csv --from calls --save ours",
+        "ser train --corpus csv=labels.csv ravdess=RAVDESS --architecture dnn --save ours",
         "ser train --corpus ravdess=RAVDESS --recipe seed --scale zscore --save the-article",
     )  # fmt: skip
     _corpus(train, "; of several, the first gives the labels and the test")
@@ -181,10 +183,21 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "seed: the article's, minutes (default: calls)",
     )  # fmt: skip
     train.add_argument("--emotions", type=_names, metavar="A,B,…", help="default: all there are")
-    train.add_argument("--folds", type=int, metavar="N", help="of speakers (default: 6)")
+    train.add_argument(
+        "--folds", type=int, metavar="N", help="of speakers (default: 6, or as many as speak)"
+    )
     train.add_argument("--seed", type=int, metavar="N", help="default: 0")
     train.add_argument("--jobs", type=_positive(int), metavar="N", help="default: one a core")
     group = train.add_argument_group("recipe calls")
+    group.add_argument(
+        "--from", dest="start", metavar="BUNDLE",
+        help="start from a bundle of this recipe and fit its last layers only: for few labels",
+    )  # fmt: skip
+    group.add_argument(
+        "--architecture", choices=["dnn", "cnn", "rnn"],
+        help="one kind of network: dense over the functionals, convolutional or recurrent over "
+        "the picture (default: all, averaged)",
+    )  # fmt: skip
     group.add_argument("--noise", metavar="DIR", help="recorded noises to train with")
     group.add_argument(
         "--effort", type=float, metavar="X", help="times the steps: 0.1 for a first look"
@@ -192,7 +205,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     group = train.add_argument_group("recipe seed")
     group.add_argument(
         "--split", choices=["random", "speaker"],
-        help="how the headline figures are held out; both are reported (default: random)",
+        help="how the headline figures are held out (default: random, and both are reported; "
+        "for your own recordings speaker, since one voice in training and test flatters)",
     )  # fmt: skip
     group.add_argument("--scale", choices=["none", "zscore"], help="default: none, as the article")
     group.add_argument(
@@ -270,8 +284,13 @@ def _model(parser, *, required: bool = False) -> None:
 
 def _corpus(parser, more: str = "") -> None:
     parser.add_argument(
-        "--corpus", required=True, nargs="+", type=_named, metavar="NAME=DIR",
-        help="a corpus and where it lies, such as ravdess=FOLDER" + more,
+        "--corpus", required=True, nargs="+", type=_named, metavar="NAME=PATH",
+        help="a corpus and where it lies, such as ravdess=FOLDER (also emodb, emovo), or "
+        "csv=FILE: labels of your own recordings" + more,
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-map", metavar="CSV",
+        help="a table label,emotion: what labels are called here; an empty emotion leaves one out",
     )  # fmt: skip
     parser.add_argument(
         "--cache", metavar="DIR", help="keep features there (default: user's cache)"

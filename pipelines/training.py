@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +16,55 @@ from rich.table import Table
 from pipelines import errors
 from pipelines.errors import UsageError
 from ser_core import corpora, models
+from ser_core.corpora import manifest
+from ser_core.corpora.agreement import Agreement
 from ser_core.models import evaluation
 from ser_core.models.bundle import find
 
+FOLDS = 6
+_SIMPLER = (
+    "a simpler model learns more from few data: --from calls only teaches a model that is trained "
+    "already, --architecture dnn is the smallest of its own"
+)
 _MOST_ROWS = 4
+_MOST_DISPUTED = 20
 _OF_BOTH = ("emotions", "folds", "seed")
-_OF_CALLS = ("noise", "effort")
+_OF_CALLS = ("noise", "effort", "architecture", "start")
 _OF_SEED = ("split", "scale", "layers", "dropout", "optimizer", "epochs", "batch_size")
 
 
 def train(options) -> int:
     """Train a bundle, with progress, and print what it is worth."""
-    from ser_core.models import calls_training, training
+    from ser_core.models import calls_training, training, transfer
 
-    by_calls = options.recipe == "calls"
-    for name in _OF_SEED if by_calls else _OF_CALLS:
-        if getattr(options, name) is not None:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is none of recipe {options.recipe}; "
-                f"leave it out or take --recipe {'seed' if by_calls else 'calls'}"
-            )
-    names = [*_OF_BOTH, *(("effort",) if by_calls else _OF_SEED)]
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    _check_fit(options)
     about: dict[str, Any] = {"jobs": options.jobs, "cache": folder_of("--cache", options.cache)}
     noise = folder_of("--noise", options.noise, there=True)
-    recipe = calls_training.CallsRecipe(**given) if by_calls else training.SeedRecipe(**given)
-    opened = open_corpora(options)
-    for corpus in opened:
-        print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
-    with progress_bars() as progress:
-        about["progress"] = progress
-        if isinstance(recipe, training.SeedRecipe):
-            folder = training.train(opened, recipe, options.save, **about)
-        else:
-            folder = calls_training.train(opened, recipe, options.save, noise=noise, **about)
+    # Everything that can be wrong with settings is told before any audio is read.
+    recipe = _recipe(options, 2 if options.folds is None else options.folds)
+    with open_corpora(options) as opened:
+        for corpus in opened:
+            print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
+        tested = opened if options.start else opened[:1] if options.recipe == "calls" else opened
+        utterances, labels = training.select(tested, recipe.emotions)
+        few = training.advice(utterances, labels)
+        if few and not options.start:
+            few.append(_SIMPLER)
+        for line in few:
+            print(f"ser: warning: {line}")
+        if options.folds is None:
+            speakers = len({one.speaker for one in utterances})
+            recipe = _recipe(options, min(FOLDS, max(speakers, 2)))
+            if speakers < FOLDS:
+                print(f"ser: {recipe.folds} folds, as many as there are speakers")
+        with progress_bars() as progress:
+            about |= {"progress": progress, "say": _say}
+            if isinstance(recipe, training.SeedRecipe):
+                folder = training.train(opened, recipe, options.save, **about)
+            elif isinstance(recipe, transfer.TransferRecipe):
+                folder = transfer.train(opened, recipe, options.save, **about)
+            else:
+                folder = calls_training.train(opened, recipe, options.save, noise=noise, **about)
     card = models.read_card(folder)
     _print_results(card)
     print(f"ser: {card.id}: {card.licence}")
@@ -56,39 +72,87 @@ def train(options) -> int:
     return errors.DONE
 
 
+def _check_fit(options) -> None:
+    """Refuse what the recipe has no use for."""
+    by_calls = options.recipe == "calls"
+    for name in _OF_SEED if by_calls else _OF_CALLS:
+        if getattr(options, name) is None:
+            continue
+        if name == "split" and options.split == "random":
+            raise UsageError(
+                "--split random is none of recipe calls, which is always split by speaker: one "
+                "voice in training and test flatters the figures; --recipe seed has it"
+            )
+        raise UsageError(
+            f"{_option(name)} is none of recipe {options.recipe}; "
+            f"leave it out or take --recipe {'seed' if by_calls else 'calls'}"
+        )
+    for name in ("noise", "effort", "architecture") if options.start else ():
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"{_option(name)} is of a training from the beginning; leave it or --from out"
+            )
+
+
+def _option(name: str) -> str:
+    return "--from" if name == "start" else f"--{name.replace('_', '-')}"
+
+
+def _recipe(options, folds: int):
+    from ser_core.models import calls_training, training, transfer
+
+    def given(*names: str) -> dict[str, Any]:
+        said = {name: getattr(options, name) for name in (*_OF_BOTH, *names)}
+        return {name: value for name, value in said.items() if value is not None} | {"folds": folds}
+
+    if options.recipe == "seed":
+        return training.SeedRecipe(**given(*_OF_SEED))
+    if options.start:
+        return transfer.TransferRecipe(**given("start"))
+    return calls_training.CallsRecipe(**given("effort", "architecture"))
+
+
+def _say(line: str) -> None:
+    print(f"ser: {line}", flush=True)
+
+
 def evaluate(options) -> int:
     """Test a bundle on corpora and print accuracy, UAR, and recall by label."""
     bundle = models.load(options.model or models.default_name())
-    console = Console()
-    for corpus in open_corpora(options):
-        with progress_bars() as progress:
-            scores = evaluation.evaluate(
-                bundle,
-                corpus,
-                options.codec,
-                grouping=options.groups,
-                cache=folder_of("--cache", options.cache),
-                progress=progress,
-            )
-        table = Table(title=f"{bundle.id} on {corpus.name}, {options.codec}")
-        for column in ("true label", "recall", "precision", *(f"→ {n}" for n in scores.labels)):
-            table.add_column(column, justify="left" if column == "true label" else "right")
-        for label, row in zip(scores.labels, scores.confusion, strict=True):
-            said = (scores.recall[label], scores.precision[label])
-            table.add_row(label, *map(_percent, said), *map(str, row))
-        console.print(table)
-        print(
-            f"ser: UAR {_percent(scores.uar)} (95 %: {_percent(scores.uar_low)} to "
-            f"{_percent(scores.uar_high)}, by speaker), accuracy {_percent(scores.accuracy)}, "
-            f"{scores.utterances:,} utterances of {scores.speakers} speakers"
-            + (f"; {scores.left_out:,} of other emotions left out" if scores.left_out else "")
-        )
-        if corpus.name in {said["name"] for said in bundle.card.corpora}:
-            print(
-                f"ser: the model was trained on {corpus.name}: this tells nothing about other "
-                "voices; `ser model show` has the figures by speaker"
-            )
+    with open_corpora(options) as opened:
+        for corpus in opened:
+            _evaluate_one(bundle, corpus, options)
     return errors.DONE
+
+
+def _evaluate_one(bundle, corpus, options) -> None:
+    with progress_bars() as progress:
+        scores = evaluation.evaluate(
+            bundle,
+            corpus,
+            options.codec,
+            grouping=options.groups,
+            cache=folder_of("--cache", options.cache),
+            progress=progress,
+        )
+    table = Table(title=f"{bundle.id} on {corpus.name}, {options.codec}")
+    for column in ("true label", "recall", "precision", *(f"→ {n}" for n in scores.labels)):
+        table.add_column(column, justify="left" if column == "true label" else "right")
+    for label, row in zip(scores.labels, scores.confusion, strict=True):
+        said = (scores.recall[label], scores.precision[label])
+        table.add_row(label, *map(_percent, said), *map(str, row))
+    Console().print(table)
+    print(
+        f"ser: UAR {_percent(scores.uar)} (95 %: {_percent(scores.uar_low)} to "
+        f"{_percent(scores.uar_high)}, by speaker), accuracy {_percent(scores.accuracy)}, "
+        f"{scores.utterances:,} utterances of {scores.speakers} speakers"
+        + (f"; {scores.left_out:,} of other emotions left out" if scores.left_out else "")
+    )
+    if corpus.name in {said["name"] for said in bundle.card.corpora}:
+        print(
+            f"ser: the model was trained on {corpus.name}: this tells nothing about other "
+            "voices; `ser model show` has the figures by speaker"
+        )
 
 
 def show_model(name: str | None) -> int:
@@ -104,13 +168,74 @@ def show_model(name: str | None) -> int:
     return errors.DONE
 
 
-def open_corpora(options) -> list[corpora.Corpus]:
-    """The corpora of `--corpus`; what is odd about them is said."""
-    opened = [corpora.open_corpus(name, folder) for name, folder in options.corpus]
-    for corpus in opened:
-        for warning in corpus.warnings:
-            print(f"ser: warning: {corpus.name}: {warning}")
-    return opened
+@contextmanager
+def open_corpora(options) -> Iterator[list[corpora.Corpus]]:
+    """The corpora of `--corpus`; what is odd about them is said.
+
+    Recordings that a CSV names on an object store are fetched, and kept as long as this is open.
+    """
+    table = manifest.read_label_map(options.label_map) if options.label_map else {}
+    with ExitStack() as fetched:
+
+        def locate(file: Path, uri: str) -> Path:
+            from pipelines import files, inputs  # not for corpora of files: it brings Beam
+
+            if not files.is_remote(uri):
+                return Path(inputs.local_path(str(file.parent / uri)))
+            return Path(fetched.enter_context(files.local_copy(uri)))
+
+        opened, unused = [], set(table)
+        for name, folder in options.corpus:
+            if name == "csv":
+                file = Path(folder)
+                with progress_bars() as progress:
+                    corpus = manifest.read(
+                        file, locate=partial(locate, file), label_map=table, progress=progress
+                    )
+            else:
+                corpus = corpora.open_corpus(name, folder)
+                unused -= set(corpus.counts)
+                corpus = corpora.relabelled(corpus, table)
+            opened.append(corpus)
+        if unused and not any(name == "csv" for name, _ in options.corpus):
+            raise UsageError(
+                f"--label-map {options.label_map}: names {', '.join(sorted(unused))}, which no "
+                "corpus has"
+            )
+        for corpus in opened:
+            for warning in corpus.warnings:
+                print(f"ser: warning: {corpus.name}: {warning}")
+            if corpus.agreement:
+                _print_agreement(corpus.name, corpus.agreement)
+        yield opened
+
+
+def _print_agreement(name: str, found: Agreement) -> None:
+    table = Table(title=f"{name}: Krippendorff's alpha over {found.shared:,} shared stretches")
+    table.add_column("of")
+    table.add_column("alpha", justify="right")
+    table.add_column("stretches", justify="right")
+    table.add_row("all emotions", _alpha(found.alpha), f"{found.shared:,}")
+    for emotion, alpha in found.by_emotion.items():
+        table.add_row(f"{emotion} or not", _alpha(alpha), "")
+    for pair, (alpha, count) in found.by_pair.items():
+        table.add_row(" and ".join(one or "(unnamed)" for one in pair), _alpha(alpha), f"{count:,}")
+    Console().print(table)
+    if found.disputed:
+        print(
+            f"ser: {name}: {len(found.disputed):,} stretches that nobody agrees on: trained on by "
+            "shares, not tested on:"
+        )
+    for one in found.disputed[:_MOST_DISPUTED]:
+        until = "the end" if one.end_s is None else f"{one.end_s:g} s"
+        said = ", ".join(f"{who or '(unnamed)'} {label}" for who, label in one.votes.items())
+        print(f"ser:   {one.uri}, {one.start_s:g} s to {until}: {said}")
+    if (more := len(found.disputed) - _MOST_DISPUTED) > 0:
+        print(f"ser:   and {more:,} more")
+
+
+def _alpha(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def folder_of(option: str, given: str | None, *, there: bool = False) -> Path | None:

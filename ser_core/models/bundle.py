@@ -409,6 +409,26 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
     return bundle
 
 
+def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
+    """A bundle's card and its network as a Keras model, for going on with.
+
+    Raises
+    ------
+    BundleError
+        As `load`.
+    """
+    folder = find(name_or_path)
+    card, content = _checked(folder)
+    columns = len(features.get(card.feature_set).names)
+    return card, _keras_model(folder / MODEL, content, columns, card)
+
+
+def from_keras(model: Any, card: Card) -> Bundle:
+    """A bundle that is not written anywhere."""
+    columns = len(features.get(card.feature_set).names)
+    return Bundle(card, _function(model, card), columns)
+
+
 def check(name_or_path: str | os.PathLike) -> Card:
     """Check what needs no TensorFlow, before a long job relies on it: files and features.
 
@@ -603,12 +623,15 @@ def _check_features(folder: Path, card: Card) -> None:
         )
 
 
-def _network(path: Path, content: bytes, columns: int, card: Card) -> Callable:
-    """The network as a function of float32 [64, width of each input] to float32 [64, labels]."""
+def _widths(columns: int, card: Card) -> list[int]:
+    """Of the network's inputs."""
+    return [columns, 1, columns, columns] if card.channel_normalisation == HISTORY else [columns]
+
+
+def _keras_model(path: Path, content: bytes, columns: int, card: Card) -> Any:
+    """The network, if it is what the card says."""
     _check_safe(path, content)
     keras = load_keras()
-    import tensorflow as tf
-
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
@@ -616,15 +639,25 @@ def _network(path: Path, content: bytes, columns: int, card: Card) -> Callable:
             f"{path}: Keras {keras.__version__} cannot load it ({_first_line(error)}); "
             f"use the versions that the bundle's card names, or train it again"
         ) from error
-    widths = [columns]
-    if card.channel_normalisation == HISTORY:
-        widths += [1, columns, columns]
+    widths = _widths(columns, card)
     found = [x.shape[-1] for x in model.inputs], model.output_shape[-1]
     if found != (widths, len(card.labels)):
         raise BundleError(
             f"{path}: takes {', '.join(map(str, found[0]))} numbers and gives {found[1]} outputs, "
             f"{', '.join(map(str, widths))} and {len(card.labels)} labels expected by {CARD}"
         )
+    return model
+
+
+def _network(path: Path, content: bytes, columns: int, card: Card) -> Callable:
+    return _function(_keras_model(path, content, columns, card), card)
+
+
+def _function(model: Any, card: Card) -> Callable:
+    """The network as a function of float32 [64, width of each input] to float32 [64, labels]."""
+    import tensorflow as tf
+
+    widths = _widths(len(features.get(card.feature_set).names), card)
 
     @tf.function(
         input_signature=[tf.TensorSpec([BATCH_ROWS, width], tf.float32) for width in widths],

@@ -36,6 +36,8 @@ MOODS = {"any": 0.5, "calm": 0.25, "calm and one": 0.1, "one": 0.15}
 # What a history's variance is at least, in variances of the training speakers.
 LEAST_VARIANCE = 0.1
 FAR = 6.0
+# How often a clip is seen at most: few clips need fewer steps.
+EPOCHS_AT_MOST = 200
 ROWS = len(telephone.PICTURE_ROWS)
 FLAT = {"functionals": telephone.FUNCTIONALS, "thirds": slice(0, telephone.PICTURE.start)}
 
@@ -95,6 +97,9 @@ class Material:
     speaker : np.ndarray [shape=(n,)], int
     labels : tuple of tuples of str
         By corpus.
+    shares : np.ndarray [shape=(n, labels of all corpora)], float32, optional
+        Of the annotators by label, the corpora's labels side by side; all of them for the true
+        one unless given.
     """
 
     vectors: np.ndarray
@@ -102,6 +107,7 @@ class Material:
     corpus: np.ndarray
     speaker: np.ndarray
     labels: tuple[tuple[str, ...], ...]
+    shares: np.ndarray | None = None
 
     def of(self, which: np.ndarray) -> Material:
         """Some of the clips."""
@@ -111,7 +117,24 @@ class Material:
             self.corpus[which],
             self.speaker[which],
             self.labels,
+            None if self.shares is None else self.shares[which],
         )
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What networks learn: `shares`, or one for the true label; float32 [n, labels]."""
+        if self.shares is not None:
+            return self.shares
+        offsets = np.cumsum([0, *(len(labels) for labels in self.labels)])
+        targets = np.zeros((len(self.truth), offsets[-1]), dtype=np.float32)
+        targets[np.arange(len(self.truth)), offsets[self.corpus] + self.truth] = 1
+        return targets
+
+    @property
+    def agreed(self) -> np.ndarray:
+        """Clips of which one label has more annotators than any other, bool [n]."""
+        most = np.sort(self.targets, axis=1)[:, -2:]
+        return most[:, 1] > most[:, 0]
 
     @property
     def calm(self) -> np.ndarray:
@@ -293,6 +316,11 @@ def network(member: Member, outputs: int, inputs: int, *, unroll: bool = False) 
     return keras.Model([x, weight], layers.Dense(outputs)(h))
 
 
+def steps_for(member: Member, clips: int) -> int:
+    """Steps of a training: the member's, but no clip (a copy counts as one) too often."""
+    return max(1, min(member.steps, EPOCHS_AT_MOST * clips // min(member.batch, clips)))
+
+
 def fit(
     material: Material,
     member: Member,
@@ -317,13 +345,13 @@ def fit(
     sums = [Histories(x) for x in scaled]
     offsets = np.cumsum([0, *(len(labels) for labels in material.labels)])
     outputs = int(offsets[-1])
-    targets = np.zeros((n, outputs), dtype=np.float32)
+    targets = (1 - member.smoothing) * material.targets
     for c, labels in enumerate(material.labels):
-        own = np.flatnonzero(material.corpus == c)
-        targets[own, offsets[c] : offsets[c + 1]] = member.smoothing / len(labels)
-        targets[own, offsets[c] + material.truth[own]] += 1 - member.smoothing
+        own = material.corpus == c
+        targets[own, offsets[c] : offsets[c + 1]] += member.smoothing / len(labels)
+    steps, batch = steps_for(member, copies * n), min(member.batch, copies * n)
     model = network(member, outputs, scaled[0].shape[1], unroll=True)
-    schedule = keras.optimizers.schedules.CosineDecay(member.rate, member.steps)
+    schedule = keras.optimizers.schedules.CosineDecay(member.rate, steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=member.decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     optimizer.build(model.trainable_variables)
@@ -361,12 +389,12 @@ def fit(
         ]
     )
     def run(x, weight, t):
-        for start in tf.range(0, tf.shape(x)[0] - member.batch + 1, member.batch):
-            some = slice(start, start + member.batch)
+        for start in tf.range(0, tf.shape(x)[0] - batch + 1, batch):
+            some = slice(start, start + batch)
             step(x[some], weight[some], t[some])
 
     tf.random.set_seed(member.seed)
-    todo = member.steps
+    todo = steps
     while todo > 0:
         # An epoch is every clip once, in some copy, with some history: as many times as copies.
         xs, ws, ts = [], [], []
@@ -376,14 +404,12 @@ def fit(
             xs.append(normalised(scaled[copy], *moments))
             ws.append(weight)
             ts.append(targets)
-        order = random.permutation(copies * n)[: todo * member.batch]
+        order = random.permutation(copies * n)[: todo * batch]
         x, weight, t = (np.concatenate(some)[order] for some in (xs, ws, ts))
         run(tf.constant(x), tf.constant(weight), tf.constant(t))
-        todo -= len(order) // member.batch
+        todo -= len(order) // batch
         if on_epoch:
-            on_epoch(member.steps - max(todo, 0), member.steps)
-        if len(order) < member.batch:
-            break
+            on_epoch(steps - max(todo, 0), steps)
     if member.kind == "rnn":
         unrolled, model = model, network(member, outputs, scaled[0].shape[1])
         model.set_weights(unrolled.get_weights())

@@ -170,12 +170,12 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
     thresholds, unsure, curves = {}, {}, {}
     for said, one in (("segments", every_segment), ("recordings", recordings)):
         thresholds[said] = unsure_below(one.confidence, one.right)
-        unsure[said] = _sure(one)
+        unsure[said] = sure_by_fold(one)
         coverage, risk, _ = coverage_and_risk(one.confidence, one.right)
         place = unsure[said]["sure"], 1 - unsure[said]["right_if_sure"]
         curves[said] = coverage, risk, place
     measures = {
-        "groups": _groups(clips, utterances, labels),
+        "groups": _groups(clips, _agreed(held_out, utterances), labels),
         "calibration_error": {
             **errors,
             **{
@@ -199,15 +199,19 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
 
 
 def clips_of(held_out: HeldOut) -> Clips:
-    """By condition and what is known, where there is something to know."""
+    """By condition and what is known, where there is something to know.
+
+    Clips that annotators do not agree on have no truth to be compared with.
+    """
     data = held_out.data
+    agreed = data.tested.agreed
     return {
         (condition, known): Asked(
             held_out.clips[c, k],
             data.tested.truth,
             data.folds,
             held_out.clips_belief[c, k] * history_weight(data.known[known]),
-        )
+        ).of(agreed)
         for c, condition in enumerate(CONDITIONS)
         for k, known in enumerate(KNOWN)
         if known == "none" or data.known[known].any()
@@ -267,7 +271,7 @@ def _calibrated(asked: Asked, by_fold: Mapping[int, Temperatures]) -> Asked:
     return replace(asked, probabilities=probabilities)
 
 
-def _sure(asked: Asked) -> dict[str, float]:
+def sure_by_fold(asked: Asked) -> dict[str, float]:
     """What a threshold does on folds that it was not chosen on."""
     sure = np.zeros(len(asked.truth), dtype=bool)
     for fold in np.unique(asked.fold):
@@ -284,7 +288,9 @@ def _results(
     clips: Clips, segments: Asked, held_out: HeldOut, utterances: Sequence[Utterance]
 ) -> dict[str, Scores]:
     labels = held_out.data.material.labels[0]
-    speakers = np.array([one.speaker for one in utterances])
+    every_speaker = np.array([one.speaker for one in utterances])
+    agreed = _agreed(held_out, utterances)
+    speakers = np.array([one.speaker for one in agreed])
 
     def scored(condition: str, known: str, which: np.ndarray, said: str = "") -> Scores:
         one = clips[condition, known].of(which)
@@ -296,7 +302,7 @@ def _results(
             protocol=f"{said}{NAMES[condition]}, {KNOWN[known]}",
         )
 
-    every = np.arange(len(utterances))
+    every = np.arange(len(agreed))
     first = [(HEADLINE, "none"), (HEADLINE, "mixed"), ("clean", "none"), ("hard", "none")]
     rest = [
         (condition, known)
@@ -312,14 +318,21 @@ def _results(
         segments.truth,
         segments.probabilities,
         labels=labels,
-        speakers=[*speakers[called[called >= 0]]] * len(LINES),
+        speakers=[*every_speaker[called[called >= 0]]] * len(LINES),
         protocol="segments of calls put together from clips, mu-law and hard line, the call known",
     )
     for sex, said in _SEXES.items():
-        which = np.flatnonzero([one.sex == sex for one in utterances])
+        which = np.flatnonzero([one.sex == sex for one in agreed])
         for known in ("none", "mixed") if len(which) else ():
             results[f"{HEADLINE}_{known}_{said}"] = scored(HEADLINE, known, which, f"{said}: ")
     return results
+
+
+def _agreed(held_out: HeldOut, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Those that `clips_of` has answers of."""
+    return [
+        one for one, asked in zip(utterances, held_out.data.tested.agreed, strict=True) if asked
+    ]
 
 
 def _groups(

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from ser_core import features
 from ser_core.corpora import Corpus, Utterance, vectors
@@ -36,10 +37,13 @@ from ser_core.errors import SerError, TrainingError
 from ser_core.models import bundle, calls
 from ser_core.models.calls import Histories, Material, Member, Scale
 from ser_core.models.calls_measures import HEADLINE, KNOWN, LINES, NAMES, Measured, measure
-from ser_core.models.evaluation import truths
+from ser_core.models.evaluation import shares, truths
 from ser_core.models.training import (
+    Say,
+    check_choice,
     check_whole,
     described,
+    first_look,
     licence,
     select,
     speaker_folds,
@@ -71,6 +75,9 @@ ENSEMBLE = (
     _CNN,
     replace(_CNN, kind="rnn", rate=2e-3, width=64, seed=5),
 )
+# The kinds of networks by the names that people know them by: dense ones over the functionals,
+# convolutional and recurrent ones over the picture.
+ARCHITECTURES = {"dnn": "dense", "cnn": "cnn", "rnn": "rnn"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +96,8 @@ class CallsRecipe:
         Times the steps of each network: 0.1 for a first look.
     members : tuple of Member
         The networks that are averaged.
+    architecture : str, optional
+        One of `ARCHITECTURES`: only the members of that kind. All unless given.
     doubted : two floats
         Of a history: `Card.history_doubted`.
 
@@ -104,10 +113,13 @@ class CallsRecipe:
     effort: float = 1.0
     members: tuple[Member, ...] = ENSEMBLE
     doubted: tuple[float, float] = DOUBTED
+    architecture: str | None = None
 
     def __post_init__(self) -> None:
         check_whole("folds", self.folds, 2)
         check_whole("seed", self.seed, 0)
+        if self.architecture is not None:
+            check_choice("architecture", self.architecture, tuple(ARCHITECTURES))
         if not 0 < self.effort < float("inf"):
             raise TrainingError(f"effort={self.effort!r}: a number above 0 expected")
         if self.emotions is not None:
@@ -126,6 +138,7 @@ class CallsRecipe:
                 steps=max(round(one.steps * self.effort), 1),
             )
             for one in self.members
+            if self.architecture is None or one.kind == ARCHITECTURES[self.architecture]
         )
 
 
@@ -155,9 +168,10 @@ class Data:
     def tested(self) -> Material:
         """The first corpus, without its vectors."""
         n, all_of = len(self.folds), self.material
+        shares = None if all_of.shares is None else all_of.shares[:n, : len(all_of.labels[0])]
         return Material(
             all_of.vectors[:0, :n], all_of.truth[:n], all_of.corpus[:n], all_of.speaker[:n],
-            all_of.labels[:1],
+            all_of.labels[:1], shares,
         )  # fmt: skip
 
     @cached_property
@@ -173,6 +187,7 @@ class Data:
         for array in (
             self.material.vectors, self.material.truth, self.material.corpus,
             self.material.speaker, self.tests, self.folds, self.called,
+            *(() if self.material.shares is None else (self.material.shares,)),
         ):  # fmt: skip
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -209,6 +224,7 @@ def train(
     jobs: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Path:
     """Train a bundle and measure it.
 
@@ -227,6 +243,8 @@ def train(
         Where vectors and networks are kept: an interrupted training goes on where it was.
     progress : callable, optional
         Called with a stage, how much of it is done, and of how much.
+    say : callable, optional
+        Called with a line for a person: a first look at the first fold.
 
     Returns
     -------
@@ -247,7 +265,7 @@ def train(
     bundle.check_target(save_to)
     corpora = _restricted(corpora, recipe)
     data = gather(corpora, recipe, noise=noise, jobs=jobs, cache=cache, progress=progress)
-    found = Networks(data, recipe, jobs=jobs, cache=cache, progress=progress)
+    found = Networks(data, recipe, jobs=jobs, cache=cache, progress=progress, say=say)
     measured = measure(found.held_out(), corpora[0].utterances)
     some = np.random.default_rng(recipe.seed).choice(len(data.folds), _REFERENCE_ROWS)
     card = bundle.Card(
@@ -267,6 +285,7 @@ def train(
             "folds": recipe.folds,
             "seed": recipe.seed,
             "effort": recipe.effort,
+            **({"architecture": recipe.architecture} if recipe.architecture else {}),
             "noise": noise.name if noise else None,
             "copies": list(COPIES),
             "history doubted": list(recipe.doubted),
@@ -359,6 +378,7 @@ def gather(
         corpus=np.repeat(np.arange(len(corpora)), [len(one.utterances) for one in corpora]),
         speaker=speaker,
         labels=labels,
+        shares=_shares(corpora, labels),
     )
     tests = np.stack([extract(tested, condition) for condition in CONDITIONS])
     data = Data(material, tests, folds, np.empty((0, 0), int), np.empty(0, int))
@@ -366,8 +386,17 @@ def gather(
     return replace(data, called=called, mood=mood)
 
 
+def _shares(corpora: Sequence[Corpus], labels: Sequence[Sequence[str]]) -> np.ndarray | None:
+    """Of `Material`, where any corpus has several annotators."""
+    if not any(one.shares for corpus in corpora for one in corpus.utterances):
+        return None
+    return block_diag(
+        *(shares(one.utterances, own) for one, own in zip(corpora, labels, strict=True))
+    ).astype(np.float32)
+
+
 def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Calls put together from the clips of one speaker each.
+    """Calls put together from the clips of one speaker each, those that annotators agree on.
 
     Returns
     -------
@@ -375,8 +404,9 @@ def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarra
     """
     called, mood = [], []
     low, high = CALL_SEGMENTS
-    for speaker in np.unique(tested.speaker):
-        own = np.flatnonzero(tested.speaker == speaker)
+    agreed = tested.agreed
+    for speaker in np.unique(tested.speaker[agreed]):
+        own = np.flatnonzero((tested.speaker == speaker) & agreed)
         calm = own[tested.calm[own]]
         for _ in range(CALLS_A_SPEAKER):
             main = random.choice(np.unique(tested.truth[own]))
@@ -461,9 +491,10 @@ class Networks:
         jobs: int | None = None,
         cache: Path | None = None,
         progress: Progress | None = None,
+        say: Say | None = None,
     ) -> None:
         self.data, self.recipe = data, recipe
-        self._jobs, self._progress = jobs or os.cpu_count(), progress
+        self._jobs, self._progress, self._say = jobs or os.cpu_count(), progress, say
         self._keep = cache / "networks" if cache else vectors.cache_folder().parent / "networks"
         try:
             self._keep.mkdir(parents=True, exist_ok=True)
@@ -475,6 +506,9 @@ class Networks:
 
     def held_out(self) -> HeldOut:
         """Answers of all folds."""
+        self.train([0])
+        if self._say:
+            self._say(self._first_look())
         self.train([*range(self.recipe.folds), None])
         members = self.recipe.networks
         total = sum(member.weight for member in members)
@@ -488,6 +522,14 @@ class Networks:
                 clips[:, :, data.folds == fold] += member.weight / total * kept["clips"]
                 segments[:, fold_of_call == fold] += member.weight / total * kept["segments"]
         return believed(data, clips, segments, self.recipe.doubted)
+
+    def _first_look(self) -> str:
+        own = (self.data.folds == 0) & self.data.tested.agreed
+        place = list(CONDITIONS).index(HEADLINE), _KNOWN.index("none")
+        members = self.recipe.networks
+        answers = sum(member.weight * self.kept(member, 0)["clips"][place] for member in members)
+        asked = own[self.data.folds == 0]
+        return first_look(self.data.tested.truth[own], answers[asked], self.recipe.folds)
 
     def network(self, fold: int | None) -> Any:
         """The assembled network that has not heard a fold; None: that has heard everybody."""
@@ -518,12 +560,17 @@ class Networks:
         """Train what is not there, in processes of one thread each."""
         import joblib
 
+        every = [*range(self.recipe.folds), None]
+        total = len(self.recipe.networks) * len(every)
         todo = [(member, fold) for member in self.recipe.networks for fold in folds]
         # The longest first, so that no process is left alone with one at the end.
         todo.sort(key=lambda one: -_COST[one[0].kind] * one[0].steps * one[0].batch)
         missing = [one for one in todo if not self._file(*one).exists()]
         if not missing:
             return
+        there = sum(
+            self._file(one, fold).exists() for one in self.recipe.networks for fold in every
+        )
         with (
             warnings.catch_warnings(),
             joblib.parallel_config("loky", n_jobs=self._jobs, inner_max_num_threads=1),
@@ -533,9 +580,9 @@ class Networks:
             work = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
                 joblib.delayed(_fit_and_keep)(self.data, *one, self._file(*one)) for one in missing
             )
-            for done, _ in enumerate(work, len(todo) - len(missing) + 1):
+            for done, _ in enumerate(work, there + 1):
                 if self._progress:
-                    self._progress("networks", done, len(todo))
+                    self._progress("networks", done, total)
 
 
 # What a clip costs a network, roughly; for the order of work only.
@@ -572,7 +619,8 @@ def _fit_and_keep(data: Data, member: Member, fold: int | None, file: Path) -> N
     known = _known(data, fold)
     if not member.others:
         known &= material.corpus == 0
-        material = replace(material, labels=material.labels[:1])
+        own = None if material.shares is None else material.shares[:, : len(material.labels[0])]
+        material = replace(material, labels=material.labels[:1], shares=own)
     some = material.of(known)
     scales = _scales(some)
     started = time.process_time()

@@ -180,10 +180,35 @@ def evaluate(
     )
 
 
+def channels(utterances: Sequence[Utterance]) -> np.ndarray:
+    """Ids for `Bundle.predict`: parts of one channel of a recording belong together, else a
+    speaker's clips; int [n]."""
+    keys = [
+        (str(one.path), one.channel) if one.is_part else (one.speaker, None) for one in utterances
+    ]
+    ids = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([ids[key] for key in keys])
+
+
 def truths(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
     """Index of each utterance's emotion in `labels`."""
     index = {label: i for i, label in enumerate(labels)}
     return np.array([index[utterance.emotion] for utterance in utterances])
+
+
+def shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
+    """Shares of the annotators by label, float32 [n, len(labels)]; rows add up to 1.
+
+    An utterance without annotators' shares is all of its emotion. What annotators say beside
+    `labels` does not count.
+    """
+    targets = np.zeros((len(utterances), len(labels)), dtype=np.float32)
+    index = {label: i for i, label in enumerate(labels)}
+    for row, one in zip(targets, utterances, strict=True):
+        for label, share in one.shares or ((one.emotion, 1.0),):
+            if label in index:
+                row[index[label]] = share
+    return targets / targets.sum(axis=1, keepdims=True)
 
 
 def _by_label(labels: Sequence[str], values: np.ndarray) -> dict[str, float | None]:

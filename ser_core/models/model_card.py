@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -157,6 +157,37 @@ def _results(card: Card) -> Iterator[str]:
 
 def _measures(card: Card) -> Iterator[str]:
     measures = card.measures
+    if "groups" in measures:
+        yield from _groups(measures["groups"])
+    yield "\n## Confidence\n"
+    made_up = "recordings" in measures["unsure"]
+    yield (
+        "Temperatures and thresholds were fitted on speakers that the networks had not heard, "
+        "and are measured here on folds that they were not fitted to."
+        + (
+            " Calls are put together from one speaker's clips, over mu-law and a hard line."
+            if made_up
+            else ""
+        )
+        + "\n"
+    )
+    for said, one in measures["unsure"].items():
+        yield (
+            f"- {said}: {one['sure']:.0%} are sure, and {one['right_if_sure']:.1%} of these right "
+            f"(of all {one['right']:.1%})"
+        )
+    if made_up:
+        yield (
+            "- a recording's confidence is the mean share of its speech that has the label, not "
+            "the chance that the label is right"
+        )
+    for said, error in list(measures["calibration_error"].items())[:_TOLD_BY_LABEL]:
+        yield f"- expected calibration error, {said}: {error:.3f}"
+    worst = max(measures["calibration_error"].items(), key=lambda one: one[1])
+    yield f"- the largest of any condition: {worst[1]:.3f} ({worst[0]})\n"
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "## Groups\n"
     yield (
         "What a call centre asks, from the same answers. AUC where there are two groups; a clip "
@@ -164,31 +195,12 @@ def _measures(card: Card) -> Iterator[str]:
     )
     yield "| groups | condition | known | AUC | UAR | interval |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for row in measures["groups"]:
+    for row in rows:
         auc = f"{row['auc']:.3f}" if "auc" in row else ""
         yield (
             f"| {', '.join(row['groups'])} | {row['condition']} | {row['known']} | {auc} "
             f"| {row['uar']:.1%} | {row['uar_low']:.1%} to {row['uar_high']:.1%} |"
         )
-    yield "\n## Confidence\n"
-    yield (
-        "Temperatures and thresholds were fitted on speakers that the networks had not heard, "
-        "and are measured here on folds that they were not fitted to. Calls are put together "
-        "from one speaker's clips, over mu-law and a hard line.\n"
-    )
-    for said, one in measures["unsure"].items():
-        yield (
-            f"- {said}: {one['sure']:.0%} are sure, and {one['right_if_sure']:.1%} of these right "
-            f"(of all {one['right']:.1%})"
-        )
-    yield (
-        "- a recording's confidence is the mean share of its speech that has the label, not the "
-        "chance that the label is right"
-    )
-    for said, error in list(measures["calibration_error"].items())[:_TOLD_BY_LABEL]:
-        yield f"- expected calibration error, {said}: {error:.3f}"
-    worst = max(measures["calibration_error"].items(), key=lambda one: one[1])
-    yield f"- the largest of any condition: {worst[1]:.3f} ({worst[0]})\n"
 
 
 def _percent(value: float | None) -> str:

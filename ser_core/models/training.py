@@ -25,8 +25,10 @@ from ser_core.corpora.vectors import Progress
 from ser_core.emotions import RAVDESS_EIGHT, check_labels
 from ser_core.errors import SerError, TrainingError
 from ser_core.models import architectures, bundle, calibration
-from ser_core.models.evaluation import Scores, score, truths
+from ser_core.models.evaluation import Scores, score, shares, truths
 from ser_core.models.runtime import load_keras
+
+Say = Callable[[str], None]
 
 SPLITS = ("random", "speaker")
 SCALES = ("none", "zscore")
@@ -45,9 +47,11 @@ class SeedRecipe:
 
     Parameters
     ----------
-    split : str
-        `random` (70/30 over utterances) or `speaker` (folds of speakers). Both are always
-        measured: this one gives the learning curves and the figures to quote first.
+    split : str, optional
+        `random` (70/30 over utterances) or `speaker` (folds of speakers): gives the learning
+        curves and the figures to quote first. Random unless given, as the article, and then
+        both are measured. One's own recordings are split by speaker, and at random only where
+        that is asked for here: one voice would stand in training and test.
     scale : str
         `none`, or `zscore`: each feature less its mean, by its standard deviation, both of the
         training part.
@@ -74,7 +78,7 @@ class SeedRecipe:
         A value out of bounds.
     """
 
-    split: str = "random"
+    split: str | None = None
     scale: str = "none"
     layers: tuple[int, ...] | None = None
     dropout: float = 0.2
@@ -87,7 +91,8 @@ class SeedRecipe:
     telephone_check: bool = True
 
     def __post_init__(self) -> None:
-        check_choice("split", self.split, SPLITS)
+        if self.split is not None:
+            check_choice("split", self.split, SPLITS)
         check_choice("scale", self.scale, SCALES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_whole("epochs", self.epochs, 1)
@@ -112,6 +117,8 @@ class _Data:
     labels: tuple[str, ...]
     speakers: tuple[str, ...]
     truth: np.ndarray
+    targets: np.ndarray
+    agreed: np.ndarray
     clean: np.ndarray
     mulaw: np.ndarray | None
 
@@ -124,6 +131,7 @@ def train(
     jobs: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Path:
     """Train a bundle and measure it.
 
@@ -139,6 +147,8 @@ def train(
         `ser_core.corpora.vectors.extract`.
     progress : callable, optional
         Called with a stage, how much of it is done, and of how much.
+    say : callable, optional
+        Called with a line for a person: a first look at the first fold.
 
     Returns
     -------
@@ -177,25 +187,30 @@ def train(
         labels=labels,
         speakers=tuple(utterance.speaker for utterance in utterances),
         truth=truths(utterances, labels),
+        targets=shares(utterances, labels),
+        agreed=np.array([one.agreed for one in utterances]),
         clean=extract("clean"),
         mulaw=extract("mulaw") if recipe.telephone_check else None,
     )
-    epochs = _Epochs(progress, (recipe.folds + 2) * recipe.epochs)
-    random, random_curves = _by_random_split(data, recipe, epochs)
-    by_speaker, speaker_curves, temperature = _by_speaker(data, folds, recipe, epochs)
-    model, _ = fit(data.clean, data.truth, len(labels), recipe, on_epoch=epochs)
-    results = {"random": random, **by_speaker}
+    split = recipe.split or ("speaker" if any(one.own for one in corpora) else "random")
+    at_random = split == "random" or not any(one.own for one in corpora)
+    epochs = _Epochs(progress, (recipe.folds + 1 + at_random) * recipe.epochs)
+    results, curves = {}, {}
+    if at_random:
+        results["random"], curves["random"] = _by_random_split(data, recipe, epochs)
+    by_speaker, curves["speaker"], temperature = _by_speaker(data, folds, recipe, epochs, say)
+    model, _ = fit(data.clean, data.targets, recipe, on_epoch=epochs)
+    results |= by_speaker
 
     counts = Counter(utterance.emotion for utterance in utterances)
     names = ", ".join(corpus.name for corpus in corpora)
-    by_random = recipe.split == "random"
-    curves_of = random.protocol if by_random else "the first fold by speaker"
+    curves_of = results[split].protocol if split == "random" else "the first fold by speaker"
+    told = [results[name] for name in ("random", "speaker") if name in results]
     extras = {
         "learning_curves.png": pictures.learning_curves(
-            random_curves if by_random else speaker_curves,
-            f"Learning curves: {curves_of}",
+            curves[split], f"Learning curves: {curves_of}"
         ),
-        "confusion.png": pictures.confusion([random, by_speaker["speaker"]]),
+        "confusion.png": pictures.confusion(told),
         "utterances.png": pictures.utterance_counts(
             {label: counts[label] for label in labels},
             f"{len(utterances):,} utterances of {names}",
@@ -212,12 +227,13 @@ def train(
         settings={
             "recipe": "seed",
             **asdict(recipe),
+            "split": split,
             "layers": architectures.article_layers(len(feature_set.names))
             if recipe.layers is None
             else recipe.layers,
             "test_share": TEST_SHARE,
         },
-        protocol=recipe.split,
+        protocol=split,
         results={name: asdict(scores) for name, scores in results.items()},
         versions=versions(),
     )
@@ -228,8 +244,7 @@ def train(
 
 def fit(
     matrix: np.ndarray,
-    truth: np.ndarray,
-    outputs: int,
+    targets: np.ndarray,
     recipe: SeedRecipe,
     *,
     test: tuple[np.ndarray, np.ndarray] | None = None,
@@ -243,10 +258,8 @@ def fit(
     Parameters
     ----------
     matrix : np.ndarray [shape=(n, d)], float32
-    truth : np.ndarray [shape=(n,)], int
-        Index of the true label.
-    outputs : int
-        Number of labels.
+    targets : np.ndarray [shape=(n, labels)], float32
+        One for the true label, or shares of annotators.
     recipe : SeedRecipe
     test : tuple of matrix and truth, optional
         Looked at after each epoch, for the learning curves only.
@@ -272,7 +285,7 @@ def fit(
         moments = {"mean": exact.mean(axis=0), "variance": exact.var(axis=0)}
     model = architectures.dense_network(
         matrix.shape[1],
-        outputs,
+        targets.shape[1],
         layers=recipe.layers,
         dropout=recipe.dropout,
         seed=recipe.seed,
@@ -281,7 +294,7 @@ def fit(
     optimizer = keras.optimizers.get(recipe.optimizer)
     optimizer.build(model.trainable_variables)
     inputs = tf.constant(matrix)
-    targets = tf.one_hot(truth, outputs)
+    wanted = tf.constant(targets)
 
     @tf.autograph.experimental.do_not_convert  # only the loop is ours to convert
     def step(some_inputs, some_targets):
@@ -293,7 +306,7 @@ def fit(
 
     @tf.function
     def epoch(order):
-        shuffled_inputs, shuffled_targets = tf.gather(inputs, order), tf.gather(targets, order)
+        shuffled_inputs, shuffled_targets = tf.gather(inputs, order), tf.gather(wanted, order)
         for start in tf.range(0, len(matrix), recipe.batch_size):
             batch = slice(start, start + recipe.batch_size)
             step(shuffled_inputs[batch], shuffled_targets[batch])
@@ -303,7 +316,7 @@ def fit(
     for _ in range(recipe.epochs):
         epoch(tf.constant(order.permutation(len(matrix))))
         if test:
-            for prefix, (some, labels) in (("", (matrix, truth)), ("test_", test)):
+            for prefix, (some, labels) in (("", (matrix, targets.argmax(axis=1))), ("test_", test)):
                 loss, accuracy = _loss_and_accuracy(answer(model, some), labels)
                 curves.setdefault(f"{prefix}loss", []).append(loss)
                 curves.setdefault(f"{prefix}accuracy", []).append(accuracy)
@@ -385,11 +398,11 @@ def _by_random_split(
     known, unknown = train_test_split(
         np.arange(len(data.truth)), test_size=TEST_SHARE, random_state=recipe.seed
     )
+    unknown = unknown[data.agreed[unknown]]
     test = data.clean[unknown], data.truth[unknown]
     model, curves = fit(
         data.clean[known],
-        data.truth[known],
-        len(data.labels),
+        data.targets[known],
         recipe,
         test=test,
         on_epoch=on_epoch,
@@ -405,7 +418,11 @@ def _by_random_split(
 
 
 def _by_speaker(
-    data: _Data, folds: np.ndarray, recipe: SeedRecipe, on_epoch: Callable[[], None]
+    data: _Data,
+    folds: np.ndarray,
+    recipe: SeedRecipe,
+    on_epoch: Callable[[], None],
+    say: Say | None,
 ) -> tuple[dict[str, Scores], dict[str, list[float]], float]:
     """Scores of the pooled folds, curves of the first, and the temperature that fits them."""
     conditions = {"speaker": data.clean}
@@ -416,32 +433,71 @@ def _by_speaker(
     first: dict[str, list[float]] = {}
     for fold in range(recipe.folds):
         unseen = folds == fold
+        asked = unseen & data.agreed
         model, curves = fit(
             data.clean[~unseen],
-            data.truth[~unseen],
-            shape[1],
+            data.targets[~unseen],
             recipe,
-            test=None if fold else (data.clean[unseen], data.truth[unseen]),
+            test=None if fold else (data.clean[asked], data.truth[asked]),
             on_epoch=on_epoch,
         )
         first = first or curves
         for name, matrix in conditions.items():
             pooled[name][unseen] = answer(model, matrix[unseen])
+        if say and not fold:
+            say(first_look(data.truth[asked], pooled["speaker"][asked], recipe.folds))
     words = {
         "speaker": f"{recipe.folds} folds by speaker, pooled",
         "speaker_mulaw": f"{recipe.folds} folds by speaker, tested on 8 kHz mu-law",
     }
+    asked = np.flatnonzero(data.agreed)
     scores = {
         name: score(
-            data.truth,
-            probabilities,
+            data.truth[asked],
+            probabilities[asked],
             labels=data.labels,
-            speakers=data.speakers,
+            speakers=[data.speakers[i] for i in asked],
             protocol=words[name],
         )
         for name, probabilities in pooled.items()
     }
-    return scores, first, calibration.fit_temperature(pooled["speaker"], data.truth)
+    temperature = calibration.fit_temperature(pooled["speaker"][asked], data.truth[asked])
+    return scores, first, temperature
+
+
+def first_look(truth: np.ndarray, probabilities: np.ndarray, folds: int) -> str:
+    """What the first fold says, before the others are trained."""
+    from sklearn.metrics import recall_score
+
+    uar = recall_score(truth, probabilities.argmax(axis=1), average="macro", zero_division=0)
+    guess = 1 / len(np.unique(truth))
+    return (
+        f"a first look, fold 1 of {folds}: UAR {uar:.1%} on {len(truth):,} clips of unheard "
+        f"speakers (a guess has {guess:.1%}); the other folds follow"
+    )
+
+
+# With less than this a model had better be simple. Of each emotion the public corpora have about
+# 200 clips of 24 speakers (RAVDESS) or 70 of 10 (EMO-DB).
+FEW_CLIPS, FEW_SPEAKERS = 50, 10
+
+
+def advice(utterances: Sequence[Utterance], labels: Sequence[str]) -> list[str]:
+    """What to do where there are few data: simplify."""
+    counts = Counter(one.emotion for one in utterances)
+    speakers = len({one.speaker for one in utterances})
+    scarce = [f"{label} {counts[label]}" for label in labels if counts[label] < FEW_CLIPS]
+    said = []
+    if scarce:
+        said.append(
+            f"few clips of {', '.join(scarce)} ({FEW_CLIPS} each wanted): take fewer emotions "
+            "(--emotions, or a --label-map that joins some)"
+        )
+    if speakers < FEW_SPEAKERS:
+        said.append(
+            f"{speakers} speakers ({FEW_SPEAKERS} wanted): figures will have wide intervals"
+        )
+    return said
 
 
 def select(

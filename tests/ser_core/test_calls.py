@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,36 @@ def test_the_assembled_network_is_its_members(tmp_path):
         expected += one.weight / 3.5 * odds / odds.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_annotators_say_is_learned_by_their_shares():
+    """Two emotions that annotators give the same clips by 3 to 1 come out as 3 to 1."""
+    random = np.random.default_rng(0)
+    n, d = 64, len(telephone.NAMES)
+    shares = np.tile(np.float32([0.75, 0.25]), (n, 1))
+    some = Material(
+        random.normal(size=(1, n, d)).astype(np.float32), np.zeros(n, int), np.zeros(n, int),
+        np.arange(n) % 4, (("a", "b"),), shares,
+    )  # fmt: skip
+    member = Member(steps=400, batch=32, smoothing=0.0, mixup=0.0, history=False, decay=1.0)
+    model = calls.fit(some, member, [Scale(np.zeros(d), np.ones(d))])
+    seen = calls.part(some.vectors[0], "functionals")
+    logits = model.predict([seen, np.zeros((n, 1))], verbose=0)
+    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert odds[:, 0].mean() == pytest.approx(0.75, abs=0.05)
+
+
+def test_clips_that_nobody_agrees_on_are_known():
+    some = material()
+    assert some.agreed.all()
+    shares = some.targets.copy()
+    shares[0] = 0
+    shares[0, :2] = 0.5
+    assert replace(some, shares=shares).agreed.tolist() == [False] + [True] * (len(shares) - 1)
+
+
+def test_few_clips_need_fewer_steps():
+    member = Member(steps=1_000, batch=64)
+    assert calls.steps_for(member, 10_000) == 1_000
+    assert calls.steps_for(member, 64) == calls.EPOCHS_AT_MOST
+    assert calls.steps_for(member, 10) == calls.EPOCHS_AT_MOST

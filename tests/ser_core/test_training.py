@@ -92,7 +92,7 @@ def test_a_setting_out_of_bounds_is_named_with_its_bound(settings, message):
 def test_the_defaults_are_the_article_s():
     recipe = SeedRecipe()
     assert (recipe.epochs, recipe.batch_size, recipe.dropout) == (200, 4, 0.2)
-    assert (recipe.split, recipe.scale, recipe.optimizer) == ("random", "none", "adam")
+    assert (recipe.split, recipe.scale, recipe.optimizer) == (None, "none", "adam")
 
 
 # Folds
@@ -225,7 +225,9 @@ def test_one_seed_gives_the_same_network_to_the_bit_and_another_does_not():
     matrix, truth = blobs()
 
     def weights(seed: int) -> np.ndarray:
-        model, _ = training.fit(matrix, truth, 3, SeedRecipe(epochs=3, seed=seed))
+        model, _ = training.fit(
+            matrix, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, seed=seed)
+        )
         return np.concatenate([one.ravel() for one in model.get_weights()])
 
     np.testing.assert_array_equal(weights(0), weights(0))
@@ -236,7 +238,7 @@ def test_a_step_follows_the_gradient_of_the_cross_entropy():
     """Of one linear layer and SGD of one batch the step is known: w - lr * gradient."""
     matrix, truth = blobs(7)
     recipe = SeedRecipe(epochs=1, layers=(), optimizer="sgd", batch_size=64)
-    model, _ = training.fit(matrix, truth, 3, recipe)
+    model, _ = training.fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
     start = architectures.dense_network(6, 3, layers=(), seed=0).get_weights()
     logits = matrix @ start[0]
     answers = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -248,7 +250,7 @@ def test_a_step_follows_the_gradient_of_the_cross_entropy():
 def test_an_epoch_is_what_keras_s_own_fit_does_short_last_batch_too(optimizer):
     matrix, truth = blobs(50)
     recipe = SeedRecipe(epochs=1, layers=(8,), dropout=0.0, optimizer=optimizer, batch_size=4)
-    found, _ = training.fit(matrix, truth, 3, recipe)
+    found, _ = training.fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
     expected = architectures.dense_network(6, 3, layers=(8,), dropout=0.0, seed=recipe.seed)
     expected.compile(optimizer, "categorical_crossentropy")
     order = np.random.default_rng(recipe.seed).permutation(50)
@@ -260,7 +262,11 @@ def test_an_epoch_is_what_keras_s_own_fit_does_short_last_batch_too(optimizer):
 def test_dropout_is_on_in_training():
     matrix, truth = blobs(50)
     with_it, without = (
-        training.fit(matrix, truth, 3, SeedRecipe(epochs=1, layers=(8,), dropout=dropout))[0]
+        training.fit(
+            matrix,
+            np.eye(3, dtype=np.float32)[truth],
+            SeedRecipe(epochs=1, layers=(8,), dropout=dropout),
+        )[0]
         for dropout in (0.5, 0.0)
     )
     assert (with_it.get_weights()[0] != without.get_weights()[0]).any()
@@ -270,8 +276,8 @@ def test_zscoring_makes_units_irrelevant():
     matrix, truth = blobs()
     units = np.float32([1e-4, 1, 1e3, 10, 1, 7])
     recipe = SeedRecipe(epochs=5, scale="zscore")
-    plain, _ = training.fit(matrix, truth, 3, recipe)
-    scaled, _ = training.fit(matrix * units + 5 * units, truth, 3, recipe)
+    plain, _ = training.fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
+    scaled, _ = training.fit(matrix * units + 5 * units, np.eye(3, dtype=np.float32)[truth], recipe)
     np.testing.assert_allclose(
         training.answer(plain, matrix),
         training.answer(scaled, matrix * units + 5 * units),
@@ -284,7 +290,11 @@ def test_learning_curves_have_a_value_an_epoch_and_end_where_the_network_is():
     test = blobs(60)
     done = []
     model, curves = training.fit(
-        matrix, truth, 3, SeedRecipe(epochs=6), test=test, on_epoch=lambda: done.append(1)
+        matrix,
+        np.eye(3, dtype=np.float32)[truth],
+        SeedRecipe(epochs=6),
+        test=test,
+        on_epoch=lambda: done.append(1),
     )
     assert len(done) == 6
     assert {name: len(values) for name, values in curves.items()} == dict.fromkeys(
@@ -299,7 +309,9 @@ def test_learning_curves_have_a_value_an_epoch_and_end_where_the_network_is():
 def test_a_training_that_diverges_says_so():
     matrix, truth = blobs()
     with pytest.raises(TrainingError, match=r"diverged.*try scale 'zscore'"):
-        training.fit(matrix * 1e18, truth, 3, SeedRecipe(epochs=3, optimizer="sgd"))
+        training.fit(
+            matrix * 1e18, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, optimizer="sgd")
+        )
 
 
 # A whole training

@@ -1,0 +1,111 @@
+"""One's own labels from the command line: mistakes, agreement, training, and no random split."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from ser_core import models
+from tests.pipelines.test_mistakes import ends
+from tests.ser_core.test_training import speak
+
+HEADER = "uri,channel,start_s,end_s,label,annotator,speaker"
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """36 clips of six speakers, by two annotators who differ about one."""
+    speak(tmp_path / "tones")
+    lines = [HEADER]
+    for i, path in enumerate(sorted((tmp_path / "tones").rglob("*.wav"))):
+        code, speaker = path.stem.split("-")[2], path.stem.split("-")[-1]
+        label = {"03": "happy", "04": "sad", "05": "angry"}[code]
+        for annotator in ("ann", "bob"):
+            said = "sad" if (i, annotator) == (0, "bob") else label
+            name = path.relative_to(tmp_path)
+            lines.append(f"{name},,0,0.5,{said},{annotator},s{speaker}")
+    file = tmp_path / "labels.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+QUICK = ("--recipe", "seed", "--scale", "zscore", "--epochs", "4", "--layers", "8")
+
+
+@pytest.mark.long
+def test_labels_of_two_annotators_train_a_model_by_speaker(ser, labels, tmp_path):
+    cache = ("--cache", tmp_path / "cache")
+    done = ser("train", "--corpus", f"csv={labels}", *QUICK, "--save", tmp_path / "ours", *cache)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = " ".join(done.stdout.split())
+    for says in (
+        "Krippendorff's alpha over 36 shared stretches",
+        "ann and bob",
+        "1 stretches that nobody agrees on",
+        "ann happy, bob sad",
+        "warning: few clips of",
+        "--from calls",
+        "a first look, fold 1 of 6",
+    ):
+        assert says in text, text
+    card = models.read_card(tmp_path / "ours")
+    assert card.protocol == "speaker"
+    assert "random" not in card.results
+    assert card.results["speaker"]["utterances"] == 35
+    assert card.settings["split"] == "speaker"
+    (corpus,) = card.corpora
+    assert (corpus["name"], corpus["utterances"], corpus["speakers"]) == ("labels", 36, 6)
+    # By name it is done, and the card has both.
+    done = ser(
+        "train", "--corpus", f"csv={labels}", *QUICK, "--split", "random", "--save",
+        tmp_path / "random", *cache,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "one voice" in done.stdout
+    assert set(models.read_card(tmp_path / "random").results) >= {"random", "speaker"}
+
+
+@pytest.mark.long
+def test_a_table_of_labels_and_public_corpora(ser, labels, tmp_path):
+    table = tmp_path / "map.csv"
+    table.write_text("label,emotion\nhappy,good\nsad,bad\nangry,bad\n")
+    words = ("train", "--corpus", f"csv={labels}", f"ravdess={tmp_path / 'tones'}", *QUICK)
+    done = ser(
+        *words, "--label-map", table, "--save", tmp_path / "two", "--cache", tmp_path / "cache"
+    )
+    assert done.returncode == 0, done.stderr
+    card = json.loads((tmp_path / "two" / "card.json").read_text())
+    assert card["labels"] == ["bad", "good"]
+    assert [one["name"] for one in card["corpora"]] == ["labels", "RAVDESS"]
+
+
+def test_mistakes_of_labels_end_a_training_before_it_begins(ser, labels, tmp_path):
+    with labels.open("a") as file:
+        csv.writer(file).writerows(
+            [["gone.wav", "", 0, 1, "sad", "ann", "x"], ["", "", "", "", "sad"]]
+        )
+    done = ser("train", "--corpus", f"csv={labels}", *QUICK, "--save", tmp_path / "ours")
+    assert done.returncode == 2
+    assert "2 mistakes" in done.stderr
+    assert "line 74: gone.wav: no such file" in done.stderr
+    assert "line 75: no uri" in done.stderr
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--split", "random"), "is none of recipe calls, which is always split by speaker"),
+        (("--epochs", "3"), "--epochs is none of recipe calls"),
+        (("--recipe", "seed", "--from", "calls"), "--from is none of recipe seed"),
+        (("--from", "calls", "--architecture", "cnn"), "--architecture is of a training from"),
+        (("--from", "gone"), "model 'gone': no such folder"),
+        (("--from", "seed"), "only bundles of recipe calls can be started from"),
+        (("--label-map", "gone.csv"), "gone.csv: cannot be read"),
+    ],
+)
+def test_settings_that_do_not_go_together(ser, labels, tmp_path, words, says):
+    done = ser("train", "--corpus", f"csv={labels}", "--save", tmp_path / "ours", *words)
+    ends(done, 2, says)

@@ -1,0 +1,158 @@
+"""Training that starts from a bundle: only the last layers learn, held to what they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ser_core import models
+from ser_core.corpora import Corpus, vectors
+from ser_core.errors import BundleError, TrainingError
+from ser_core.models import bundle, transfer
+from ser_core.models.evaluation import channels, shares, truths
+from ser_core.models.transfer import TransferRecipe
+from tests.ser_core.test_calls_training import buzzes, cache, trained  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def start(trained):  # noqa: F811
+    return transfer._start(trained)
+
+
+def heard_of(start, corpus: Corpus, keep):
+    matrix = vectors.extract(corpus.utterances, "telephone", jobs=1, cache=keep)
+    return matrix, transfer._heard(start, matrix, channels(corpus.utterances))
+
+
+@pytest.mark.long
+def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache):  # noqa: F811
+    matrix, heard = heard_of(start, buzzes, cache)
+    labels = start.card.labels
+    heads = transfer._first_heads(start, labels)
+    plain = replace(start.card, temperature=1.0, temperature_with_history=1.0, history_doubted=None)
+    whole = bundle.from_keras(bundle.load_keras_model(trained)[1], plain)
+    n = len(matrix)
+    answers = transfer._answers(start, heard, heads)
+    np.testing.assert_allclose(answers[:n], whole.predict(matrix), atol=2e-5)
+    related = whole.predict(matrix, channels(buzzes.utterances))
+    np.testing.assert_allclose(answers[n:], related[heard.clip[n:]], atol=2e-5)
+    again = bundle.from_keras(transfer._assembled(start, heads, labels), plain)
+    np.testing.assert_allclose(again.predict(matrix), whole.predict(matrix), atol=1e-6)
+
+
+@pytest.mark.long
+def test_the_hold_goes_from_the_start_to_the_data(start, buzzes, cache):  # noqa: F811
+    _, heard = heard_of(start, buzzes, cache)
+    targets = shares(buzzes.utterances, start.card.labels)[:, ::-1]  # other labels than it knows
+    first = transfer._first_heads(start, start.card.labels)
+    losses, moved = [], []
+    for hold in transfer.HOLDS:
+        heads = transfer._fit(heard, targets, first, hold)
+        losses.append(transfer._loss(start, heard, targets, heads))
+        moved.append(
+            sum(
+                np.abs(a - b).sum()
+                for (a, _), (b, _) in zip(heads.layers, first.layers, strict=True)
+            )
+        )
+    assert moved[0] == 0
+    assert moved == sorted(moved)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.long
+def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
+    """A small step in any direction does not lower the loss, held by 0.1."""
+    _, heard = heard_of(start, buzzes, cache)
+    targets = shares(buzzes.utterances, start.card.labels)
+    first = transfer._first_heads(start, start.card.labels)
+    heads = transfer._fit(heard, targets, first, 0.1)
+    x, (kernel, bias), (kernel_0, bias_0) = (
+        heard.by_network[0], heads.layers[0], first.layers[0],
+    )  # fmt: skip
+    sd, mean = np.maximum(x.std(axis=0), 1e-6), x.mean(axis=0)
+    weight = 1 / np.bincount(heard.clip)[heard.clip]
+    weight /= weight.sum()
+
+    def cost(kernel, bias):
+        odds = transfer._softmax(x @ kernel + bias)
+        change = (kernel - kernel_0) * sd[:, None]
+        shift = bias - bias_0 + mean @ (kernel - kernel_0)
+        held = 0.05 * (np.square(change).sum() + np.square(shift).sum())
+        return -(weight @ (targets[heard.clip] * np.log(odds)).sum(axis=1)) + held
+
+    random = np.random.default_rng(0)
+    least = cost(kernel, bias)
+    for _ in range(20):
+        step = (
+            1e-2 * random.normal(size=kernel.shape) / sd[:, None],
+            1e-2 * random.normal(size=bias.shape),
+        )
+        assert cost(kernel + step[0], bias + step[1]) > least - 1e-6
+
+
+@pytest.mark.long
+def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, tmp_path):  # noqa: F811
+    said = []
+    folder = transfer.train(
+        [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
+        say=said.append,
+    )  # fmt: skip
+    loaded = models.load(folder)
+    card = loaded.card
+    assert card.labels == buzzes_labels(buzzes)
+    assert set(card.results) == {"after", "before", "after_channel", "before_channel"}
+    assert card.settings["from"] == models.read_card(trained).id
+    assert card.corpora[0]["name"] == buzzes.name
+    assert "started from" in card.licence
+    page = (folder / "CARD.md").read_text()
+    assert "## Confidence" in page
+    for picture in ("confusion", "reliability", "coverage", "utterances"):
+        assert f"({picture}.png)" in page
+    assert any("first look, fold 1 of 2" in line for line in said)
+    # It can be started from again.
+    transfer._start(folder)
+
+
+@pytest.mark.long
+def test_other_labels_are_learned(trained, buzzes, cache, tmp_path):  # noqa: F811
+    new = {"neutral": "low", "calm": "low", "angry": "high", "happy": "high"}
+    relabelled = replace(
+        buzzes,
+        utterances=tuple(replace(one, emotion=new[one.emotion]) for one in buzzes.utterances),
+    )
+    folder = transfer.train(
+        [relabelled], TransferRecipe(start=trained, folds=2), tmp_path / "two", jobs=1, cache=cache
+    )
+    loaded = models.load(folder)
+    assert loaded.labels == ("high", "low")
+    assert set(loaded.card.results) == {"after", "after_channel"}
+    matrix = vectors.extract(relabelled.utterances, "telephone", jobs=1, cache=cache)
+    right = loaded.predict(matrix).argmax(axis=1) == truths(relabelled.utterances, loaded.labels)
+    assert right.mean() > 0.9
+
+
+def buzzes_labels(corpus: Corpus) -> tuple[str, ...]:
+    from ser_core.models.training import select
+
+    return select([corpus], None)[1]
+
+
+def test_only_bundles_of_recipe_calls_can_be_started_from(tmp_path):
+    with pytest.raises(BundleError, match="made by recipe 'seed'; only bundles of recipe calls"):
+        transfer._start("seed")
+
+
+def test_settings_out_of_bounds_are_named():
+    with pytest.raises(TrainingError, match="folds=1"):
+        TransferRecipe(start="calls", folds=1)
+    with pytest.raises(TrainingError, match="emotions: 1 emotions given"):
+        TransferRecipe(start="calls", emotions=("angry",))
+
+
+def test_others_of_a_channel():
+    found = transfer._others(np.array([3, 5, 3, 3, 7]))
+    assert [sorted(row[row >= 0].tolist()) for row in found] == [[2, 3], [], [0, 3], [0, 2], []]
