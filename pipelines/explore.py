@@ -9,16 +9,11 @@ from ser_core.report import explore, pages
 
 def run(options) -> int:
     """Write the page, and print what should be mended."""
-    opened = open_corpora(options)
     cache = folder_of("--cache", options.cache)
-    with progress_bars() as progress:
-        looks = [
-            explore.look(
-                corpus, examples=options.examples, jobs=options.jobs, cache=cache, progress=progress
-            )
-            for corpus in opened
-        ]
-        path = pages.write(options.page, explore.page(looks))
+    about = {"examples": options.examples, "jobs": options.jobs, "cache": cache}
+    with open_corpora(options) as opened, progress_bars() as progress:
+        looks = [explore.look(corpus, progress=progress, **about) for corpus in opened]
+    path = pages.write(options.page, explore.page(looks))
     for one in looks:
         corpus = one.corpus
         print(

@@ -263,7 +263,8 @@ def _section(one: Look, anchor: str) -> dict:
         panels = [(measure.unit, by_emotion(one.raw[:, i]))]
         if own_known:
             panels.append(("sd from own mean", by_emotion(one.own[:, i])))
-        boxes.append((measure, explore_pictures.boxes(panels, shown)))
+        effects = [_effect(values[:, i], labels, shown) for values in (one.raw, one.own)]
+        boxes.append((measure, effects, explore_pictures.boxes(panels, shown)))
     longest = max((len(e.samples) for e in one.examples), default=1) / explore_pictures.RATE_HZ
     speakers = _speaker_rows(corpus, shown)
     return {
@@ -297,6 +298,14 @@ def _section(one: Look, anchor: str) -> dict:
         else b"",
         "disagreements": problems.disagreements(corpus)[:explore_analysis.MOST_CONFUSED],
     }  # fmt: skip
+
+
+def _effect(values: np.ndarray, labels: np.ndarray, shown: Sequence[str]) -> float | None:
+    """Eta squared of one measure, over those that have it."""
+    there = np.isfinite(values) & np.isin(labels, shown)
+    if len(set(labels[there])) < 2:
+        return None
+    return float(explore_analysis.eta_squared(values[there, None], labels[there])[0])
 
 
 def _speaker_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:

@@ -103,7 +103,7 @@ MEASURES = (
     ),
     Measure(
         "Level of loud speech", "dB re full scale",
-        "depends on the recording, too; the feature set does not use it",
+        "with the recording’s gain; no model here uses it",
         lambda matrix, heard: np.array([sound.level_db for sound in heard]),
     ),
     Measure(
