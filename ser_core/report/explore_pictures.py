@@ -219,9 +219,9 @@ def projection(points: np.ndarray, emotions: Sequence[str], order: Sequence[str]
     middles = np.array([np.median(points[names == emotion], axis=0) for emotion in there])
     heights = _apart(middles[:, 1], _LABEL_HEIGHT * (high[1] - low[1]))
     for emotion, middle, height in zip(there, middles, heights, strict=True):
-        axes.plot(*middle, "o", ms=6.5, color=palette[emotion], mec=_INK, mew=0.8)
+        axes.plot(*middle, "o", ms=6.5, color=palette[emotion], mec=_INK, mew=0.8, zorder=5)
         axes.annotate(
-            _text(emotion), middle, xytext=(middle[0] + 0.7 * room[0], height), va="center",
+            _text(emotion), middle, xytext=(middle[0] + 0.9 * room[0], height), va="center",
             fontsize=8, color=_INK, weight="bold",
             arrowprops={"arrowstyle": "-", "color": _INK, "lw": 0.6, "shrinkA": 0, "shrinkB": 2},
             bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
