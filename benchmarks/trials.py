@@ -31,7 +31,7 @@ from ser_core.corpora.conditions import CONDITIONS
 from ser_core.models import calls_training
 from ser_core.models.calls import Member
 from ser_core.models.calls_measures import KNOWN, LINES
-from ser_core.models.calls_training import DOUBTED, CallsRecipe, HeldOut, Networks
+from ser_core.models.calls_training import DOUBTED, HISTORY_SHARE, CallsRecipe, HeldOut, Networks
 
 ROOT = Path(__file__).parents[1]
 CORPORA = ("ravdess", "emodb", "emovo")
@@ -71,6 +71,10 @@ def main() -> None:
         "--doubted", type=float, nargs=2, default=DOUBTED, metavar="SHARE",
         help="of a history: Card.history_doubted; 1.5 2 believes every one",
     )  # fmt: skip
+    parser.add_argument(
+        "--share", type=float, default=HISTORY_SHARE, metavar="SHARE",
+        help="of an answer with a history: Card.history_share",
+    )  # fmt: skip
     options = parser.parse_args()
     data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
     opened = [open_corpus(name, data / name) for name in CORPORA]
@@ -90,7 +94,7 @@ def main() -> None:
     table.add_column("CPU s a fold", justify="right")
     for shown in [*options.only, *options.show]:
         members = [TRIALS[name] for name in shown.split("+")]
-        held = average(networks, members, options.folds, tuple(options.doubted))
+        held = average(networks, members, options.folds, tuple(options.doubted), options.share)
         some = np.isin(gathered.folds, options.folds)
         truth = gathered.tested.truth[some]
         cells = []
@@ -112,7 +116,11 @@ def uars(truth: np.ndarray, predicted: Sequence[np.ndarray]) -> str:
 
 
 def average(
-    networks: Networks, members: Sequence[Member], folds: Sequence[int], doubted: tuple
+    networks: Networks,
+    members: Sequence[Member],
+    folds: Sequence[int],
+    doubted: tuple,
+    share: float,
 ) -> HeldOut:
     """Weighted mean of members; zeros in other folds."""
     data = networks.data
@@ -126,7 +134,7 @@ def average(
             kept = networks.kept(one, fold)
             clips[:, :, data.folds == fold] += one.weight / total * kept["clips"]
             segments[:, fold_of_call == fold] += one.weight / total * kept["segments"]
-    return calls_training.believed(data, clips, segments, doubted)
+    return calls_training.believed(data, clips, segments, doubted, share)
 
 
 def on_calls(held: HeldOut, folds: Sequence[int]) -> str:

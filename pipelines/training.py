@@ -22,6 +22,10 @@ from ser_core.models import evaluation
 from ser_core.models.bundle import find
 
 FOLDS = 6
+_AT_RANDOM = (
+    "split at random, as --split asks: one voice stands in training and test, so that figure tells "
+    "how well voices are remembered; quote the one by speaker"
+)
 _SIMPLER = (
     "a simpler model learns more from few data: --from calls only teaches a model that is trained "
     "already, --architecture dnn is the smallest of its own"
@@ -52,6 +56,8 @@ def train(options) -> int:
             few.append(_SIMPLER)
         for line in few:
             print(f"ser: warning: {line}")
+        if options.split == "random" and any(corpus.own for corpus in opened):
+            print(f"ser: warning: {_AT_RANDOM}")
         if options.folds is None:
             speakers = len({one.speaker for one in utterances})
             recipe = _recipe(options, min(FOLDS, max(speakers, 2)))

@@ -37,6 +37,8 @@ MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "C
 # What a bundle cannot be without.
 FILES = (MODEL, CARD, REFERENCE)
 SCHEMA = 1
+# Of a card: what came later, and means its default where it is not there.
+_LATER = ("history_share",)
 DEFAULT = "calls"
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -77,6 +79,8 @@ class Card:
         Of what a history's segments, each taken alone, say on average: the share of one emotion,
         other than neutral and calm, up to which the history is believed, and the one from which
         it is not used at all; see `history_belief`. None: it is always believed.
+    history_share : float in (0, 1]
+        How much an answer with a history counts at most; the rest is the segment taken alone.
     unsure_segment_below, unsure_recording_below : float in [0, 1]
         Confidence under which a label is called unsure.
     licence : str
@@ -105,6 +109,7 @@ class Card:
     channel_normalisation: str | None = None
     temperature_with_history: float | None = None
     history_doubted: tuple[float, float] | None = None
+    history_share: float = 1.0
     unsure_segment_below: float = UNSURE_SEGMENT_BELOW
     unsure_recording_below: float = UNSURE_RECORDING_BELOW
     licence: str = "not stated"
@@ -230,9 +235,11 @@ class Bundle:
 
     def _belief(self, alone: np.ndarray, channel: np.ndarray) -> np.ndarray:
         if self.card.history_doubted is None:
-            return np.ones(len(alone))
+            return np.full(len(alone), self.card.history_share)
         _, others, _ = histories(alone, channel)
-        return history_belief(others, self.labels, self.card.history_doubted)
+        return self.card.history_share * history_belief(
+            others, self.labels, self.card.history_doubted
+        )
 
 
 def histories(
@@ -367,10 +374,10 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
             f"use the version of this package that wrote the bundle"
         )
     known = [item.name for item in fields(Card)]
-    missing = [name for name in known if name not in said]
+    missing = [name for name in known if name not in said and name not in _LATER]
     if missing:
         raise BundleError(f"{folder / CARD}: without {', '.join(missing)}; train the bundle again")
-    card = Card(**{name: said[name] for name in known})
+    card = Card(**{name: said[name] for name in known if name in said})
     try:
         card = replace(card, labels=check_labels(card.labels))
     except (SerError, TypeError, AttributeError) as error:
@@ -385,6 +392,7 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
         _check_number(folder, card, "temperature_with_history", above=0.0, upto=math.inf)
     if card.history_doubted is not None:
         card = replace(card, history_doubted=_two_shares(folder, card.history_doubted))
+    _check_number(folder, card, "history_share", above=0.0, upto=1.0)
     _check_number(folder, card, "unsure_segment_below", above=-math.ulp(0.0), upto=1.0)
     _check_number(folder, card, "unsure_recording_below", above=-math.ulp(0.0), upto=1.0)
     return card

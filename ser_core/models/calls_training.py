@@ -61,6 +61,7 @@ CALL_SHARE = (0.5, 1.0)
 _REFERENCE_ROWS = 12
 # Chosen on folds 0 to 2: docs/accuracy.md, "When a history is believed".
 DOUBTED = (0.4, 0.5)
+HISTORY_SHARE = 0.75
 
 _DENSE = Member()
 _CNN = Member(
@@ -100,6 +101,8 @@ class CallsRecipe:
         One of `ARCHITECTURES`: only the members of that kind. All unless given.
     doubted : two floats
         Of a history: `Card.history_doubted`.
+    history_share : float in (0, 1]
+        `Card.history_share`.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class CallsRecipe:
     effort: float = 1.0
     members: tuple[Member, ...] = ENSEMBLE
     doubted: tuple[float, float] = DOUBTED
+    history_share: float = HISTORY_SHARE
     architecture: str | None = None
 
     def __post_init__(self) -> None:
@@ -275,6 +279,7 @@ def train(
         fingerprint=features.get(FEATURE_SET).fingerprint,
         channel_normalisation=bundle.HISTORY,
         history_doubted=recipe.doubted,
+        history_share=recipe.history_share,
         licence=licence(corpora),
         corpora=[
             described(corpus, labels)
@@ -289,6 +294,7 @@ def train(
             "noise": noise.name if noise else None,
             "copies": list(COPIES),
             "history doubted": list(recipe.doubted),
+            "history share": recipe.history_share,
             "networks": [asdict(member) for member in recipe.networks],
         },
         protocol=f"{HEADLINE}_none",
@@ -425,7 +431,11 @@ def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarra
 
 
 def believed(
-    data: Data, clips: np.ndarray, segments: np.ndarray, doubted: tuple[float, float]
+    data: Data,
+    clips: np.ndarray,
+    segments: np.ndarray,
+    doubted: tuple[float, float],
+    most: float = 1.0,
 ) -> HeldOut:
     """Answers with histories, as far as these are believed, as `Bundle.predict` does it.
 
@@ -435,6 +445,8 @@ def believed(
     clips, segments : np.ndarray
         As in `HeldOut`, every history being used as it is.
     doubted : two floats
+    most : float in (0, 1]
+        `Card.history_share`.
     """
     labels = data.material.labels[0]
     alone = clips[:, _KNOWN.index("none")]
@@ -444,7 +456,7 @@ def believed(
         members = known_clips(data.tested, every, known)
         for c in range(len(clips)):
             others = _mean_of(alone[c], members)
-            clips_belief[c, k] = bundle.history_belief(others, labels, doubted)
+            clips_belief[c, k] = most * bundle.history_belief(others, labels, doubted)
     share = clips_belief[..., None]
     clips = share * clips + (1 - share) * alone[:, None]
     segments_belief = np.zeros(segments.shape[:3], np.float32)
@@ -454,9 +466,8 @@ def believed(
     for line, condition in enumerate(LINES):
         by_clip = alone[list(CONDITIONS).index(condition)]
         others = _mean_of(by_clip, others_called)
-        belief = bundle.history_belief(others, labels, doubted)
-        segments_belief[line][there] = belief
-        share = belief[:, None]
+        segments_belief[line][there] = most * bundle.history_belief(others, labels, doubted)
+        share = segments_belief[line][there][:, None]
         segments[line][there] = (
             share * segments[line][there] + (1 - share) * by_clip[data.called[there]]
         )
@@ -521,7 +532,7 @@ class Networks:
                 kept = self.kept(member, fold)
                 clips[:, :, data.folds == fold] += member.weight / total * kept["clips"]
                 segments[:, fold_of_call == fold] += member.weight / total * kept["segments"]
-        return believed(data, clips, segments, self.recipe.doubted)
+        return believed(data, clips, segments, self.recipe.doubted, self.recipe.history_share)
 
     def _first_look(self) -> str:
         own = (self.data.folds == 0) & self.data.tested.agreed

@@ -94,6 +94,11 @@ def _settings(card: Card) -> Iterator[str]:
             "- a channel's history is believed up to a share of one emotion, other than neutral "
             f"and calm, of {low:g}, and not used from {high:g}"
         )
+    if card.history_share < 1:
+        yield (
+            f"- an answer with a history counts {card.history_share:g}, the segment taken alone "
+            f"{1 - card.history_share:g}"
+        )
     yield (
         f"- a segment is unsure below {card.unsure_segment_below:g}, "
         f"a recording below {card.unsure_recording_below:g}"

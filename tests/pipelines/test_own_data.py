@@ -25,7 +25,7 @@ def labels(tmp_path):
         for annotator in ("ann", "bob"):
             said = "sad" if (i, annotator) == (0, "bob") else label
             name = path.relative_to(tmp_path)
-            lines.append(f"{name},,0,0.5,{said},{annotator},s{speaker}")
+            lines.append(f"{name},,0,0.24,{said},{annotator},s{speaker}")
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(lines) + "\n")
     return file

@@ -512,6 +512,18 @@ def test_a_history_in_one_mood_is_doubted(tmp_path):
     np.testing.assert_array_equal(doubting.predict(matrix), alone)
 
 
+def test_an_answer_with_a_history_may_count_in_part(tmp_path):
+    whole, part = (
+        models.load(tiny_bundle.make_relative(tmp_path / name, **card))
+        for name, card in (("one", {}), ("two", {"history_share": 0.75}))
+    )
+    matrix = np.random.default_rng(0).normal(-30, 8, (9, whole._columns)).astype(np.float32)
+    alone, related = whole.predict(matrix), whole.predict(matrix, np.zeros(9))
+    found = part.predict(matrix, np.zeros(9))
+    np.testing.assert_allclose(found, 0.75 * related + 0.25 * alone, atol=1e-6)
+    np.testing.assert_array_equal(part.predict(matrix), alone)
+
+
 @pytest.mark.parametrize("value", [[0.5], [0.5, 0.5], [0.6, 1.2], "much"])
 def test_shares_that_are_none_are_refused(tmp_path, value):
     folder = tiny_bundle.make_relative(tmp_path / "m")
