@@ -300,6 +300,20 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     evaluate.add_argument("--page", metavar="F.html", help="write a page with pictures there")
     evaluate.add_argument("--jobs", type=_positive(int), metavar="N", help="default: one a core")
 
+    explore = command(
+        commands, "explore", _explore, "look at labelled speech: a page of pictures and problems",
+        "ser explore --corpus ravdess=RAVDESS emodb=EMODB --page explore.html",
+    )  # fmt: skip
+    _corpus(explore)
+    explore.add_argument(
+        "--page", default="explore.html", metavar="FILE.html", help="default: explore.html"
+    )
+    explore.add_argument(
+        "--examples", type=_positive(int), default=1, metavar="N",
+        help="utterances of each emotion to show as wave and spectrogram (default: 1)",
+    )  # fmt: skip
+    explore.add_argument("--jobs", type=_positive(int), metavar="N", help="default: one a core")
+
     model = commands.add_parser("model", help="look into a model", allow_abbrev=False)
     kinds = model.add_subparsers(title="commands", metavar="COMMAND", required=True)
     show_model = command(
@@ -728,6 +742,12 @@ def _evaluate(options) -> int:
     from pipelines import evaluate
 
     return evaluate.evaluate(options)
+
+
+def _explore(options) -> int:
+    from pipelines import explore
+
+    return explore.run(options)
 
 
 def _show_model(options) -> int:
