@@ -27,7 +27,7 @@ from ser_core.report.explore_analysis import MEASURES, Quick, Ranked
 
 FEATURE_SET = "telephone"
 # What fits a page that is read on a phone; the rest is counted.
-MOST_EMOTIONS, MOST_SPEAKERS = 12, 40
+MOST_EMOTIONS, MOST_SPEAKERS, LONGEST_NAME = 12, 40, 30
 
 
 @dataclass(frozen=True)
@@ -274,6 +274,7 @@ def _section(one: Look, anchor: str) -> dict:
         "most": max(corpus.counts.values()),
         "rates": sorted({sound.rate_hz for sound in one.sounds if sound.rate_hz}),
         "seconds": seconds,
+        "longer": int((seconds > explore_pictures.longest_drawn(seconds)).sum()),
         "speakers": speakers,
         "most_cell": max(n for row in speakers if row.about != "others" for n in row.counts),
         "sexes": _sex_rows(corpus, shown),
@@ -316,7 +317,7 @@ def _speaker_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:
         counts[one.speaker][one.emotion] += 1
         sexes[one.speaker] = one.sex
     kept = sorted(counts, key=lambda name: (-counts[name].total(), name))[:MOST_SPEAKERS]
-    short = _without_prefix(sorted(kept))
+    short = _short_names(sorted(kept))
     rows = [
         _Row(short[name], sexes[name], tuple(counts[name][e] for e in shown), counts[name].total())
         for name in sorted(kept)
@@ -329,11 +330,16 @@ def _speaker_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:
     return rows
 
 
-def _without_prefix(names: Sequence[str]) -> dict[str, str]:
-    """Speakers without what all of them begin with, such as `ravdess-`."""
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Speakers without the corpus that all of them begin with, such as `ravdess-`."""
     heads = {name.partition("-")[0] + "-" for name in names}
     head = heads.pop() if len(heads) == 1 and len(names) > 1 else ""
-    return {name: name.removeprefix(head) or name for name in names}
+    short = {name: name.removeprefix(head) or name for name in names}
+    # Where recordings stand for speakers, the end tells more than the folders.
+    return {
+        name: said if len(said) <= LONGEST_NAME else f"…{said[1 - LONGEST_NAME :]}"
+        for name, said in short.items()
+    }
 
 
 def _sex_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:

@@ -86,13 +86,17 @@ def histogram(seconds: np.ndarray) -> bytes:
     """
     figure = Figure(figsize=(WIDTH_IN, 1.9), layout="constrained")
     axes = figure.subplots()
-    # The few longest of calls would press all others into one bar.
-    end = float(np.percentile(seconds, 99.5)) * 1.05 if len(seconds) else 1.0
-    axes.hist(np.minimum(seconds, end), bins=30, range=(0, max(end, 0.1)), color="#4c78a8")
+    end = longest_drawn(seconds)
+    axes.hist(np.minimum(seconds, end), bins=30, range=(0, end), color="#4c78a8")
     axes.set_xlabel("seconds", fontsize=7.5, color=_SOFT)
     axes.set_ylabel("utterances", fontsize=7.5, color=_SOFT)
     _plain(axes)
     return _png(figure, _FLAT_COLOURS)
+
+
+def longest_drawn(seconds: np.ndarray) -> float:
+    """Where a histogram ends: the few longest of calls would press all others into one bar."""
+    return max(1.05 * float(np.percentile(seconds, 99.5)), 0.1)
 
 
 def sound(samples: np.ndarray, rate: int, mel_db: np.ndarray, *, seconds: float) -> bytes:
