@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,17 @@ class Agreement:
     by_emotion: Mapping[str, float | None]
     by_pair: Mapping[tuple[str, str], tuple[float | None, int]]
     disputed: tuple[Disputed, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For a card: figures, and how many stretches are disputed; no names of recordings."""
+        return {
+            "annotators": list(self.annotators),
+            "shared": self.shared,
+            "alpha": self.alpha,
+            "by_emotion": dict(self.by_emotion),
+            "by_pair": [[*pair, alpha, count] for pair, (alpha, count) in self.by_pair.items()],
+            "disputed": len(self.disputed),
+        }
 
 
 def agreement(votes: Sequence[Mapping[str, str]], stretches: Sequence[Stretch]) -> Agreement | None:

@@ -115,7 +115,23 @@ def _corpus(corpus: Mapping[str, Any]) -> str:
         + f": {emotions}"
         + (f"; {left:,} files were not used" if left else "")
         + "."
+        + _agreement(corpus.get("agreement"))
         + "".join(f" Warning: {warning}." for warning in corpus.get("warnings", ()))
+    )
+
+
+def _agreement(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+
+    def alpha(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    by_emotion = ", ".join(f"{name} {alpha(one)}" for name, one in found["by_emotion"].items())
+    return (
+        f" {len(found['annotators'])} annotators; of {found['shared']:,} stretches with several, "
+        f"Krippendorff's alpha {alpha(found['alpha'])} (each against the rest: {by_emotion}); "
+        f"{found['disputed']:,} nobody agrees on: trained on by shares, not tested on."
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
@@ -19,8 +23,9 @@ def load_keras() -> ModuleType:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-    import tensorflow as tf
+    with _unheard():
+        import keras
+        import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
         raise BundleError(
@@ -33,3 +38,26 @@ def load_keras() -> ModuleType:
     except RuntimeError:
         pass
     return keras
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep what libraries' native code says on standard error, unless something fails.
+
+    TensorFlow 2.21 tells at its import which instructions it uses, whatever its settings say.
+    """
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
+            if failed:
+                said.seek(0)
+                os.write(2, said.read())

@@ -533,6 +533,7 @@ def described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
         "other_emotions": len(corpus.utterances) - len(used),
         "skipped": dict(corpus.skipped),
         "warnings": list(corpus.warnings),
+        "agreement": None if corpus.agreement is None else corpus.agreement.as_json(),
     }
 
 

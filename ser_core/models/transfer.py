@@ -281,14 +281,15 @@ def _said_of(hold: float) -> str:
 
 def _start(name: str | os.PathLike) -> _Start:
     """The parts of a bundle, checked by putting them together again."""
-    card, model = bundle.load_keras_model(name)
-    keras = load_keras()
+    card = bundle.read_card(name)
     said = card.settings.get("networks")
     if card.settings.get("recipe") != "calls" or not said:
         raise BundleError(
             f"{card.id}: made by recipe {card.settings.get('recipe', 'unknown')!r}; only bundles "
             "of recipe calls can be started from, such as calls or calls-open"
         )
+    keras = load_keras()
+    card, model = bundle.load_keras_model(name)
     left = [one for one in model.layers if isinstance(one, keras.Model)]
     networks = []
     for one in said:

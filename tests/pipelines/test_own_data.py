@@ -57,6 +57,8 @@ def test_labels_of_two_annotators_train_a_model_by_speaker(ser, labels, tmp_path
     assert card.settings["split"] == "speaker"
     (corpus,) = card.corpora
     assert (corpus["name"], corpus["utterances"], corpus["speakers"]) == ("labels", 36, 6)
+    assert corpus["agreement"]["disputed"] == 1
+    assert "Krippendorff's alpha 0.9" in (tmp_path / "ours" / "CARD.md").read_text()
     # By name it is done, and the card has both.
     done = ser(
         "train", "--corpus", f"csv={labels}", *QUICK, "--split", "random", "--save",
