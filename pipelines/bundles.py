@@ -14,8 +14,14 @@ _MODEL = "model"
 T = TypeVar("T")
 
 
-def check(model: str) -> models.Card:
+def check(model: str, option: str = "--model") -> models.Card:
     """A bundle's card, once all of the bundle was seen to be whole.
+
+    Parameters
+    ----------
+    model : str
+    option : str
+        By which it was named, for messages.
 
     Raises
     ------
@@ -24,18 +30,18 @@ def check(model: str) -> models.Card:
     StoreError
         It cannot be fetched.
     """
-    return _here(model, models.check)
+    return _here(model, models.check, option)
 
 
-def load(model: str) -> models.Bundle:
+def load(model: str, option: str = "--model") -> models.Bundle:
     """A bundle, fetched first where it is in an object store. Raises what `check` does."""
-    return _here(model, models.load)
+    return _here(model, models.load, option)
 
 
-def _here(model: str, read: Callable[[str], T]) -> T:
+def _here(model: str, read: Callable[[str], T], option: str) -> T:
     if not files.is_remote(model):
         return read(model)
-    naming = files.naming(f"--model {model}", "cannot be fetched", "a bundle's folder expected")
+    naming = files.naming(f"{option} {model}", "cannot be fetched", "a bundle's folder expected")
     with naming, files.local_copy(model, FILES) as folder:
         return read(folder)
 

@@ -31,11 +31,9 @@ def evaluate(options) -> int:
     cache = folder_of("--cache", options.cache)
     for option, path in (("--json", options.json), ("--page", options.page)):
         _check_target(option, path)
-    names = [
-        options.model or models.default_name(),
-        *([options.against] if options.against else []),
-    ]
-    tested = [bundles.load(name) for name in names]
+    tested = [bundles.load(options.model or models.default_name())]
+    if options.against:
+        tested.append(bundles.load(options.against, "--against"))
     console = Console()
     console = Console(width=min(console.width, _WIDTH) if console.is_terminal else _WIDTH)
     found = []

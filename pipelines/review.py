@@ -477,7 +477,7 @@ def _score(db: Any, parts: Sequence[str], model: str, total: int, progress: Prog
     from pipelines import bundles
     from pipelines.transforms import BundleHandler
 
-    card = bundles.check(model)
+    card = bundles.check(model, "--against")
     with store.parquet(parts[0]) as file:
         said = file.schema_arrow.metadata or {}
     there = said.get(b"feature_set", b"").decode(), said.get(b"fingerprint", b"").decode()
