@@ -552,6 +552,7 @@ def licence(corpora: Sequence[Corpus]) -> str:
 
 
 def versions() -> dict[str, str]:
+    load_keras()
     import tensorflow as tf
 
     return {
