@@ -315,10 +315,11 @@ def _pictures(measured: Measured, corpus: Corpus) -> dict[str, bytes]:
     from ser_core.report import training_pictures as pictures
 
     results = measured.results
-    shown = [results[f"{HEADLINE}_none"], results[f"{HEADLINE}_mixed"]]
+    # Where everybody said one thing only, there is nothing else to know of anybody.
+    there = [known for known in ("none", "mixed") if f"{HEADLINE}_{known}" in results]
+    shown = [results[f"{HEADLINE}_{known}"] for known in there]
     by_condition = {
-        KNOWN[known]: {NAMES[c]: results[f"{c}_{known}"] for c in CONDITIONS}
-        for known in ("none", "mixed")
+        KNOWN[known]: {NAMES[c]: results[f"{c}_{known}"] for c in CONDITIONS} for known in there
     }
     counts = Counter(one.emotion for one in corpus.utterances)
     errors = measured.measures["calibration_error"]

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from ser_core import models
-from ser_core.corpora import open_corpus
+from ser_core.corpora import Corpus, open_corpus
 from ser_core.corpora.conditions import CONDITIONS
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import BundleError, TrainingError
@@ -215,6 +215,17 @@ def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
     z = NormalDist().inv_cdf(both["angry", "none"]["auc"]) / 2**0.5
     assert both["angry", "none"]["uar"] == pytest.approx(NormalDist().cdf(z), abs=0.03)
     assert both["four", "none"]["groups"] == ["neutral", "happy", "angry"]
+
+
+def test_of_speakers_with_one_clip_each_nothing_else_is_known():
+    """As where a CSV has one stretch a recording, and names no speaker."""
+    found = held_out(of=spoken(speakers=24, each=1))
+    some = people(found.data.material)
+    measured = calls_measures.measure(found, some)
+    assert measured.results["mulaw_none"].utterances == 24
+    assert not [name for name in measured.results if "mixed" in name]
+    pictures = calls_training._pictures(measured, Corpus("test", "", tuple(some), {}))
+    assert all(pictures.values())
 
 
 # The whole training
