@@ -602,19 +602,21 @@ _COST = {"dense": 1, "cnn": 3, "rnn": 12}
 
 
 def _known(data: Data, fold: int | None) -> np.ndarray:
-    """Which clips may be trained on."""
-    known = np.ones(len(data.material.truth), dtype=bool)
-    if fold is not None:
-        known[: len(data.folds)] = data.folds != fold
-    return known
+    """Which clips may be trained on: of nobody in the fold, whatever corpus they are in, too."""
+    speaker = data.material.speaker
+    if fold is None:
+        return np.ones(len(speaker), dtype=bool)
+    return ~np.isin(speaker, speaker[: len(data.folds)][data.folds == fold])
 
 
 def _scales(material: Material) -> list[Scale]:
-    """One a corpus, over all its copies."""
+    """One a corpus, over all its copies; that of all of them where none of its clips is here."""
+    owns = [material.corpus == c for c in range(len(material.labels))]
     return [
-        Scale.of(material.vectors[:, material.corpus == c].reshape(-1, material.vectors.shape[-1]))
-        for c in range(len(material.labels))
-        if (material.corpus == c).any()
+        Scale.of(
+            material.vectors[:, own if own.any() else ~own].reshape(-1, material.vectors.shape[-1])
+        )
+        for own in owns
     ]
 
 
