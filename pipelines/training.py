@@ -58,9 +58,9 @@ def train(options) -> int:
         if options.split == "random" and any(corpus.own for corpus in opened):
             print(f"ser: warning: {_AT_RANDOM}")
         if options.folds is None:
-            speakers = len({one.speaker for one in utterances})
+            speakers = len(training.testable(utterances))
             recipe = _recipe(options, min(FOLDS, max(speakers, 2)))
-            if speakers < FOLDS:
+            if 2 <= speakers < FOLDS:
                 print(f"ser: {recipe.folds} folds, as many as there are speakers")
         with progress_bars() as progress:
             about |= {"progress": progress, "say": _say}

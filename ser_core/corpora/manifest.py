@@ -33,6 +33,8 @@ NO_SPEECH = "stretches without speech"
 LICENCE = "own data"
 NOTE = "labelled in a CSV"
 
+# Before the names of speakers, so that they are not those of another corpus.
+_OWN = "own"
 # Headers round what a file lasts, and people what they hear.
 _SLACK_S = 0.05
 _LEAST_S = 0.1
@@ -364,12 +366,15 @@ def _utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
     counts = Counter(line.label for line in lines)
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
     first = lines[0]
-    # Without a speaker's name, whoever speaks in a recording is somebody of its own.
-    speaker = next((line.speaker for line in lines if line.speaker), "") or first.uri
+    # Without a speaker's name, whoever speaks in a recording is somebody of its own. A name means
+    # the same in every CSV: who is in two of them must not stand in training and test.
+    speaker = next((line.speaker for line in lines if line.speaker), "") or (
+        first.uri if "://" in first.uri else os.path.realpath(path)
+    )
     return Utterance(
         path=path,
         emotion=ranked[0],
-        speaker=f"{corpus}-{speaker}",
+        speaker=f"{_OWN}-{speaker}",
         corpus=corpus,
         channel=first.channel or 0,
         start_s=first.start_s,

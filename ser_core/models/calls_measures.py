@@ -157,10 +157,10 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
     segments = _calibrated(raw_segments, by_fold)
     recordings = _recordings(held_out, segments)
     kinds = {
-        "clips, nothing known": Asked.joined([clips[line, "none"] for line in LINES]),
-        "clips, 16 others known": Asked.joined([clips[line, "mixed"] for line in LINES]),
-        "segments of calls": segments,
-    }
+        said: Asked.joined([clips[line, known] for line in LINES])
+        for known, said in (("none", "clips, nothing known"), ("mixed", "clips, 16 others known"))
+        if (HEADLINE, known) in clips
+    } | {"segments of calls": segments}
     every_segment = Asked.joined(list(kinds.values()))
     bins = {said: reliability(one.confidence, one.right) for said, one in kinds.items()}
     errors = {said: calibration_error(some) for said, some in bins.items()}
@@ -312,6 +312,7 @@ def _results(
     results = {
         f"{condition}_{known}": scored(condition, known, every)
         for condition, known in dict.fromkeys([*first, *rest])
+        if (condition, known) in clips
     }
     called = held_out.data.called
     results["segments"] = score(
@@ -323,7 +324,9 @@ def _results(
     )
     for sex, said in _SEXES.items():
         which = np.flatnonzero([one.sex == sex for one in agreed])
-        for known in ("none", "mixed") if len(which) else ():
+        for known in ("none", "mixed"):
+            if not len(which) or (HEADLINE, known) not in clips:
+                continue
             results[f"{HEADLINE}_{known}_{said}"] = scored(HEADLINE, known, which, f"{said}: ")
     return results
 

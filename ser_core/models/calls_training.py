@@ -315,10 +315,11 @@ def _pictures(measured: Measured, corpus: Corpus) -> dict[str, bytes]:
     from ser_core.report import training_pictures as pictures
 
     results = measured.results
-    shown = [results[f"{HEADLINE}_none"], results[f"{HEADLINE}_mixed"]]
+    # Where everybody said one thing only, there is nothing else to know of anybody.
+    there = [known for known in ("none", "mixed") if f"{HEADLINE}_{known}" in results]
+    shown = [results[f"{HEADLINE}_{known}"] for known in there]
     by_condition = {
-        KNOWN[known]: {NAMES[c]: results[f"{c}_{known}"] for c in CONDITIONS}
-        for known in ("none", "mixed")
+        KNOWN[known]: {NAMES[c]: results[f"{c}_{known}"] for c in CONDITIONS} for known in there
     }
     counts = Counter(one.emotion for one in corpus.utterances)
     errors = measured.measures["calibration_error"]
@@ -601,19 +602,21 @@ _COST = {"dense": 1, "cnn": 3, "rnn": 12}
 
 
 def _known(data: Data, fold: int | None) -> np.ndarray:
-    """Which clips may be trained on."""
-    known = np.ones(len(data.material.truth), dtype=bool)
-    if fold is not None:
-        known[: len(data.folds)] = data.folds != fold
-    return known
+    """Which clips may be trained on: of nobody in the fold, whatever corpus they are in, too."""
+    speaker = data.material.speaker
+    if fold is None:
+        return np.ones(len(speaker), dtype=bool)
+    return ~np.isin(speaker, speaker[: len(data.folds)][data.folds == fold])
 
 
 def _scales(material: Material) -> list[Scale]:
-    """One a corpus, over all its copies."""
+    """One a corpus, over all its copies; that of all of them where none of its clips is here."""
+    owns = [material.corpus == c for c in range(len(material.labels))]
     return [
-        Scale.of(material.vectors[:, material.corpus == c].reshape(-1, material.vectors.shape[-1]))
-        for c in range(len(material.labels))
-        if (material.corpus == c).any()
+        Scale.of(
+            material.vectors[:, own if own.any() else ~own].reshape(-1, material.vectors.shape[-1])
+        )
+        for own in owns
     ]
 
 

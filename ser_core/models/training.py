@@ -338,6 +338,8 @@ def answer(model: Any, matrix: np.ndarray) -> np.ndarray:
 def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) -> np.ndarray:
     """Deal speakers out to folds, evenly by sex, then by utterances.
 
+    Utterances on which annotators are divided do not count: every fold has somebody to test.
+
     Parameters
     ----------
     utterances : sequence of n utterances
@@ -355,12 +357,20 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
     TrainingError
         Fewer speakers than folds.
     """
-    spoken = Counter(utterance.speaker for utterance in utterances)
+    asked = testable(utterances)
+    spoken = {utterance.speaker: 0 for utterance in utterances}
+    spoken |= Counter(utterance.speaker for utterance in utterances if utterance.agreed)
     sex = {utterance.speaker: utterance.sex for utterance in utterances}
-    if len(spoken) < folds:
+    if len(asked) < folds:
+        divided = len(spoken) - len(asked)
         raise TrainingError(
-            f"folds={folds}, but the corpora have {len(spoken)} speakers with these emotions; "
-            f"give at most that many folds (2 at least)"
+            f"folds={folds}, but the corpora have {len(asked)} speakers with these emotions"
+            + (f", {divided} more on whom annotators are divided" if divided else "")
+            + (
+                "; give at most that many folds (2 at least)"
+                if len(asked) > 1
+                else "; label recordings of two speakers or more: one trains, another one tests"
+            )
         )
     shuffled = np.random.default_rng(seed).permutation(sorted(spoken))
     order = sorted(shuffled, key=lambda speaker: (sex[speaker], -spoken[speaker]))
@@ -376,6 +386,11 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
         of_sex[fold, sex[speaker]] += 1
         dealt[fold] += spoken[speaker]
     return np.array([fold_of[utterance.speaker] for utterance in utterances])
+
+
+def testable(utterances: Sequence[Utterance]) -> set[str]:
+    """Speakers of whom annotators agree on something: who can be tested."""
+    return {utterance.speaker for utterance in utterances if utterance.agreed}
 
 
 class _Epochs:

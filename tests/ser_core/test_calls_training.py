@@ -12,10 +12,11 @@ import pytest
 import soundfile
 
 from ser_core import models
-from ser_core.corpora import open_corpus
+from ser_core.corpora import Corpus, open_corpus
 from ser_core.corpora.conditions import CONDITIONS
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import BundleError, TrainingError
+from ser_core.features import telephone
 from ser_core.models import bundle, calls, calls_measures, calls_training
 from ser_core.models.calls import Material, Member
 from ser_core.models.calls_measures import KNOWN, LINES
@@ -217,6 +218,17 @@ def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
     assert both["four", "none"]["groups"] == ["neutral", "happy", "angry"]
 
 
+def test_of_speakers_with_one_clip_each_nothing_else_is_known():
+    """As where a CSV has one stretch a recording, and names no speaker."""
+    found = held_out(of=spoken(speakers=24, each=1))
+    some = people(found.data.material)
+    measured = calls_measures.measure(found, some)
+    assert measured.results["mulaw_none"].utterances == 24
+    assert not [name for name in measured.results if "mixed" in name]
+    pictures = calls_training._pictures(measured, Corpus("test", "", tuple(some), {}))
+    assert all(pictures.values())
+
+
 # The whole training
 
 
@@ -266,6 +278,27 @@ def test_what_is_trained_is_kept_and_never_heard_its_fold(
     # Two networks for each fold, and two of everybody.
     assert len(heard) == 6
     assert sorted(map(sorted, heard)) == sorted(map(sorted, [folds[0], folds[1], everybody] * 2))
+
+
+def test_nobody_of_a_fold_is_heard_in_another_corpus():
+    """As where two files of labels name the same caller."""
+    first, second = spoken(speakers=4, each=4), spoken(speakers=6, each=4)
+    material = Material(
+        np.random.default_rng(0).normal(size=(1, 40, len(telephone.NAMES))).astype(np.float32),
+        np.concatenate([first.truth, second.truth]),
+        np.repeat([0, 1], [16, 24]),
+        np.concatenate([first.speaker, second.speaker]),
+        (LABELS, LABELS),
+    )
+    nothing = np.empty((0, 0), int)
+    data = Data(material, np.empty((0, 16, 0)), first.speaker % 2, nothing, nothing)
+    known = calls_training._known(data, 0)
+    assert set(material.speaker[known]) == {1, 3, 4, 5}
+    assert set(material.speaker[known & (material.corpus == 1)]) == {1, 3, 4, 5}
+    # A corpus of nobody else has no clips left, and the others keep their scales.
+    few = material.of(known & (material.corpus == 1))
+    other = calls_training.Scale.of(few.vectors[0])
+    np.testing.assert_array_equal(calls_training._scales(few)[1].mean, other.mean)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_lines_become_utterances(calls):
     )  # fmt: skip
     assert [one.emotion for one in corpus.utterances] == ["angry", "angry", "calm"]
     assert [one.speaker for one in corpus.utterances] == [
-        "labels-anna", "labels-anna", "labels-otto",
+        "own-anna", "own-anna", "own-otto",
     ]  # fmt: skip
     assert first.shares == (("angry", 1.0),)
     assert tied.shares == (("angry", 0.5), ("calm", 0.5))
@@ -190,7 +190,7 @@ def test_other_encodings_are_named(calls):
 def test_missing_speakers_are_recordings_and_it_is_said(calls):
     lines = GOOD.replace(",anna", ",").replace(",otto", ",")
     corpus = manifest.read(written(calls, lines))
-    assert corpus.speakers == ("labels-one.wav", "labels-two.wav")
+    assert corpus.speakers == (f"own-{calls / 'one.wav'}", f"own-{calls / 'two.wav'}")
     (warning,) = corpus.warnings
     assert warning.startswith("no line names a speaker: split by recording")
     some = manifest.read(written(calls, GOOD.replace(",anna", ",")))
@@ -209,6 +209,18 @@ def test_a_table_renames_and_leaves_out(calls):
         manifest.read(written(calls, GOOD), label_map={"agry": "negative"})
     public = relabelled(corpus, {"negative": "bad"})
     assert {one.emotion for one in public.utterances} == {"bad"}
+
+
+def test_a_speaker_is_the_same_in_every_file_of_labels(calls, tmp_path):
+    """Who is in two of them would else stand in training and test."""
+    (calls / "more").mkdir()
+    more = GOOD.replace("one.wav", "../one.wav").replace("two.wav", str(calls / "two.wav"))
+    for nobody in (",", ",anna"):
+        first, second = (
+            manifest.read(written(*where, text.replace(",anna", nobody).replace(",otto", ",")))
+            for where, text in (((calls,), GOOD), ((calls / "more",), more))
+        )
+        assert first.speakers == second.speakers
 
 
 def test_uris_may_lie_anywhere(calls, tmp_path):

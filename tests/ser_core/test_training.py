@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_a_speaker_is_in_one_fold_and_no_fold_is_empty(counts, folds):
 def test_more_folds_than_speakers_are_refused():
     with pytest.raises(TrainingError, match="folds=6, but the corpora have 2 speakers"):
         training.speaker_folds(people({"a": ("", 9), "b": ("", 9)}), 6)
+
+
+def test_one_speaker_is_told_to_find_another():
+    with pytest.raises(TrainingError, match="label recordings of two speakers or more"):
+        training.speaker_folds(people({"a": ("", 9)}), 2)
+
+
+def test_every_fold_has_somebody_whom_annotators_agree_on():
+    divided = (("sad", 0.5), ("angry", 0.5))
+    crowd = [
+        replace(one, shares=divided) if one.speaker in "abc" else one
+        for one in people({name: ("", 9 if name in "abc" else 4) for name in "abcdef"})
+    ]
+    folds = training.speaker_folds(crowd, 3)
+    assert {f for one, f in zip(crowd, folds, strict=True) if one.agreed} == {0, 1, 2}
+    says = "have 3 speakers with these emotions, 3 more on whom annotators are divided"
+    with pytest.raises(TrainingError, match=says):
+        training.speaker_folds(crowd, 4)
 
 
 # Figures
