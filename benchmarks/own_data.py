@@ -134,10 +134,11 @@ def main() -> None:
             annotators = RIGHT if part == "learn" else {"truth": 1.0}
             write(here / f"{part}-labelled.csv", [*labelled(rows(picked), turns, annotators)])
         for start in options.start:
-            ours = here / f"ours-from-{start}"
+            name = Path(start).name
+            ours = here / f"ours-from-{name}"
             ser("train", "--corpus", f"csv={here / 'learn-labelled.csv'}", "--from", start,
                 "--save", ours)  # fmt: skip
-            report = here / f"evaluation-{start}.json"
+            report = here / f"evaluation-{name}.json"
             ser("evaluate", "--model", ours, "--against", start, "--codec", "clean",
                 "--corpus", f"csv={here / 'held-back-labelled.csv'}", "--json", report,
                 "--page", report.with_suffix(".html"))  # fmt: skip
