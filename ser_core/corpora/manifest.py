@@ -105,7 +105,7 @@ def read(
     labelled = [line for line in lines if line.label]
     skipped = {NOT_LABELLED: len(lines) - len(labelled)}
     if label_map:
-        mistakes += _unused(label_map, labelled)
+        mistakes += _misspelt(label_map, labelled)
         labelled = [replace(one, label=label_map.get(one.label, one.label)) for one in labelled]
         skipped[LEFT_OUT] = sum(not line.label for line in labelled)
         labelled = [line for line in labelled if line.label]
@@ -244,10 +244,12 @@ def _told(file: Path, mistakes: Sequence[tuple[int, str]]) -> str:
     )
 
 
-def _unused(label_map: Mapping[str, str], lines: Sequence[Line]) -> Mistakes:
+def _misspelt(label_map: Mapping[str, str], lines: Sequence[Line]) -> Mistakes:
+    """A table may name more than this file has: it serves held-back lines and other corpora, too."""
     there = {line.label for line in lines}
     for label in sorted(set(label_map) - there):
-        yield 0, f"the table of labels names {label!r}, which no line has{_near(label, there)}"
+        if near := _near(label, there - set(label_map)):
+            yield 0, f"the table of labels names {label!r}, which no line has{near}"
 
 
 def _label_mistakes(lines: Sequence[Line]) -> Mistakes:

@@ -207,6 +207,9 @@ def test_a_table_renames_and_leaves_out(calls):
     assert corpus.skipped["of labels that the table of labels leaves out"] == 3
     with pytest.raises(CorpusError, match=r"names 'agry', which no line has; did you mean 'angry'"):
         manifest.read(written(calls, GOOD), label_map={"agry": "negative"})
+    # One table serves several files: what this one happens not to have is no mistake.
+    more = {**table, "anger": "negative", "cannot_tell": ""}
+    assert manifest.read(written(calls, GOOD), label_map=more).utterances == corpus.utterances
     public = relabelled(corpus, {"negative": "bad"})
     assert {one.emotion for one in public.utterances} == {"bad"}
 
