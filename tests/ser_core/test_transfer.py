@@ -12,6 +12,7 @@ from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle, transfer
 from ser_core.models.evaluation import channels, shares, truths
+from ser_core.models.training import speaker_folds
 from ser_core.models.transfer import TransferRecipe
 from tests.ser_core.test_calls_training import buzzes, cache, trained  # noqa: F401
 
@@ -115,6 +116,25 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
     assert any("first look, fold 1 of 2" in line for line in said)
     # It can be started from again.
     transfer._start(folder)
+
+
+@pytest.mark.long
+def test_a_first_look_is_not_chosen_by_those_who_are_looked_at(
+    trained, start, buzzes, cache, tmp_path, monkeypatch  # noqa: F811
+):
+    """The second fold wants the start as it is, so the first is shown with just that."""
+    best, seen = iter([*range(8), *range(8)[::-1]]), []
+    monkeypatch.setattr(transfer, "_loss", lambda *_: -float(next(best)))
+    monkeypatch.setattr(transfer, "first_look", lambda truth, odds, folds: seen.append(odds) or "")
+    transfer.train(
+        [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
+        say=lambda line: None,
+    )  # fmt: skip
+    _, heard = heard_of(start, buzzes, cache)
+    folds = speaker_folds(buzzes.utterances, 2)
+    first = transfer._first_heads(start, start.card.labels)
+    expected = transfer._answers(start, heard.of(np.flatnonzero(folds == 0)), first)
+    np.testing.assert_allclose(seen[0], expected, atol=1e-6)
 
 
 @pytest.mark.long
