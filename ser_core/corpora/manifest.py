@@ -245,7 +245,7 @@ def _told(file: Path, mistakes: Sequence[tuple[int, str]]) -> str:
 
 
 def _misspelt(label_map: Mapping[str, str], lines: Sequence[Line]) -> Mistakes:
-    """A table may name more than this file has: it serves held-back lines and other corpora, too."""
+    """A table may name more than a file has: it serves held-back lines and other corpora, too."""
     there = {line.label for line in lines}
     for label in sorted(set(label_map) - there):
         if near := _near(label, there - set(label_map)):
