@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_core.corpora import Corpus, Utterance, vectors
+from ser_core.corpora import Corpus, Utterance, manifest, vectors
 from ser_core.corpora.vectors import Progress
 from ser_core.emotions import check_labels
 from ser_core.errors import BundleError, SerError, TrainingError
@@ -176,6 +176,11 @@ def train(
     save_to = Path(save_to)
     bundle.check_target(save_to)
     start = _start(recipe.start)
+    corpora = [_with_what_start_knows(corpus, start) for corpus in corpora]
+    if say:
+        for corpus in corpora:
+            if _knows(start, corpus):
+                say(f"warning: {corpus.name}: {corpus.warnings[-1]}")
     utterances, labels = select(corpora, recipe.emotions)
     folds = speaker_folds(utterances, recipe.folds, recipe.seed)
     matrix = vectors.extract(
@@ -270,6 +275,28 @@ def train(
 
 def _said_of(hold: float) -> str:
     if np.isinf(hold):
+def _knows(start: _Start, corpus: Corpus) -> list[str]:
+    """Corpora of the bundle's own training that may have the same speakers."""
+    return [
+        one["name"]
+        for one in start.card.corpora
+        if one["name"] == corpus.name or (corpus.own and one["licence"] == manifest.LICENCE)
+    ]
+
+
+def _with_what_start_knows(corpus: Corpus, start: _Start) -> Corpus:
+    """Its figures by speaker are no such where the bundle was trained on these speakers."""
+    known = _knows(start, corpus)
+    if not known:
+        return corpus
+    said = (
+        f"{start.card.id} was trained on {', '.join(known)}: of speakers who are in both, the "
+        "figures flatter, before and after; start from a bundle that has not heard them, or "
+        "believe `ser evaluate` on others only"
+    )
+    return replace(corpus, warnings=(*corpus.warnings, said))
+
+
         return (
             "the labels teach nothing that unheard speakers profit from: the bundle's layers stay "
             "as they were; label more, of more speakers"

@@ -114,14 +114,20 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
     for picture in ("confusion", "reliability", "coverage", "utterances"):
         assert f"({picture}.png)" in page
     assert any("first look, fold 1 of 2" in line for line in said)
+    # The bundle was trained on the same people, which flatters both.
+    assert any("was trained on RAVDESS: of speakers who are in both" in line for line in said)
+    assert "the figures flatter, before and after" in page
+    # Of few clips the calibration stays the bundle's, with a history too.
+    before = models.read_card(trained)
+    assert before.temperature != before.temperature_with_history
+    assert card.temperature == before.temperature
+    assert card.temperature_with_history == before.temperature_with_history
     # It can be started from again.
     transfer._start(folder)
 
 
 @pytest.mark.long
-def test_a_first_look_is_not_chosen_by_those_who_are_looked_at(
-    trained, start, buzzes, cache, tmp_path, monkeypatch  # noqa: F811
-):
+def test_a_first_look_is_honest(trained, start, buzzes, cache, tmp_path, monkeypatch):  # noqa: F811
     """The second fold wants the start as it is, so the first is shown with just that."""
     best, seen = iter([*range(8), *range(8)[::-1]]), []
     monkeypatch.setattr(transfer, "_loss", lambda *_: -float(next(best)))
@@ -171,6 +177,15 @@ def test_settings_out_of_bounds_are_named():
         TransferRecipe(start="calls", folds=1)
     with pytest.raises(TrainingError, match="emotions: 1 emotions given"):
         TransferRecipe(start="calls", emotions=("angry",))
+
+
+def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F811
+    told = [{"name": "learn", "licence": "own data"}, {"name": "EMO-DB", "licence": "free"}]
+    start = transfer._Start(replace(models.read_card("calls"), corpora=told), None, ())
+    mine = replace(buzzes, name="more", own=True)
+    (said,) = transfer._with_what_start_knows(mine, start).warnings[-1:]
+    assert "was trained on learn: of speakers" in said
+    assert transfer._with_what_start_knows(buzzes, start) == buzzes
 
 
 def test_others_of_a_channel():
