@@ -222,9 +222,9 @@ def train(
         start.card,
         name=re.sub(r"\W+", "-", save_to.resolve().name).strip("-") or "model",
         labels=labels,
-        temperature=1.0,
-        temperature_with_history=1.0,
     )
+    if not _keeps_calibration(start, utterances, labels):
+        draft = replace(draft, temperature=1.0, temperature_with_history=1.0)
     after = np.empty((2, len(utterances), len(labels)), np.float32)
     for fold, heads in by_fold.items():
         own = np.flatnonzero(folds == fold)
@@ -247,8 +247,6 @@ def train(
     }
     card = replace(
         draft,
-        temperature=found.temperature,
-        temperature_with_history=found.temperature,
         unsure_segment_below=found.unsure_below,
         licence=f"{licence(corpora)}; started from {start.card.id}: {start.card.licence}",
         corpora=[*(described(corpus, labels) for corpus in corpora), *start.card.corpora],
@@ -267,14 +265,16 @@ def train(
         measures=found.measures,
         versions=versions(),
     )
+    if found.temperature is not None:
+        card = replace(
+            card, temperature=found.temperature, temperature_with_history=found.temperature
+        )
     model = _assembled(start, _fit(heard, targets, first, hold), labels)
     kept = np.random.default_rng(recipe.seed).choice(len(utterances), _REFERENCE_ROWS)
     bundle.save(save_to, model, card, matrix[kept], extras=extras)
     return save_to
 
 
-def _said_of(hold: float) -> str:
-    if np.isinf(hold):
 def _knows(start: _Start, corpus: Corpus) -> list[str]:
     """Corpora of the bundle's own training that may have the same speakers."""
     return [
@@ -297,6 +297,8 @@ def _with_what_start_knows(corpus: Corpus, start: _Start) -> Corpus:
     return replace(corpus, warnings=(*corpus.warnings, said))
 
 
+def _said_of(hold: float) -> str:
+    if np.isinf(hold):
         return (
             "the labels teach nothing that unheard speakers profit from: the bundle's layers stay "
             "as they were; label more, of more speakers"
@@ -469,10 +471,18 @@ class _Measured:
     results: dict[str, Scores]
     before: list[Scores]
     measures: dict[str, Any]
-    temperature: float
+    temperature: float | None
     unsure_below: float
     bins: dict
     curves: dict
+
+
+def _keeps_calibration(
+    start: _Start, utterances: Sequence[Utterance], labels: Sequence[str]
+) -> bool:
+    """Whether there are too few clips to fit another, and no label that the bundle has not."""
+    few = int(_agreed(utterances).sum()) < LEAST_TO_CALIBRATE
+    return few and set(labels) <= set(start.card.labels)
 
 
 def _agreed(utterances: Sequence[Utterance]) -> np.ndarray:
@@ -488,7 +498,10 @@ def _measured(
     matrix: np.ndarray,
     channel: np.ndarray,
 ) -> _Measured:
-    """Figures of answers [alone or with the channel, n, labels] that are not calibrated yet."""
+    """Figures of answers [alone or with the channel, n, labels].
+
+    They are not calibrated yet, but where they keep the bundle's calibration.
+    """
     agreed = _agreed(utterances)
     truth, fold = truths(utterances, labels)[agreed], folds[agreed]
     speakers = [one.speaker for one in utterances if one.agreed]
@@ -497,13 +510,14 @@ def _measured(
     raw = np.concatenate(list(after[:, agreed]))
 
     def temperature_without(fold_left_out: int | None) -> float:
-        if same and not enough:
-            return start.card.temperature
         used = np.tile(fold != fold_left_out, 2)
         return fit_temperature(raw[used], np.tile(truth, 2)[used])
 
-    by_fold = {one: temperature_without(one) for one in np.unique(fold)}
-    odds = bundle.calibrate(raw, np.tile([by_fold[one] for one in fold], 2))
+    odds, temperature = raw, None
+    if not _keeps_calibration(start, utterances, labels):
+        by_fold = {one: temperature_without(one) for one in np.unique(fold)}
+        odds = bundle.calibrate(raw, np.tile([by_fold[one] for one in fold], 2))
+        temperature = temperature_without(None)
     asked = Asked(odds, np.tile(truth, 2), np.tile(fold, 2), np.zeros(len(odds)))
     own = {
         known: asked.of(rows)
@@ -537,7 +551,7 @@ def _measured(
             "calibration_error": {known: calibration_error(some) for known, some in bins.items()},
             "unsure": {"segments": sure},
         },
-        temperature=temperature_without(None),
+        temperature=temperature,
         unsure_below=threshold,
         bins=bins,
         curves={"segments": (coverage, risk, (sure["sure"], 1 - sure["right_if_sure"]))},
