@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -227,6 +228,20 @@ def test_of_speakers_with_one_clip_each_nothing_else_is_known():
     assert not [name for name in measured.results if "mixed" in name]
     pictures = calls_training._pictures(measured, Corpus("test", "", tuple(some), {}))
     assert all(pictures.values())
+
+
+def test_a_label_that_annotators_never_agree_on_has_no_figure():
+    some = spoken()
+    angry = some.truth == LABELS.index("angry")
+    shares = some.targets.copy()
+    shares[angry] = 0.5 * np.isin(LABELS, ["sad", "angry", "happy"])
+    found = held_out(of=replace(some, shares=shares))
+    measured = calls_measures.measure(found, people(some))
+    assert measured.results["mulaw_none"].recall["angry"] is None
+    rows = [row for row in measured.measures["groups"] if row["grouping"] == "angry"]
+    assert rows
+    assert not any("auc" in row for row in rows)
+    json.dumps(measured.of_card, allow_nan=False)
 
 
 # The whole training
