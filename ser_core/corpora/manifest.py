@@ -114,6 +114,7 @@ def read(
         mistakes += check(labelled)
     if mistakes:
         raise CorpusError(_told(file, sorted(set(mistakes))))
+    labelled = _named(labelled)
     by_stretch: dict[tuple, list[Line]] = defaultdict(list)
     for line in labelled:
         by_stretch[line.stretch].append(line)
@@ -385,6 +386,20 @@ def _utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
         if len(lines) > 1
         else (),
     )
+
+
+def _named(lines: Sequence[Line]) -> list[Line]:
+    """Lines without a speaker's name have the only one that other lines of their channel have."""
+    names: dict[tuple, set[str]] = defaultdict(set)
+    for line in lines:
+        names[line.uri, line.channel].add(line.speaker)
+    only = {
+        where: next(iter(some - {""})) for where, some in names.items() if len(some - {""}) == 1
+    }
+    return [
+        line if line.speaker else replace(line, speaker=only.get((line.uri, line.channel), ""))
+        for line in lines
+    ]
 
 
 def _pieces(

@@ -214,6 +214,18 @@ def test_a_table_renames_and_leaves_out(calls):
     assert {one.emotion for one in public.utterances} == {"bad"}
 
 
+def test_who_is_named_once_in_a_channel_is_who_speaks_there(calls):
+    """Else the same voice would be two speakers, one to train on and one to test."""
+    expected = manifest.read(written(calls, GOOD))
+    some = manifest.read(written(calls, GOOD.replace("4,7,calm,bob,anna", "4,7,calm,bob,")))
+    assert some.utterances == expected.utterances
+    text = GOOD.replace("4,7,angry,ann,anna", "4,7,angry,ann,").replace("bob,anna", "bob,")
+    some = manifest.read(written(calls, text))
+    assert (some.utterances, some.warnings) == (expected.utterances, ())
+    two = text.replace("two.wav,1,4,7", "two.wav,0,4,7")
+    assert manifest.read(written(calls, two)).warnings[0].startswith("1 of 2 recordings")
+
+
 def test_a_speaker_is_the_same_in_every_file_of_labels(calls, tmp_path):
     """Who is in two of them would else stand in training and test."""
     (calls / "more").mkdir()
