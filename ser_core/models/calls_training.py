@@ -344,6 +344,13 @@ def _pictures(measured: Measured, corpus: Corpus) -> dict[str, bytes]:
 
 def _restricted(corpora: Sequence[Corpus], recipe: CallsRecipe) -> list[Corpus]:
     """The corpora, the first one with the emotions that are asked for."""
+    for corpus in corpora[1:]:
+        if len(corpus.counts) < 2:
+            raise TrainingError(
+                f"{corpus.name}: it has {', '.join(corpus.counts) or 'no utterance'}, and a corpus "
+                "to learn more voices from needs two emotions or more; leave it out, or join it "
+                "with the first one"
+            )
     utterances, _ = select(corpora[:1], recipe.emotions)
     return [replace(corpora[0], utterances=utterances), *corpora[1:]]
 

@@ -341,5 +341,11 @@ def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
         calls_training.train(
             [buzzes], replace(QUICK, emotions=("bored", "happy")), tmp_path / "b", cache=cache
         )
+    sad = tuple(replace(one, emotion="sad") for one in buzzes.utterances)
+    for some, says in ((sad, "more: it has sad, and"), ((), "more: it has no utterance, and")):
+        with pytest.raises(TrainingError, match=says):
+            calls_training.train(
+                [buzzes, replace(buzzes, name="more", utterances=some)], QUICK, tmp_path / "b"
+            )
     with pytest.raises(TrainingError, match="folds=9, but the corpora have 4 speakers"):
         calls_training.train([buzzes], replace(QUICK, folds=9), tmp_path / "b", cache=cache)
