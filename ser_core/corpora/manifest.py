@@ -124,10 +124,13 @@ def read(
     utterances = tuple(one for some in pieces for one in some)
     if not utterances:
         said = "; ".join(f"{count} {reason}" for reason, count in skipped.items() if count)
-        raise CorpusError(
-            f"{file}: nothing to learn from ({said or 'no line at all'}); fill in the column "
-            "`label`, one emotion a stretch of speech"
-        )
+        if skipped[NO_SPEECH]:
+            advice = "give start_s and end_s of utterances, and listen whether somebody speaks"
+        elif skipped.get(LEFT_OUT):
+            advice = "give some label an emotion in the table of labels"
+        else:
+            advice = "fill in the column `label`, one emotion a stretch of speech"
+        raise CorpusError(f"{file}: nothing to learn from ({said or 'no line at all'}); {advice}")
     return Corpus(
         name=file.stem,
         licence=LICENCE,

@@ -172,7 +172,8 @@ notes.txt,,0,1,calm,ann,
         ("uri,emotion\na,b\n", "no column label"),
         ('uri,label\n"a,b\n', "no CSV"),
         ("uri,label\n", "nothing to learn from (no line at all)"),
-        ("uri,label\none.wav,\n", "1 lines without a label"),
+        ("uri,label\none.wav,\n", "1 lines without a label); fill in the column"),
+        ("uri,end_s,label\nsilent.wav,,a\nsilent.wav,11,a\n", "give start_s and end_s of"),
     ],
 )
 def test_what_is_no_manifest_is_refused(calls, text, said):
