@@ -175,7 +175,7 @@ class Data:
         shares = None if all_of.shares is None else all_of.shares[:n, : len(all_of.labels[0])]
         return Material(
             all_of.vectors[:0, :n], all_of.truth[:n], all_of.corpus[:n], all_of.speaker[:n],
-            all_of.labels[:1], shares,
+            all_of.labels[:1], shares, None if all_of.tied is None else all_of.tied[:n],
         )  # fmt: skip
 
     @cached_property
@@ -393,6 +393,7 @@ def gather(
         speaker=speaker,
         labels=labels,
         shares=_shares(corpora, labels),
+        tied=np.array([not one.agreed for one in utterances]),
     )
     tests = np.stack([extract(tested, condition) for condition in CONDITIONS])
     data = Data(material, tests, folds, np.empty((0, 0), int), np.empty(0, int))

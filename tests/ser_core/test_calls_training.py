@@ -244,6 +244,22 @@ def test_a_label_that_annotators_never_agree_on_has_no_figure():
     json.dumps(measured.of_card, allow_nan=False)
 
 
+@pytest.mark.long
+def test_what_is_tied_is_not_asked_though_its_rival_was_left_out(buzzes, cache):
+    tied = (("angry", 0.5), ("calm", 0.5))
+    some = [
+        replace(one, shares=tied) if one.emotion == "angry" and one.repetition == "01" else one
+        for one in buzzes.utterances
+    ]
+    recipe = replace(QUICK, emotions=("angry", "happy", "neutral"))
+    few = calls_training._restricted([replace(buzzes, utterances=tuple(some))], recipe)
+    data = calls_training.gather(few, recipe, jobs=1, cache=cache)
+    expected = [one.agreed for one in few[0].utterances]
+    assert expected.count(False) == 4
+    assert data.tested.agreed.tolist() == expected
+    assert set(np.flatnonzero(expected)) >= set(data.called[data.called >= 0].tolist())
+
+
 # The whole training
 
 
