@@ -32,7 +32,10 @@ def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache): 
     matrix, heard = heard_of(start, buzzes, cache)
     labels = start.card.labels
     heads = transfer._first_heads(start, labels)
-    plain = replace(start.card, temperature=1.0, temperature_with_history=1.0, history_doubted=None)
+    plain = replace(
+        start.card, temperature=1.0, temperature_with_history=1.0, history_doubted=None,
+        history_share=1.0,
+    )  # fmt: skip
     whole = bundle.from_keras(bundle.load_keras_model(trained)[1], plain)
     n = len(matrix)
     answers = transfer._answers(start, heard, heads)
