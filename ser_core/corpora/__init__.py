@@ -68,7 +68,7 @@ class Utterance:
     @property
     def is_part(self) -> bool:
         """Whether it is a part of a recording, and no file of its own."""
-        return self.channel is not None or self.end_s is not None
+        return self.channel is not None or self.start_s > 0 or self.end_s is not None
 
     @property
     def agreed(self) -> bool:

@@ -105,7 +105,7 @@ def read(
     labelled = [line for line in lines if line.label]
     skipped = {NOT_LABELLED: len(lines) - len(labelled)}
     if label_map:
-        mistakes += _unused(label_map, labelled)
+        mistakes += _misspelt(label_map, labelled)
         labelled = [replace(one, label=label_map.get(one.label, one.label)) for one in labelled]
         skipped[LEFT_OUT] = sum(not line.label for line in labelled)
         labelled = [line for line in labelled if line.label]
@@ -114,6 +114,7 @@ def read(
         mistakes += check(labelled)
     if mistakes:
         raise CorpusError(_told(file, sorted(set(mistakes))))
+    labelled = _named(labelled)
     by_stretch: dict[tuple, list[Line]] = defaultdict(list)
     for line in labelled:
         by_stretch[line.stretch].append(line)
@@ -123,10 +124,13 @@ def read(
     utterances = tuple(one for some in pieces for one in some)
     if not utterances:
         said = "; ".join(f"{count} {reason}" for reason, count in skipped.items() if count)
-        raise CorpusError(
-            f"{file}: nothing to learn from ({said or 'no line at all'}); fill in the column "
-            "`label`, one emotion a stretch of speech"
-        )
+        if skipped[NO_SPEECH]:
+            advice = "give start_s and end_s of utterances, and listen whether somebody speaks"
+        elif skipped.get(LEFT_OUT):
+            advice = "give some label an emotion in the table of labels"
+        else:
+            advice = "fill in the column `label`, one emotion a stretch of speech"
+        raise CorpusError(f"{file}: nothing to learn from ({said or 'no line at all'}); {advice}")
     return Corpus(
         name=file.stem,
         licence=LICENCE,
@@ -244,10 +248,12 @@ def _told(file: Path, mistakes: Sequence[tuple[int, str]]) -> str:
     )
 
 
-def _unused(label_map: Mapping[str, str], lines: Sequence[Line]) -> Mistakes:
+def _misspelt(label_map: Mapping[str, str], lines: Sequence[Line]) -> Mistakes:
+    """A table may name more than a file has: it serves held-back lines and other corpora, too."""
     there = {line.label for line in lines}
     for label in sorted(set(label_map) - there):
-        yield 0, f"the table of labels names {label!r}, which no line has{_near(label, there)}"
+        if near := _near(label, there - set(label_map)):
+            yield 0, f"the table of labels names {label!r}, which no line has{near}"
 
 
 def _label_mistakes(lines: Sequence[Line]) -> Mistakes:
@@ -383,6 +389,20 @@ def _utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
         if len(lines) > 1
         else (),
     )
+
+
+def _named(lines: Sequence[Line]) -> list[Line]:
+    """Lines without a speaker's name have the only one that other lines of their channel have."""
+    names: dict[tuple, set[str]] = defaultdict(set)
+    for line in lines:
+        names[line.uri, line.channel].add(line.speaker)
+    only = {
+        where: next(iter(some - {""})) for where, some in names.items() if len(some - {""}) == 1
+    }
+    return [
+        line if line.speaker else replace(line, speaker=only.get((line.uri, line.channel), ""))
+        for line in lines
+    ]
 
 
 def _pieces(

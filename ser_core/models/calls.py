@@ -100,6 +100,8 @@ class Material:
     shares : np.ndarray [shape=(n, labels of all corpora)], float32, optional
         Of the annotators by label, the corpora's labels side by side; all of them for the true
         one unless given.
+    tied : np.ndarray [shape=(n,)], bool, optional
+        Clips on which annotators are divided, by emotions that are not among the labels, too.
     """
 
     vectors: np.ndarray
@@ -108,6 +110,7 @@ class Material:
     speaker: np.ndarray
     labels: tuple[tuple[str, ...], ...]
     shares: np.ndarray | None = None
+    tied: np.ndarray | None = None
 
     def of(self, which: np.ndarray) -> Material:
         """Some of the clips."""
@@ -118,6 +121,7 @@ class Material:
             self.speaker[which],
             self.labels,
             None if self.shares is None else self.shares[which],
+            None if self.tied is None else self.tied[which],
         )
 
     @property
@@ -134,7 +138,8 @@ class Material:
     def agreed(self) -> np.ndarray:
         """Clips of which one label has more annotators than any other, bool [n]."""
         most = np.sort(self.targets, axis=1)[:, -2:]
-        return most[:, 1] > most[:, 0]
+        agreed = most[:, 1] > most[:, 0]
+        return agreed if self.tied is None else agreed & ~self.tied
 
     @property
     def calm(self) -> np.ndarray:

@@ -359,7 +359,9 @@ def _groups(
             odds = group_probabilities(some.probabilities, labels, grouping)
             row: dict[str, Any] = {"grouping": grouping, "condition": condition, "known": known}
             if len(names) == 2:
-                row["auc"] = float(roc_auc_score(truth == 0, odds[:, 0]))
+                # Of one group alone there may be nothing that annotators agree on.
+                if len(np.unique(truth)) == 2:
+                    row["auc"] = float(roc_auc_score(truth == 0, odds[:, 0]))
                 odds = _decided(odds, truth, some.fold)
             scores = score(
                 truth, odds, labels=names, speakers=speakers[place >= 0], protocol=grouping

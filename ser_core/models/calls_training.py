@@ -175,7 +175,7 @@ class Data:
         shares = None if all_of.shares is None else all_of.shares[:n, : len(all_of.labels[0])]
         return Material(
             all_of.vectors[:0, :n], all_of.truth[:n], all_of.corpus[:n], all_of.speaker[:n],
-            all_of.labels[:1], shares,
+            all_of.labels[:1], shares, None if all_of.tied is None else all_of.tied[:n],
         )  # fmt: skip
 
     @cached_property
@@ -344,6 +344,13 @@ def _pictures(measured: Measured, corpus: Corpus) -> dict[str, bytes]:
 
 def _restricted(corpora: Sequence[Corpus], recipe: CallsRecipe) -> list[Corpus]:
     """The corpora, the first one with the emotions that are asked for."""
+    for corpus in corpora[1:]:
+        if len(corpus.counts) < 2:
+            raise TrainingError(
+                f"{corpus.name}: it has {', '.join(corpus.counts) or 'no utterance'}, and a corpus "
+                "to learn more voices from needs two emotions or more; leave it out, or join it "
+                "with the first one"
+            )
     utterances, _ = select(corpora[:1], recipe.emotions)
     return [replace(corpora[0], utterances=utterances), *corpora[1:]]
 
@@ -386,6 +393,7 @@ def gather(
         speaker=speaker,
         labels=labels,
         shares=_shares(corpora, labels),
+        tied=np.array([not one.agreed for one in utterances]),
     )
     tests = np.stack([extract(tested, condition) for condition in CONDITIONS])
     data = Data(material, tests, folds, np.empty((0, 0), int), np.empty(0, int))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_core.corpora import Corpus, Utterance, vectors
+from ser_core.corpora import Corpus, Utterance, manifest, vectors
 from ser_core.corpora.vectors import Progress
 from ser_core.emotions import check_labels
 from ser_core.errors import BundleError, SerError, TrainingError
@@ -176,6 +176,11 @@ def train(
     save_to = Path(save_to)
     bundle.check_target(save_to)
     start = _start(recipe.start)
+    corpora = [_with_what_start_knows(corpus, start) for corpus in corpora]
+    if say:
+        for corpus in corpora:
+            if _knows(start, corpus):
+                say(f"warning: {corpus.name}: {corpus.warnings[-1]}")
     utterances, labels = select(corpora, recipe.emotions)
     folds = speaker_folds(utterances, recipe.folds, recipe.seed)
     matrix = vectors.extract(
@@ -198,11 +203,12 @@ def train(
             if progress:
                 done = fold * len(HOLDS) + h + 1
                 progress("last layers", done, len(HOLDS) * recipe.folds)
-        if say and not fold:
-            # The first rows are the clips, nothing being known.
-            own = np.flatnonzero(_agreed(utterances) & (folds == fold))
+        if say and fold == 1:
+            # The first rows are the clips, nothing being known. Held as the second fold wants it:
+            # what is chosen by those who are tested flatters.
+            own = np.flatnonzero(_agreed(utterances) & (folds == 0))
             some = heard.of(own)
-            answers = _answers(start, some, fitted[fold, HOLDS[int(losses[0].argmin())]])
+            answers = _answers(start, some, fitted[0, HOLDS[int(losses[1].argmin())]])
             say(first_look(truths(utterances, labels)[own], answers, recipe.folds))
     hold = HOLDS[int(losses.sum(axis=0).argmin())]
     by_fold = {
@@ -216,9 +222,9 @@ def train(
         start.card,
         name=re.sub(r"\W+", "-", save_to.resolve().name).strip("-") or "model",
         labels=labels,
-        temperature=1.0,
-        temperature_with_history=1.0,
     )
+    if not _keeps_calibration(start, utterances, labels):
+        draft = replace(draft, temperature=1.0, temperature_with_history=1.0)
     after = np.empty((2, len(utterances), len(labels)), np.float32)
     for fold, heads in by_fold.items():
         own = np.flatnonzero(folds == fold)
@@ -241,8 +247,6 @@ def train(
     }
     card = replace(
         draft,
-        temperature=found.temperature,
-        temperature_with_history=found.temperature,
         unsure_segment_below=found.unsure_below,
         licence=f"{licence(corpora)}; started from {start.card.id}: {start.card.licence}",
         corpora=[*(described(corpus, labels) for corpus in corpora), *start.card.corpora],
@@ -261,10 +265,36 @@ def train(
         measures=found.measures,
         versions=versions(),
     )
+    if found.temperature is not None:
+        card = replace(
+            card, temperature=found.temperature, temperature_with_history=found.temperature
+        )
     model = _assembled(start, _fit(heard, targets, first, hold), labels)
     kept = np.random.default_rng(recipe.seed).choice(len(utterances), _REFERENCE_ROWS)
     bundle.save(save_to, model, card, matrix[kept], extras=extras)
     return save_to
+
+
+def _knows(start: _Start, corpus: Corpus) -> list[str]:
+    """Corpora of the bundle's own training that may have the same speakers."""
+    return [
+        one["name"]
+        for one in start.card.corpora
+        if one["name"] == corpus.name or (corpus.own and one["licence"] == manifest.LICENCE)
+    ]
+
+
+def _with_what_start_knows(corpus: Corpus, start: _Start) -> Corpus:
+    """Its figures by speaker are no such where the bundle was trained on these speakers."""
+    known = _knows(start, corpus)
+    if not known:
+        return corpus
+    said = (
+        f"{start.card.id} was trained on {', '.join(known)}: of speakers who are in both, the "
+        "figures flatter, before and after; start from a bundle that has not heard them, or "
+        "believe `ser evaluate` on others only"
+    )
+    return replace(corpus, warnings=(*corpus.warnings, said))
 
 
 def _said_of(hold: float) -> str:
@@ -441,10 +471,18 @@ class _Measured:
     results: dict[str, Scores]
     before: list[Scores]
     measures: dict[str, Any]
-    temperature: float
+    temperature: float | None
     unsure_below: float
     bins: dict
     curves: dict
+
+
+def _keeps_calibration(
+    start: _Start, utterances: Sequence[Utterance], labels: Sequence[str]
+) -> bool:
+    """Whether there are too few clips to fit another, and no label that the bundle has not."""
+    few = int(_agreed(utterances).sum()) < LEAST_TO_CALIBRATE
+    return few and set(labels) <= set(start.card.labels)
 
 
 def _agreed(utterances: Sequence[Utterance]) -> np.ndarray:
@@ -460,7 +498,10 @@ def _measured(
     matrix: np.ndarray,
     channel: np.ndarray,
 ) -> _Measured:
-    """Figures of answers [alone or with the channel, n, labels] that are not calibrated yet."""
+    """Figures of answers [alone or with the channel, n, labels].
+
+    They are not calibrated yet, but where they keep the bundle's calibration.
+    """
     agreed = _agreed(utterances)
     truth, fold = truths(utterances, labels)[agreed], folds[agreed]
     speakers = [one.speaker for one in utterances if one.agreed]
@@ -469,13 +510,14 @@ def _measured(
     raw = np.concatenate(list(after[:, agreed]))
 
     def temperature_without(fold_left_out: int | None) -> float:
-        if same and not enough:
-            return start.card.temperature
         used = np.tile(fold != fold_left_out, 2)
         return fit_temperature(raw[used], np.tile(truth, 2)[used])
 
-    by_fold = {one: temperature_without(one) for one in np.unique(fold)}
-    odds = bundle.calibrate(raw, np.tile([by_fold[one] for one in fold], 2))
+    odds, temperature = raw, None
+    if not _keeps_calibration(start, utterances, labels):
+        by_fold = {one: temperature_without(one) for one in np.unique(fold)}
+        odds = bundle.calibrate(raw, np.tile([by_fold[one] for one in fold], 2))
+        temperature = temperature_without(None)
     asked = Asked(odds, np.tile(truth, 2), np.tile(fold, 2), np.zeros(len(odds)))
     own = {
         known: asked.of(rows)
@@ -509,7 +551,7 @@ def _measured(
             "calibration_error": {known: calibration_error(some) for known, some in bins.items()},
             "unsure": {"segments": sure},
         },
-        temperature=temperature_without(None),
+        temperature=temperature,
         unsure_below=threshold,
         bins=bins,
         curves={"segments": (coverage, risk, (sure["sure"], 1 - sure["right_if_sure"]))},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,36 @@ def test_of_speakers_with_one_clip_each_nothing_else_is_known():
     assert all(pictures.values())
 
 
+def test_a_label_that_annotators_never_agree_on_has_no_figure():
+    some = spoken()
+    angry = some.truth == LABELS.index("angry")
+    shares = some.targets.copy()
+    shares[angry] = 0.5 * np.isin(LABELS, ["sad", "angry", "happy"])
+    found = held_out(of=replace(some, shares=shares))
+    measured = calls_measures.measure(found, people(some))
+    assert measured.results["mulaw_none"].recall["angry"] is None
+    rows = [row for row in measured.measures["groups"] if row["grouping"] == "angry"]
+    assert rows
+    assert not any("auc" in row for row in rows)
+    json.dumps(measured.of_card, allow_nan=False)
+
+
+@pytest.mark.long
+def test_what_is_tied_is_not_asked_though_its_rival_was_left_out(buzzes, cache):
+    tied = (("angry", 0.5), ("calm", 0.5))
+    some = [
+        replace(one, shares=tied) if one.emotion == "angry" and one.repetition == "01" else one
+        for one in buzzes.utterances
+    ]
+    recipe = replace(QUICK, emotions=("angry", "happy", "neutral"))
+    few = calls_training._restricted([replace(buzzes, utterances=tuple(some))], recipe)
+    data = calls_training.gather(few, recipe, jobs=1, cache=cache)
+    expected = [one.agreed for one in few[0].utterances]
+    assert expected.count(False) == 4
+    assert data.tested.agreed.tolist() == expected
+    assert set(np.flatnonzero(expected)) >= set(data.called[data.called >= 0].tolist())
+
+
 # The whole training
 
 
@@ -326,5 +357,11 @@ def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
         calls_training.train(
             [buzzes], replace(QUICK, emotions=("bored", "happy")), tmp_path / "b", cache=cache
         )
+    sad = tuple(replace(one, emotion="sad") for one in buzzes.utterances)
+    for some, says in ((sad, "more: it has sad, and"), ((), "more: it has no utterance, and")):
+        with pytest.raises(TrainingError, match=says):
+            calls_training.train(
+                [buzzes, replace(buzzes, name="more", utterances=some)], QUICK, tmp_path / "b"
+            )
     with pytest.raises(TrainingError, match="folds=9, but the corpora have 4 speakers"):
         calls_training.train([buzzes], replace(QUICK, folds=9), tmp_path / "b", cache=cache)

@@ -172,7 +172,8 @@ notes.txt,,0,1,calm,ann,
         ("uri,emotion\na,b\n", "no column label"),
         ('uri,label\n"a,b\n', "no CSV"),
         ("uri,label\n", "nothing to learn from (no line at all)"),
-        ("uri,label\none.wav,\n", "1 lines without a label"),
+        ("uri,label\none.wav,\n", "1 lines without a label); fill in the column"),
+        ("uri,end_s,label\nsilent.wav,,a\nsilent.wav,11,a\n", "give start_s and end_s of"),
     ],
 )
 def test_what_is_no_manifest_is_refused(calls, text, said):
@@ -207,8 +208,23 @@ def test_a_table_renames_and_leaves_out(calls):
     assert corpus.skipped["of labels that the table of labels leaves out"] == 3
     with pytest.raises(CorpusError, match=r"names 'agry', which no line has; did you mean 'angry'"):
         manifest.read(written(calls, GOOD), label_map={"agry": "negative"})
+    # One table serves several files: what this one happens not to have is no mistake.
+    more = {**table, "anger": "negative", "cannot_tell": ""}
+    assert manifest.read(written(calls, GOOD), label_map=more).utterances == corpus.utterances
     public = relabelled(corpus, {"negative": "bad"})
     assert {one.emotion for one in public.utterances} == {"bad"}
+
+
+def test_who_is_named_once_in_a_channel_is_who_speaks_there(calls):
+    """Else the same voice would be two speakers, one to train on and one to test."""
+    expected = manifest.read(written(calls, GOOD))
+    some = manifest.read(written(calls, GOOD.replace("4,7,calm,bob,anna", "4,7,calm,bob,")))
+    assert some.utterances == expected.utterances
+    text = GOOD.replace("4,7,angry,ann,anna", "4,7,angry,ann,").replace("bob,anna", "bob,")
+    some = manifest.read(written(calls, text))
+    assert (some.utterances, some.warnings) == (expected.utterances, ())
+    two = text.replace("two.wav,1,4,7", "two.wav,0,4,7")
+    assert manifest.read(written(calls, two)).warnings[0].startswith("1 of 2 recordings")
 
 
 def test_a_speaker_is_the_same_in_every_file_of_labels(calls, tmp_path):

@@ -12,6 +12,7 @@ from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle, transfer
 from ser_core.models.evaluation import channels, shares, truths
+from ser_core.models.training import speaker_folds
 from ser_core.models.transfer import TransferRecipe
 from tests.ser_core.test_calls_training import buzzes, cache, trained  # noqa: F401
 
@@ -31,7 +32,10 @@ def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache): 
     matrix, heard = heard_of(start, buzzes, cache)
     labels = start.card.labels
     heads = transfer._first_heads(start, labels)
-    plain = replace(start.card, temperature=1.0, temperature_with_history=1.0, history_doubted=None)
+    plain = replace(
+        start.card, temperature=1.0, temperature_with_history=1.0, history_doubted=None,
+        history_share=1.0,
+    )  # fmt: skip
     whole = bundle.from_keras(bundle.load_keras_model(trained)[1], plain)
     n = len(matrix)
     answers = transfer._answers(start, heard, heads)
@@ -113,8 +117,33 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
     for picture in ("confusion", "reliability", "coverage", "utterances"):
         assert f"({picture}.png)" in page
     assert any("first look, fold 1 of 2" in line for line in said)
+    # The bundle was trained on the same people, which flatters both.
+    assert any("was trained on RAVDESS: of speakers who are in both" in line for line in said)
+    assert "the figures flatter, before and after" in page
+    # Of few clips the calibration stays the bundle's, with a history too.
+    before = models.read_card(trained)
+    assert before.temperature != before.temperature_with_history
+    assert card.temperature == before.temperature
+    assert card.temperature_with_history == before.temperature_with_history
     # It can be started from again.
     transfer._start(folder)
+
+
+@pytest.mark.long
+def test_a_first_look_is_honest(trained, start, buzzes, cache, tmp_path, monkeypatch):  # noqa: F811
+    """The second fold wants the start as it is, so the first is shown with just that."""
+    best, seen = iter([*range(8), *range(8)[::-1]]), []
+    monkeypatch.setattr(transfer, "_loss", lambda *_: -float(next(best)))
+    monkeypatch.setattr(transfer, "first_look", lambda truth, odds, folds: seen.append(odds) or "")
+    transfer.train(
+        [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
+        say=lambda line: None,
+    )  # fmt: skip
+    _, heard = heard_of(start, buzzes, cache)
+    folds = speaker_folds(buzzes.utterances, 2)
+    first = transfer._first_heads(start, start.card.labels)
+    expected = transfer._answers(start, heard.of(np.flatnonzero(folds == 0)), first)
+    np.testing.assert_allclose(seen[0], expected, atol=1e-6)
 
 
 @pytest.mark.long
@@ -151,6 +180,15 @@ def test_settings_out_of_bounds_are_named():
         TransferRecipe(start="calls", folds=1)
     with pytest.raises(TrainingError, match="emotions: 1 emotions given"):
         TransferRecipe(start="calls", emotions=("angry",))
+
+
+def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F811
+    told = [{"name": "learn", "licence": "own data"}, {"name": "EMO-DB", "licence": "free"}]
+    start = transfer._Start(replace(models.read_card("calls"), corpora=told), None, ())
+    mine = replace(buzzes, name="more", own=True)
+    (said,) = transfer._with_what_start_knows(mine, start).warnings[-1:]
+    assert "was trained on learn: of speakers" in said
+    assert transfer._with_what_start_knows(buzzes, start) == buzzes
 
 
 def test_others_of_a_channel():
