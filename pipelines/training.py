@@ -156,8 +156,9 @@ def open_corpora(options) -> Iterator[list[corpora.Corpus]]:
                 file = Path(folder)
                 with progress_bars() as progress:
                     corpus = manifest.read(
-                        file, locate=partial(locate, file), label_map=table, progress=progress
-                    )
+                        file, locate=partial(locate, file), label_map=table,
+                        to_train=options.leaf == "train", progress=progress,
+                    )  # fmt: skip
             else:
                 corpus = corpora.open_corpus(name, folder)
                 unused -= set(corpus.counts)

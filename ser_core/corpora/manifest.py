@@ -68,6 +68,7 @@ def read(
     file: str | os.PathLike,
     *,
     label_map: Mapping[str, str] | None = None,
+    to_train: bool = True,
     locate: Locate | None = None,
     jobs: int | None = None,
     progress: Progress | None = None,
@@ -82,6 +83,8 @@ def read(
         annotator. Lines without a label are passed over, and so are columns of other names.
     label_map : mapping of label to emotion, optional
         As `read_label_map` gives it.
+    to_train : bool
+        Whether a label that occurs once only is a mistake.
     locate : callable, optional
         From a URI to a file on this machine; what it raises as `OSError` is a mistake of the
         line. Unless given, paths, those that are not absolute from the manifest's folder.
@@ -110,8 +113,11 @@ def read(
         skipped[LEFT_OUT] = sum(not line.label for line in labelled)
         labelled = [line for line in labelled if line.label]
     found = _Recordings(locate or (lambda uri: file.parent / uri))
+    labelled = [found.on_its_channel(line) for line in labelled]
     for check in (_label_mistakes, _double, _speaker_mistakes, found.mistakes):
         mistakes += check(labelled)
+    if to_train:
+        mistakes += _rare_mistakes(labelled)
     if mistakes:
         raise CorpusError(_told(file, sorted(set(mistakes))))
     labelled = _named(labelled)
@@ -257,11 +263,9 @@ def _misspelt(label_map: Mapping[str, str], lines: Sequence[Line]) -> Mistakes:
 
 
 def _label_mistakes(lines: Sequence[Line]) -> Mistakes:
-    stretches = defaultdict(set)
     first: dict[str, int] = {}
     by_lower: dict[str, str] = {}
     for line in lines:
-        stretches[line.label].add(line.stretch)
         first.setdefault(line.label, line.number)
     for label, number in first.items():
         if not label.isidentifier():
@@ -273,8 +277,16 @@ def _label_mistakes(lines: Sequence[Line]) -> Mistakes:
         other = by_lower.setdefault(label.lower(), label)
         if other != label:
             yield number, f"label {label!r}, which line {first[other]} writes {other!r}"
-        elif len(stretches[label]) == 1:
-            near = _near(label, set(first) - {label})
+
+
+def _rare_mistakes(lines: Sequence[Line]) -> Mistakes:
+    stretches: dict[str, dict[tuple, int]] = defaultdict(dict)
+    for line in lines:
+        stretches[line.label].setdefault(line.stretch, line.number)
+    for label, where in stretches.items():
+        if len(where) == 1:
+            near = _near(label, set(stretches) - {label})
+            (number,) = where.values()
             yield number, f"label {label!r} occurs once only: too little to learn or to test{near}"
 
 
@@ -321,6 +333,13 @@ class _Recordings:
         found = self._open(uri)
         assert not isinstance(found, str)
         return found[0]
+
+    def on_its_channel(self, line: Line) -> Line:
+        """With the number of its channel, where there is only one."""
+        found = self._open(line.uri)
+        if line.channel is None and not isinstance(found, str) and found[1] == 1:
+            return replace(line, channel=0)
+        return line
 
     def mistakes(self, lines: Sequence[Line]) -> Mistakes:
         """Unknown or unreadable files, channels and times that are not in them."""

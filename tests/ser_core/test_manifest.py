@@ -165,6 +165,21 @@ notes.txt,,0,1,calm,ann,
     assert not any(line.startswith("  line 15:") for line in told)
 
 
+def test_a_rare_label_may_be_tested_on(calls):
+    lines = GOOD + "one.wav,,6,7,sad,ann,otto\n"
+    with pytest.raises(CorpusError, match="line 10: label 'sad' occurs once only"):
+        manifest.read(written(calls, lines))
+    corpus = manifest.read(written(calls, lines), to_train=False)
+    assert corpus.counts["sad"] == 1
+
+
+def test_the_only_channel_need_not_be_named(calls):
+    lines = GOOD.replace("one.wav,,1,3,calm,bob", "one.wav,0,1,3,calm,bob")
+    assert manifest.read(written(calls, lines)).utterances == manifest.read(
+        written(calls, GOOD)
+    ).utterances  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
