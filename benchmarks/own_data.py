@@ -148,26 +148,46 @@ def main() -> None:
 
 
 def summary(gains: dict[str, list[tuple[str, dict]]]) -> None:
-    """The gain of each held-back group, and of all with a 95 % interval over the groups."""
-    from scipy.stats import t
-
+    """What each actor held back gains, and all with a 95 % interval over them."""
     for start, told in gains.items():
         for known in dict.fromkeys(one["known"] for _, said in told for one in said["differences"]):
-            print(f"\n{start}, {known}: UAR of the held-back before and after")
-            differences = []
+            print(f"\n{start}, {known} known: before -> after")
+            uars, accuracies = [], []
             for held, said in told:
                 one = next(some for some in said["differences"] if some["known"] == known)
-                differences.append(one["difference"])
+                after, before = (accuracy(bundle, known) for bundle in said["bundles"])
+                uars.append((one["uar_against"], one["uar"]))
+                accuracies.append((before, after))
                 print(
-                    f"    {held:20s} {one['utterances']:4d} segments  {one['uar_against']:6.1%} -> "
-                    f"{one['uar']:6.1%}  {one['difference']:+6.1%}"
+                    f"    {held:20s} {one['utterances']:4d} segments  UAR {shown(uars[-1])}, "
+                    f"accuracy {shown(accuracies[-1])}"
                 )
-            n, mean = len(differences), float(np.mean(differences))
-            if n > 1:
-                half = float(t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
-                print(
-                    f"    gain {mean:+.1%}, 95 % interval {mean - half:+.1%} to {mean + half:+.1%}"
-                )
+            print(f"    UAR      {gain(uars)}\n    accuracy {gain(accuracies)}")
+
+
+def accuracy(bundle: dict, known: str) -> float:
+    """Of a bundle of an evaluation."""
+    results = {one["known"]: one["scores"]["accuracy"] for one in bundle["results"]}
+    return results[known] if known in results else results["nothing"]
+
+
+def shown(pair: tuple[float, float]) -> str:
+    """Before and after."""
+    return f"{pair[0]:6.1%} -> {pair[1]:6.1%}"
+
+
+def gain(pairs: list[tuple[float, float]]) -> str:
+    """The mean, and the interval of Student's t."""
+    from scipy.stats import t
+
+    before, after = np.transpose(pairs)
+    n, difference = len(pairs), after - before
+    half = t.ppf(0.975, n - 1) * np.std(difference, ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    mean = difference.mean()
+    return (
+        f"{shown((before.mean(), after.mean()))}: {mean:+.1%}, 95 % interval "
+        f"{mean - half:+.1%} to {mean + half:+.1%}"
+    )
 
 
 if __name__ == "__main__":
