@@ -18,6 +18,7 @@ TEST = [
     *AWS,
     *GCP,
     "pytest>=8",
+    "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "flask>=3",  # of moto's server, whose extra brings 20 more packages
     "flask-cors>=5",
