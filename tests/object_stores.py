@@ -66,6 +66,7 @@ class Bucket:
 def s3() -> Iterator[Bucket]:
     """Moto's server; the keys must be in the environment."""
     import boto3
+    from moto.backends import get_backend
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -88,6 +89,8 @@ def s3() -> Iterator[Bucket]:
             keys=keys,
         )
     finally:
+        # Moto keeps its objects for the process, whatever the server: the next one begins empty.
+        get_backend("s3").reset()
         server.stop()
 
 
