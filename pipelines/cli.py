@@ -117,7 +117,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run = command(
         commands, "run", _run, "label the recordings of an archive that are new",
         "ser run --input /calls --output /tables --channel-roles agent,customer",
-        "ser run --input '/calls/{date:%%Y/%%m/%%d}/**/*.wav' --output /tables \\",
+        "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
         "    --uri-fields '(?P<queue>[^/]+)/(?P<time>[^/_]+)_(?P<call_id>[^/]+)\\.wav$'",
         "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
     )  # fmt: skip

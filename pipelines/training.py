@@ -44,6 +44,8 @@ def train(options) -> int:
     about: dict[str, Any] = {"jobs": options.jobs, "cache": folder_of("--cache", options.cache)}
     noise = folder_of("--noise", options.noise, there=True)
     # Everything that can be wrong with settings is told before any audio is read.
+    if options.start:
+        models.read_card(options.start)
     recipe = _recipe(options, 2 if options.folds is None else options.folds)
     with open_corpora(options) as opened:
         for corpus in opened:

@@ -195,7 +195,9 @@ def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, st
                 f"); the first line names the columns, such as {','.join(COLUMNS)}"
             )
         for fields in reader:
-            if any(field.strip() for field in fields):
+            # Files of several annotators are often joined with their headers.
+            again = [field.strip().lower() for field in fields] == names
+            if any(field.strip() for field in fields) and not again:
                 padded = fields + [""] * (len(names) - len(fields))
                 row = {name: field.strip() for name, field in zip(names, padded, strict=False)}
                 yield reader.line_num, row

@@ -193,10 +193,8 @@ def _measures(card: Card) -> Iterator[str]:
         + "\n"
     )
     for said, one in measures["unsure"].items():
-        yield (
-            f"- {said}: {one['sure']:.0%} are sure, and {one['right_if_sure']:.1%} of these right "
-            f"(of all {one['right']:.1%})"
-        )
+        right = f"{one['right_if_sure']:.1%} of these right" if one["sure"] else "nothing to count"
+        yield f"- {said}: {one['sure']:.0%} are sure, and {right} (of all {one['right']:.1%})"
     if made_up:
         yield (
             "- a recording's confidence is the mean share of its speech that has the label, not "

@@ -303,7 +303,8 @@ def _said_of(hold: float) -> str:
             "the labels teach nothing that unheard speakers profit from: the bundle's layers stay "
             "as they were; label more, of more speakers"
         )
-    return f"last layers fitted, held to the start by {hold:g} (of {HOLDS[-1]:g} to {HOLDS[1]:g})"
+    free, tight = HOLDS[-1], HOLDS[1]
+    return f"last layers fitted, held to the start by {hold:g} ({free:g} is free, {tight:g} tight)"
 
 
 # ---------------------------------------------------------------- the bundle taken apart

@@ -75,8 +75,9 @@ def test_what_people_and_programs_write_is_understood(calls):
     semicolons = "﻿" + GOOD.replace(",", ";").replace("0.5;", "0,5;")
     tabs = GOOD.replace(",", "\t").replace("\n", "\r\n") + "\r\n\r\n"
     more = "why," + GOOD.replace("\n", "\nx,").removesuffix("x,")
+    joined = GOOD + GOOD.partition("\n")[0] + "\n"
     expected = manifest.read(written(calls, GOOD)).utterances
-    for text in (semicolons, tabs, more):
+    for text in (semicolons, tabs, more, joined):
         assert manifest.read(written(calls, text)).utterances == expected
 
 
