@@ -32,8 +32,7 @@ from ser_core import features
 from ser_core.corpora import Corpus, Utterance, vectors
 from ser_core.corpora.conditions import CONDITIONS, COPIES
 from ser_core.corpora.vectors import Progress
-from ser_core.emotions import check_labels
-from ser_core.errors import SerError, TrainingError
+from ser_core.errors import TrainingError
 from ser_core.models import bundle, calls
 from ser_core.models.calls import Histories, Material, Member, Scale
 from ser_core.models.calls_measures import HEADLINE, KNOWN, LINES, NAMES, Measured, measure
@@ -41,6 +40,7 @@ from ser_core.models.evaluation import shares, truths
 from ser_core.models.training import (
     Say,
     check_choice,
+    check_emotions,
     check_whole,
     described,
     first_look,
@@ -126,11 +126,7 @@ class CallsRecipe:
             check_choice("architecture", self.architecture, tuple(ARCHITECTURES))
         if not 0 < self.effort < float("inf"):
             raise TrainingError(f"effort={self.effort!r}: a number above 0 expected")
-        if self.emotions is not None:
-            try:
-                check_labels(self.emotions)
-            except SerError as error:
-                raise TrainingError(f"emotions: {error}") from None
+        check_emotions(self.emotions)
 
     @property
     def networks(self) -> tuple[Member, ...]:

@@ -103,11 +103,7 @@ class SeedRecipe:
             check_whole("layers", width, 1)
         if not 0 <= self.dropout < 1:
             raise TrainingError(f"dropout={self.dropout!r}: a number from 0 to below 1 expected")
-        if self.emotions is not None:
-            try:
-                check_labels(self.emotions)
-            except SerError as error:
-                raise TrainingError(f"emotions: {error}") from None
+        check_emotions(self.emotions)
 
 
 @dataclass(frozen=True)
@@ -576,6 +572,15 @@ def versions() -> dict[str, str]:
         "tensorflow": tf.__version__,
         **{name: version(name) for name in _LIBRARIES},
     }
+
+
+def check_emotions(emotions: Sequence[str] | None) -> None:
+    """Refuse what is no label set; None is all that there are."""
+    if emotions is not None:
+        try:
+            check_labels(emotions)
+        except SerError as error:
+            raise TrainingError(f"emotions: {error}") from None
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

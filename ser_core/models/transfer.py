@@ -24,8 +24,7 @@ import numpy as np
 
 from ser_core.corpora import Corpus, Utterance, manifest, vectors
 from ser_core.corpora.vectors import Progress
-from ser_core.emotions import check_labels
-from ser_core.errors import BundleError, SerError, TrainingError
+from ser_core.errors import BundleError
 from ser_core.models import bundle, calls
 from ser_core.models.bundle import Card
 from ser_core.models.calibration import (
@@ -42,6 +41,7 @@ from ser_core.models.evaluation import Scores, channels, score, shares, truths
 from ser_core.models.runtime import load_keras
 from ser_core.models.training import (
     Say,
+    check_emotions,
     check_whole,
     described,
     first_look,
@@ -89,11 +89,7 @@ class TransferRecipe:
     def __post_init__(self) -> None:
         check_whole("folds", self.folds, 2)
         check_whole("seed", self.seed, 0)
-        if self.emotions is not None:
-            try:
-                check_labels(self.emotions)
-            except SerError as error:
-                raise TrainingError(f"emotions: {error}") from None
+        check_emotions(self.emotions)
 
 
 @dataclass(frozen=True)

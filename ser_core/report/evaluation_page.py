@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ser_core.models.calls_measures import NAMES as CONDITIONS
 from ser_core.models.evaluation import NOTHING, Difference, Evaluation, Tested
 from ser_core.report import evaluation_pictures as pictures
 from ser_core.report import pages
@@ -12,17 +13,6 @@ from ser_core.report import pages
 # The conditions whose tables stand open, where they were asked for; and the worst.
 _SHOWN = ("clean", "mulaw")
 _MOST_SHOWN = 3
-CONDITIONS = {
-    "clean": "as recorded",
-    "8khz": "8 kHz",
-    "mulaw": "G.711 mu-law",
-    "alaw": "G.711 A-law",
-    "gsm": "GSM 06.10",
-    "opus": "Opus, 12 kbit/s",
-    "mp3": "MP3, 16 kbit/s",
-    "hard": "bad line: narrow, noisy, mu-law",
-    "packet_loss": "mu-law, 5 % of packets lost",
-}
 
 
 @dataclass(frozen=True)
