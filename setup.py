@@ -45,7 +45,9 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["ser_core", "ser_core.*", "pipelines", "pipelines.*"]),
     package_data={"ser_core.models": ["bundled/*/*"], "ser_core.report": ["templates/*"]},
-    entry_points={"console_scripts": ["ser=pipelines.cli:main", "ser-worker=pipelines.boot:main"]},
+    entry_points={
+        "console_scripts": ["ser=pipelines.cli:main", "ser-worker=pipelines.runners.boot:main"]
+    },
     install_requires=[
         "apache-beam>=2.77,<3",
         "duckdb>=1.1",

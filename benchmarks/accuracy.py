@@ -36,10 +36,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import recall_score
 
 from benchmarks.build_calls import Truth, build, read_truth
-from pipelines.training import progress_bars
-from ser_core import audio, features, models
-from ser_core.corpora import Corpus, conditions, open_corpus, vectors
-from ser_core.corpora.conditions import CONDITIONS
+from pipelines.commands.train import progress_bars
+from ser_core import audio, conditions, features, models
+from ser_core.conditions import CONDITIONS
+from ser_core.corpora import Corpus, open_corpus, vectors
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.models import bundle, calls_training, training
 from ser_core.models.calls_measures import KNOWN, LINES, NAMES, Temperatures, clips_of

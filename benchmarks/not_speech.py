@@ -28,8 +28,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ser_core import audio, not_speech, speech
-from ser_core.corpora import conditions, open_corpus
+from ser_core import audio, conditions, not_speech, speech
+from ser_core.corpora import open_corpus
 
 ROOT = Path(__file__).parents[1]
 MUSIC = Path("/usr/share/asterisk/moh")

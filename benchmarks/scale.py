@@ -33,8 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import apache_beam as beam
 
 from benchmarks import watch
-from pipelines import ledger, nightly, store
-from pipelines.execute import Runner
+from pipelines import ledger, nightly
+from pipelines.runners.local import Runner
+from pipelines.storage import store
 from pipelines.transforms import Item, tick
 from ser_core import features, models
 from ser_core.examine import Channel, Examined, Settings, Source, SpeechSegment

@@ -26,8 +26,8 @@ from sklearn.metrics import recall_score
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from ser_core.conditions import CONDITIONS
 from ser_core.corpora import open_corpus
-from ser_core.corpora.conditions import CONDITIONS
 from ser_core.models import calls_training
 from ser_core.models.calls import Member
 from ser_core.models.calls_measures import KNOWN, LINES

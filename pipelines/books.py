@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import files, ledger
+from pipelines import ledger
 from pipelines.errors import CommandError
+from pipelines.storage import files
 from ser_core import tables
 from ser_core.examine import MIXED
 

@@ -17,11 +17,11 @@ from pipelines.errors import CommandError, UsageError
 from ser_core import __version__
 from ser_core.errors import SerError
 
-# Those of `ser_core.corpora.conditions`, which is not imported for `--help`.
+# Those of `ser_core.conditions`, which is not imported for `--help`.
 CONDITIONS = ("clean", "8khz", "mulaw", "alaw", "gsm", "opus", "mp3", "hard", "packet_loss")
 # Of `ser_core.emotions`.
 GROUPINGS = ("angry", "negative", "four")
-# Of `pipelines.review`.
+# Of `pipelines.commands.review`.
 REVIEWED = ("least_sure", "disagreement", "random")
 _RAW = argparse.RawDescriptionHelpFormatter
 EXIT_STATUSES = """exit status:
@@ -524,7 +524,7 @@ def _tell_stores(options) -> None:
     if any("://" in word for word in words):
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        from pipelines import files
+        from pipelines.storage import files
 
         files.set_beam_options(PipelineOptions(list(options.beam_options)))
 
@@ -587,10 +587,10 @@ def _cores() -> int:
 
 
 def _job(options, model: str | None, card, settings, **more):
-    from pipelines import execute
     from pipelines.nightly import Job
+    from pipelines.runners import local
 
-    runner, chosen = execute.settled(
+    runner, chosen = local.settled(
         options.runner, options.workers, options.beam_options, options.debug
     )
     if chosen:
@@ -632,7 +632,7 @@ def _examining(options, model: str | None, card, feature_set: str):
 
 def _card(options):
     """The model's name, absolute path or URL, and its card."""
-    from pipelines import bundles, files
+    from pipelines.storage import bundles, files
     from ser_core import models
 
     name = options.model or models.default_name()
@@ -668,14 +668,14 @@ def _label(options) -> int:
 
 
 def _done(options, status: int) -> int:
-    from pipelines import files
+    from pipelines.storage import files
 
     _say(f"tables: {files.absolute(options.output)}")
     return status
 
 
 def _plan(options) -> int:
-    from pipelines import plan
+    from pipelines.commands import plan
     from pipelines.uri_fields import UriFields
 
     _, card = _card(options)
@@ -691,7 +691,7 @@ def _plan(options) -> int:
 
 
 def _show(options) -> int:
-    from pipelines import show
+    from pipelines.commands import show
 
     if options.recording is None:
         show.first_rows(options.output)
@@ -702,8 +702,8 @@ def _show(options) -> int:
 
 
 def _review(options) -> int:
-    from pipelines import review
-    from pipelines.training import progress_bars
+    from pipelines.commands import review
+    from pipelines.commands.train import progress_bars
 
     kinds = [kind for kind in REVIEWED if options.against or kind != "disagreement"]
     wanted = review.Wanted(
@@ -733,27 +733,27 @@ def _review(options) -> int:
 
 
 def _train(options) -> int:
-    from pipelines import training
+    from pipelines.commands import train
 
-    return training.train(options)
+    return train.train(options)
 
 
 def _evaluate(options) -> int:
-    from pipelines import evaluate
+    from pipelines.commands import evaluate
 
     return evaluate.evaluate(options)
 
 
 def _explore(options) -> int:
-    from pipelines import explore
+    from pipelines.commands import explore
 
     return explore.run(options)
 
 
 def _show_model(options) -> int:
-    from pipelines import training
+    from pipelines.commands import train
 
-    return training.show_model(options.model)
+    return train.show_model(options.model)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import files, inputs, store
+from pipelines.storage import files, inputs, store
 from ser_core import tables
 from ser_core.examine import Source
 

@@ -21,9 +21,11 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import bundles, errors, execute, files, jobs, ledger, store
+from pipelines import errors, ledger
 from pipelines.books import BOOKS, Books, Listed, Part, Seal
 from pipelines.errors import NothingMatchedError
+from pipelines.runners import jobs, local
+from pipelines.storage import bundles, files, store
 from pipelines.stored import LoadStored, stored_meta
 from pipelines.transforms import Close, Dealt, Examine, Find, Predict, WriteParts, schemas
 from pipelines.uri_fields import UriFields
@@ -60,7 +62,7 @@ class Job:
     chunk : int or None
         Recordings a run; None is all at once.
     max_reject_ratio : float in [0, 1]
-    runner : execute.Runner
+    runner : local.Runner
         Where Beam works.
     profile : str or None
         A file to add a line of JSON to for each run: CPU seconds by stage.
@@ -73,7 +75,7 @@ class Job:
     command: str
     model: str | None
     settings: Settings
-    runner: execute.Runner
+    runner: local.Runner
     card: models.Card | None = None
     inputs: tuple[str, ...] = ()
     guard: Guard = field(default_factory=Guard)
@@ -207,7 +209,7 @@ class Night:
         )
         with files.naming(f"--output {self.output.root}"):
             files.write_whole(files.join(staged, store.ABOUT), json.dumps(asdict(about)))
-        cpu_s = execute.cpu_s()
+        cpu_s = local.cpu_s()
         if chunk is not None and not chunk:
             Seal(Books(already_done=already_done, matched=already_done), ()).write(
                 files.join(staged, store.SEAL)
@@ -219,7 +221,7 @@ class Night:
             self.output.discard(staged)
             return seal.books
         self._profile(seal.parts)
-        _publish(self.output, staged, cpu_s=execute.cpu_s() - cpu_s)
+        _publish(self.output, staged, cpu_s=local.cpu_s() - cpu_s)
         return seal.books
 
     def _work(
@@ -328,7 +330,7 @@ def _publish(
         "started": dt.datetime.fromisoformat(about.started),
         "by_reason": dict(seal.books.by_reason),
         "cpu_seconds": cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
-        "peak_memory_mb": execute.peak_memory_mb() + sum(peak_mb.values()),
+        "peak_memory_mb": local.peak_memory_mb() + sum(peak_mb.values()),
         "ended": dt.datetime.now(dt.UTC),
     }
     schema = tables.runs_schema()

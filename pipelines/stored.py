@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import files, store
 from pipelines.ledger import Stored
+from pipelines.storage import files, store
 from pipelines.transforms import Item, tick
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 

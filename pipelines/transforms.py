@@ -27,9 +27,10 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import bundles, files, inputs, ledger, store
+from pipelines import ledger
 from pipelines.books import Listed, Part, Seal, check
 from pipelines.ledger import Stored
+from pipelines.storage import bundles, files, inputs, store
 from pipelines.uri_fields import UriFields
 from ser_core import models, tables
 from ser_core.examine import Examined, Settings, Source

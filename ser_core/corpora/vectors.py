@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ser_core import features
+from ser_core.conditions import CONDITIONS, COPIES, VERSION, degrade
 from ser_core.corpora import Utterance, manifest
-from ser_core.corpora.conditions import CONDITIONS, COPIES, VERSION, degrade
 from ser_core.errors import CorpusError
 
 Progress = Callable[[str, int, int], None]

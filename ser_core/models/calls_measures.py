@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ser_core.conditions import CONDITIONS
 from ser_core.corpora import Utterance
-from ser_core.corpora.conditions import CONDITIONS
 from ser_core.emotions import GROUPINGS, group_names, group_probabilities
 from ser_core.models.bundle import calibrate, history_weight
 from ser_core.models.calibration import (

@@ -29,8 +29,8 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from ser_core import features
+from ser_core.conditions import CONDITIONS, COPIES
 from ser_core.corpora import Corpus, Utterance, vectors
-from ser_core.corpora.conditions import CONDITIONS, COPIES
 from ser_core.corpora.vectors import Progress
 from ser_core.errors import TrainingError
 from ser_core.models import bundle, calls

@@ -148,7 +148,7 @@ class Result:
     Parameters
     ----------
     condition : str
-        One of `ser_core.corpora.conditions.CONDITIONS`.
+        One of `ser_core.conditions.CONDITIONS`.
     known : str
         Of the rest of the channel: `NOTHING`, or `CHANNEL`, all of it.
     scores : Scores
@@ -317,7 +317,7 @@ def matrix(
         Emotions that a bundle has no label for are left out, and counted; so are utterances whose
         annotators are divided.
     conditions : sequence of str, optional
-        Of `ser_core.corpora.conditions.CONDITIONS`; all of them unless given.
+        Of `ser_core.conditions.CONDITIONS`; all of them unless given.
     grouping : str, optional
         One of `ser_core.emotions.GROUPINGS`: compare groups of labels. An emotion that the bundle
         has no label for counts where its group is one of the bundle's. Of several annotators,
@@ -333,7 +333,7 @@ def matrix(
         No utterance with a label of a bundle, fewer than two groups of a bundle's labels or
         labels that two bundles have in common, or files that cannot be read.
     """
-    from ser_core.corpora.conditions import CONDITIONS
+    from ser_core.conditions import CONDITIONS
 
     if not 1 <= len(bundles) <= 2:
         raise ValueError(f"{len(bundles)} bundles found, one or two expected")
@@ -401,7 +401,7 @@ def evaluate(
     bundle, corpus, grouping, jobs, cache, progress
         As in `matrix`.
     condition : str
-        One of `ser_core.corpora.conditions.CONDITIONS`, such as "mulaw" for a telephone line.
+        One of `ser_core.conditions.CONDITIONS`, such as "mulaw" for a telephone line.
 
     Raises
     ------

@@ -15,8 +15,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipelines import cli, dataflow, errors
+from pipelines import cli, errors
 from pipelines.errors import UsageError
+from pipelines.runners import dataflow
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import books, files, ledger, transforms
+from pipelines import books, ledger, transforms
 from pipelines.books import Books, Listed, Part, Seal
 from pipelines.errors import CommandError
+from pipelines.storage import files
 from pipelines.transforms import Item, WriteParts, schemas
 from ser_core import tables
 from ser_core.examine import Channel, Examined, Source, SpeechSegment

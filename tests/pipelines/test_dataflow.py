@@ -21,9 +21,10 @@ import pytest
 import soundfile
 from google.auth.credentials import AnonymousCredentials
 
-from pipelines import dataflow, errors, execute, jobs, nightly
+from pipelines import errors, nightly
 from pipelines.errors import CommandError, HeldError, UsageError
-from pipelines.execute import Runner
+from pipelines.runners import dataflow, jobs, local
+from pipelines.runners.local import Runner
 from ser_core import models
 from ser_core.examine import Settings
 from tests.conftest import CALLS
@@ -132,7 +133,7 @@ def night(monkeypatch, storage, archive, level_model, tmp_path):
     def run(stand_in: DataflowStandIn, *words: str, debug: bool = False, output: str = "") -> int:
         with stand_in.serving():
             given = [*WORDS, *words, "--no_auth", f"--dataflow_endpoint={stand_in.endpoint}"]
-            runner, _ = execute.settled("DataflowRunner", 4, given, debug)
+            runner, _ = local.settled("DataflowRunner", 4, given, debug)
             card = models.read_card(str(level_model))
             job = nightly.Job(
                 output=output or str(tmp_path / "out"),
@@ -333,7 +334,7 @@ def test_a_template_is_made_and_not_waited_for(monkeypatch, storage, tmp_path):
     with stand_in.serving():
         given = [*WORDS, "--no_auth", f"--dataflow_endpoint={stand_in.endpoint}"]
         given.append("--template_location=gs://bucket/templates/night")
-        runner, _ = execute.settled("DataflowRunner", None, given, False)
+        runner, _ = local.settled("DataflowRunner", None, given, False)
         job = runner.job("r1")
         pipeline = beam.Pipeline(runner=runner.beam_runner(), options=runner.options(job))
         _ = pipeline | beam.Create([1, 2])

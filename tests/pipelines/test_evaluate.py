@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipelines import evaluate
+from pipelines.commands import evaluate
 from ser_core.corpora import Corpus, Utterance
 from ser_core.models import evaluation
 from tests import tiny_bundle

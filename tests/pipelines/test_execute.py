@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import jobs, runners, store
 from pipelines.errors import CommandError, UsageError
-from pipelines.execute import Runner, _cause
+from pipelines.runners import flink, jobs
+from pipelines.runners.local import Runner, _cause
+from pipelines.storage import store
 
 HERE = "--flink_master=127.0.0.1:8081"
 THERE = "--flink_master=http://flink.example:8081"
@@ -18,7 +19,7 @@ OTHER = ("--environment_type=EXTERNAL", "--environment_config=localhost:50000")
 
 
 def settle(*given, workers=None, slots=6):
-    return runners.settle("FlinkRunner", workers, given, lambda master: slots)
+    return flink.settle("FlinkRunner", workers, given, lambda master: slots)
 
 
 def test_a_cluster_here_needs_no_more_than_its_address():
@@ -65,7 +66,7 @@ def test_a_cluster_that_is_not_there(ser, tmp_path, level_model):
 
 
 def test_another_runner_is_left_alone():
-    assert runners.settle("SparkRunner", 8, ["--parallelism=3"]) == (["--parallelism=3"], None)
+    assert flink.settle("SparkRunner", 8, ["--parallelism=3"]) == (["--parallelism=3"], None)
 
 
 def test_only_a_job_that_outlives_its_command_has_a_name():
@@ -137,6 +138,6 @@ def test_a_master_that_is_no_flink(tmp_path):
     master = f"127.0.0.1:{server.server_port}"
     try:
         with pytest.raises(CommandError, match="cannot be asked"):
-            runners.settle("FlinkRunner", None, [f"--flink_master={master}"])
+            flink.settle("FlinkRunner", None, [f"--flink_master={master}"])
     finally:
         server.shutdown()

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import inputs, ledger
+from pipelines import ledger
 from pipelines.ledger import NewRecordings, Stored, StoredRecordings
+from pipelines.storage import inputs
 from ser_core.examine import Source
 
 NIGHT = dt.date(2026, 3, 1)

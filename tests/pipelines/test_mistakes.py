@@ -103,7 +103,7 @@ def test_output_of_another_feature_set(ser, tmp_path, archive, level_model):
 
 
 def test_output_that_another_run_holds(ser, tmp_path, archive, level_model):
-    from pipelines.store import Output
+    from pipelines.storage.store import Output
 
     with Output(tmp_path / "out"):
         done = ser(*run_words(archive, tmp_path / "out", level_model))
@@ -203,7 +203,7 @@ def test_a_worker_killed_from_outside(ser, tmp_path, archive, level_model):
     workers = [
         child
         for child in psutil.Process(job.pid).children()
-        if "pipelines.worker" in child.cmdline()
+        if "pipelines.runners.worker" in child.cmdline()
     ]
     workers[0].kill()
     stdout, stderr = job.communicate(timeout=120)

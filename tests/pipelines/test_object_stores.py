@@ -22,8 +22,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.auth.credentials import AnonymousCredentials
 
-from pipelines import files, inputs, lease, store
 from pipelines.errors import HeldError, StoreError
+from pipelines.storage import files, inputs, lease, store
 from tests import object_stores
 from tests.object_stores import BUCKET, KEYS, Bucket, Faults
 from tests.speechlike import call

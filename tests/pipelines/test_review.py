@@ -24,9 +24,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import files, inputs, ledger, review, store
+from pipelines import ledger
+from pipelines.commands import review
+from pipelines.commands.review import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
+from pipelines.storage import files, inputs, store
 from ser_core import models, tables
 from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine
 from tests import object_stores, tiny_bundle

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import files, inputs, store
 from pipelines.errors import HeldError, StoreError, UsageError
+from pipelines.storage import files, inputs, store
 
 NIGHT = dt.date(2026, 3, 1)
 

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from ser_core import models
+from ser_core.conditions import CONDITIONS
 from ser_core.corpora import Corpus, open_corpus
-from ser_core.corpora.conditions import CONDITIONS
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import BundleError, TrainingError
 from ser_core.features import telephone

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_core.corpora import conditions
-from ser_core.corpora.conditions import CONDITIONS, COPIES, degrade
+from ser_core import conditions
+from ser_core.conditions import CONDITIONS, COPIES, degrade
 from tests.speechlike import voice
 
 RATE_HZ = 16_000

@@ -13,12 +13,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_core import features
+from ser_core import conditions, features
 from ser_core.corpora import (
     DOUBLE,
     NOT_NAMED,
     Utterance,
-    conditions,
     emodb,
     emovo,
     open_corpus,

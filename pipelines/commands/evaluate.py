@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines import bundles, errors
+from pipelines import errors
+from pipelines.commands.train import folder_of, open_corpora, progress_bars
 from pipelines.errors import UsageError
-from pipelines.training import folder_of, open_corpora, progress_bars
+from pipelines.storage import bundles
 from ser_core import __version__, models
 from ser_core.models import evaluation
 from ser_core.models.evaluation import CHANNEL, NOTHING, Difference, Evaluation, Result, Tested

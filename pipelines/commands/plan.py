@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import files, ledger, store
+from pipelines import ledger
 from pipelines.errors import NothingMatchedError
-from pipelines.inputs import local_path
+from pipelines.storage import files, store
+from pipelines.storage.inputs import local_path
 from pipelines.uri_fields import UriFields
 from ser_core import audio, features
 from ser_core.errors import AudioError

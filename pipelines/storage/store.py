@@ -26,10 +26,11 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import files, jobs
 from pipelines.errors import HeldError, StoreError, UsageError
-from pipelines.files import naming
-from pipelines.lease import Lease
+from pipelines.runners import jobs
+from pipelines.storage import files
+from pipelines.storage.files import naming
+from pipelines.storage.lease import Lease
 from ser_core import tables
 
 STAGING = "_staging"

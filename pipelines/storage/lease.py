@@ -14,8 +14,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pipelines import files
 from pipelines.errors import HeldError, StoreError
+from pipelines.storage import files
 
 RUNS_OUT_S = 90.0
 RENEW_EVERY_S = 20.0

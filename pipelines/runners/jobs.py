@@ -14,7 +14,8 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from pipelines import dataflow, files
+from pipelines.runners import dataflow
+from pipelines.storage import files
 
 NOTE = "job.json"
 FLINK, DATAFLOW = "flink", "dataflow"

@@ -146,7 +146,7 @@ def open_corpora(options) -> Iterator[list[corpora.Corpus]]:
     with ExitStack() as fetched:
 
         def locate(file: Path, uri: str) -> Path:
-            from pipelines import files, inputs  # not for corpora of files: it brings Beam
+            from pipelines.storage import files, inputs
 
             if not files.is_remote(uri):
                 return Path(inputs.local_path(str(file.parent / uri)))

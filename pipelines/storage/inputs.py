@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from pipelines import files
 from pipelines.errors import StoreError, UsageError
+from pipelines.storage import files
 from ser_core.examine import Source
 
 _MAGIC = re.compile(r"[*?\[]")

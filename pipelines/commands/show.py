@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import store
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.inputs import as_local_file
 from pipelines.ledger import beside
+from pipelines.storage import store
+from pipelines.storage.inputs import as_local_file
 from ser_core import audio, tables
 from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source

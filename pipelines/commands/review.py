@@ -24,9 +24,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import files, ledger, store
+from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.inputs import as_local_file, local_path
+from pipelines.storage import files, store
+from pipelines.storage.inputs import as_local_file, local_path
 from ser_core import audio, tables
 from ser_core.errors import AudioError
 from ser_core.examine import Source
@@ -474,7 +475,7 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def _score(db: Any, parts: Sequence[str], model: str, total: int, progress: Progress) -> None:
     """Fill `scores` with the disagreement of another bundle, with histories as in a night."""
-    from pipelines import bundles
+    from pipelines.storage import bundles
     from pipelines.transforms import BundleHandler
 
     card = bundles.check(model, "--against")

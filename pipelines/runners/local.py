@@ -23,8 +23,8 @@ import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipelines import dataflow, jobs, runners
 from pipelines.errors import CommandError
+from pipelines.runners import dataflow, flink, jobs
 
 LOG_EVERY_S = 60.0
 _LOOK_EVERY_S = 0.2
@@ -37,7 +37,7 @@ _ERROR_LINE = re.compile(
     r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
 )
 _TRACE = "Traceback (most recent call last)"
-_WORKER = "pipelines.worker"
+_WORKER = "pipelines.runners.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
 
@@ -105,7 +105,7 @@ class Runner:
             )
         said = PipelineOptions(list(self.beam_options)).get_all_options(drop_default=True)
         kind, where = self.name, said.get("job_endpoint", "")
-        if not where and runners.is_flink(self.name):
+        if not where and flink.is_flink(self.name):
             kind, where = jobs.FLINK, said.get("flink_master", "[")
         if not where or where.startswith("["):
             return None  # Beam starts a job server of its own, a child of this process
@@ -208,12 +208,12 @@ def settled(
     Raises
     ------
     UsageError, CommandError
-        As `runners.settle`.
+        As `flink.settle`.
     """
     runner = Runner(name, workers or len(os.sched_getaffinity(0)), tuple(beam_options), debug)
     if name is None or runner.local:
         return runner, None
-    options, line = runners.settle(name, workers, beam_options)
+    options, line = flink.settle(name, workers, beam_options)
     return replace(runner, beam_options=tuple(options)), line
 
 

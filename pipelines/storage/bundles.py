@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipelines import files
+from pipelines.storage import files
 from ser_core import models
 from ser_core.models.bundle import FILES
 

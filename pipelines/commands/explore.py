@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from pipelines import errors
+from pipelines.commands.train import folder_of, open_corpora, progress_bars
 from pipelines.errors import UsageError
-from pipelines.training import folder_of, open_corpora, progress_bars
 from ser_core.report import explore, pages
 
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import dataflow, jobs
 from pipelines.errors import CommandError, UsageError
+from pipelines.runners import dataflow, jobs
 
 WORKER = "ser-worker"
 

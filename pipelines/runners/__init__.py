@@ -1,0 +1,1 @@
+"""Where Beam works: this machine, Flink, Dataflow."""
