@@ -47,7 +47,8 @@ def read(output: Path, name: str) -> pa.Table:
     if not paths:
         sys.exit(f"{output / name}: no Parquet files found; an output of `ser run` expected")
     table = pa.concat_tables([pq.read_table(path, partitioning=None) for path in paths])
-    return table.sort_by([(key, "ascending") for key in KEYS if key in table.column_names])
+    keys = [(key, "ascending") for key in KEYS if key in table.column_names]
+    return table.sort_by(keys) if keys else table
 
 
 def compare(before: pa.Table, after: pa.Table) -> list[str]:
