@@ -10,6 +10,8 @@ import numpy as np
 
 from ser_core import features
 from ser_core.models import bundle
+from ser_core.models.card import Card
+from ser_core.models.history import HISTORY
 from ser_core.models.runtime import load_keras
 
 
@@ -82,7 +84,7 @@ def make(
     bundle.save(
         folder,
         model,
-        bundle.Card(
+        Card(
             name=name,
             labels=tuple(labels),
             feature_set=feature_set.id,
@@ -114,12 +116,12 @@ def make_relative(folder: Path, feature_set_id: str = "test_simple", **card: Any
     bundle.save(
         folder,
         model,
-        bundle.Card(
+        Card(
             name="relative",
             labels=("calm", "angry"),
             feature_set=feature_set.id,
             fingerprint=feature_set.fingerprint,
-            channel_normalisation=bundle.HISTORY,
+            channel_normalisation=HISTORY,
             **card,
         ),
         np.random.default_rng(0).normal(-30, 5, (6, columns)),

@@ -18,7 +18,7 @@ from pipelines.errors import UsageError
 from ser_core import corpora, models
 from ser_core.corpora import manifest
 from ser_core.corpora.agreement import Agreement
-from ser_core.models.bundle import find
+from ser_core.models.card import find
 
 FOLDS = 6
 _AT_RANDOM = (

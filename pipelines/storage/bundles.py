@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipelines.storage import files
 from ser_core import models
-from ser_core.models.bundle import FILES
+from ser_core.models.card import FILES
 
 _MODEL = "model"
 T = TypeVar("T")

@@ -3,14 +3,7 @@
 Importing this package is cheap: TensorFlow is imported when a bundle is loaded or trained.
 """
 
-from ser_core.models.bundle import (
-    Bundle,
-    Card,
-    bundled_names,
-    check,
-    default_name,
-    load,
-    read_card,
-)
+from ser_core.models.bundle import Bundle, check, load
+from ser_core.models.card import Card, bundled_names, default_name, read_card
 
 __all__ = ["Bundle", "Card", "bundled_names", "check", "default_name", "load", "read_card"]

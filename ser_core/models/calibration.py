@@ -11,13 +11,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.models.bundle import calibrate
-
 _TEMPERATURES = (0.05, 1000.0)
 _BINS = 15
+# A float32 softmax rounds smaller ones to zero, whose logarithm is none.
+_SMALLEST = 1e-38
 # Of the predictions, the share that stays sure, and how many of these must be right.
 SURE_SHARE = 0.5
 SURE_RIGHT = 0.8
+
+
+def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
+    """Soften (temperature > 1) or sharpen probabilities; temperature scaling, Guo et al. 2017.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, k)]
+    temperature : float > 0, or one a row
+
+    Returns
+    -------
+    np.ndarray [shape=(n, k)], float32
+    """
+    from scipy.special import softmax
+
+    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
+    logits /= np.reshape(temperature, (-1, 1))
+    return softmax(logits, axis=1).astype(np.float32)
 
 
 def fit_temperature(
@@ -35,7 +54,7 @@ def fit_temperature(
         Of utterances that the network had not seen.
     truth : np.ndarray [shape=(n,)], int
     weight, without : optional
-        Where the temperature changes with the history: `bundle.history_weight` of each row, and
+        Where the temperature changes with the history: `history_weight` of each row, and
         the temperature at weight 0. What is fitted is the one at weight 1.
 
     Returns

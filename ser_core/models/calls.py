@@ -24,7 +24,7 @@ import numpy as np
 
 from ser_core.emotions import CALM
 from ser_core.features import telephone
-from ser_core.models.bundle import HISTORY_HALF, history_weight
+from ser_core.models.history import HISTORY_HALF, history_weight
 from ser_core.models.runtime import load_keras
 
 # Of the training, for whatever keeps its results.

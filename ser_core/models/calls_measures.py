@@ -15,9 +15,9 @@ import numpy as np
 from ser_core.conditions import CONDITIONS
 from ser_core.corpora import Utterance
 from ser_core.emotions import GROUPINGS, group_names, group_probabilities
-from ser_core.models.bundle import calibrate, history_weight
 from ser_core.models.calibration import (
     Bin,
+    calibrate,
     calibration_error,
     coverage_and_risk,
     fit_temperature,
@@ -25,6 +25,7 @@ from ser_core.models.calibration import (
     unsure_below,
 )
 from ser_core.models.evaluation import Scores, score
+from ser_core.models.history import history_weight
 
 if TYPE_CHECKING:
     from ser_core.models.calls_training import HeldOut

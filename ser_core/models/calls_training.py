@@ -36,7 +36,9 @@ from ser_core.errors import TrainingError
 from ser_core.models import bundle, calls
 from ser_core.models.calls import Histories, Material, Member, Scale
 from ser_core.models.calls_measures import HEADLINE, KNOWN, LINES, NAMES, Measured, measure
+from ser_core.models.card import Card
 from ser_core.models.evaluation import shares, truths
+from ser_core.models.history import HISTORY, history_belief
 from ser_core.models.training import (
     Say,
     check_choice,
@@ -268,12 +270,12 @@ def train(
     found = Networks(data, recipe, jobs=jobs, cache=cache, progress=progress, say=say)
     measured = measure(found.held_out(), corpora[0].utterances)
     some = np.random.default_rng(recipe.seed).choice(len(data.folds), _REFERENCE_ROWS)
-    card = bundle.Card(
+    card = Card(
         name=re.sub(r"\W+", "-", save_to.resolve().name).strip("-") or "model",
         labels=data.material.labels[0],
         feature_set=FEATURE_SET,
         fingerprint=features.get(FEATURE_SET).fingerprint,
-        channel_normalisation=bundle.HISTORY,
+        channel_normalisation=HISTORY,
         history_doubted=recipe.doubted,
         history_share=recipe.history_share,
         licence=licence(corpora),
@@ -461,7 +463,7 @@ def believed(
         members = known_clips(data.tested, every, known)
         for c in range(len(clips)):
             others = _mean_of(alone[c], members)
-            clips_belief[c, k] = most * bundle.history_belief(others, labels, doubted)
+            clips_belief[c, k] = most * history_belief(others, labels, doubted)
     share = clips_belief[..., None]
     clips = share * clips + (1 - share) * alone[:, None]
     segments_belief = np.zeros(segments.shape[:3], np.float32)
@@ -471,7 +473,7 @@ def believed(
     for line, condition in enumerate(LINES):
         by_clip = alone[list(CONDITIONS).index(condition)]
         others = _mean_of(by_clip, others_called)
-        segments_belief[line][there] = most * bundle.history_belief(others, labels, doubted)
+        segments_belief[line][there] = most * history_belief(others, labels, doubted)
         share = segments_belief[line][there][:, None]
         segments[line][there] = (
             share * segments[line][there] + (1 - share) * by_clip[data.called[there]]

@@ -19,8 +19,8 @@ import numpy as np
 
 from ser_core.emotions import GROUPINGS, group_names, group_probabilities
 from ser_core.errors import CorpusError
-from ser_core.models.bundle import HISTORY
 from ser_core.models.calibration import Bin, calibration_error, coverage_and_risk, reliability
+from ser_core.models.history import HISTORY
 
 if TYPE_CHECKING:
     from ser_core.corpora import Corpus, Utterance

@@ -25,6 +25,7 @@ from ser_core.corpora.vectors import Progress
 from ser_core.emotions import RAVDESS_EIGHT, check_labels
 from ser_core.errors import SerError, TrainingError
 from ser_core.models import architectures, bundle, calibration
+from ser_core.models.card import Card
 from ser_core.models.evaluation import Scores, score, shares, truths
 from ser_core.models.runtime import load_keras
 
@@ -212,7 +213,7 @@ def train(
             f"{len(utterances):,} utterances of {names}",
         ),
     }
-    card = bundle.Card(
+    card = Card(
         name=re.sub(r"\W+", "-", save_to.resolve().name).strip("-") or "model",
         labels=labels,
         feature_set=feature_set.id,

@@ -26,8 +26,8 @@ from ser_core.corpora import Corpus, Utterance, manifest, vectors
 from ser_core.corpora.vectors import Progress
 from ser_core.errors import BundleError
 from ser_core.models import bundle, calls
-from ser_core.models.bundle import Card
 from ser_core.models.calibration import (
+    calibrate,
     calibration_error,
     coverage_and_risk,
     fit_temperature,
@@ -37,6 +37,7 @@ from ser_core.models.calibration import (
 from ser_core.models.calls import Histories, Member, Scale
 from ser_core.models.calls_measures import Asked, sure_by_fold
 from ser_core.models.calls_training import flat_width
+from ser_core.models.card import Card, read_card
 from ser_core.models.evaluation import Scores, channels, score, shares, truths
 from ser_core.models.runtime import load_keras
 from ser_core.models.training import (
@@ -308,7 +309,7 @@ def _said_of(hold: float) -> str:
 
 def _start(name: str | os.PathLike) -> _Start:
     """The parts of a bundle, checked by putting them together again."""
-    card = bundle.read_card(name)
+    card = read_card(name)
     said = card.settings.get("networks")
     if card.settings.get("recipe") != "calls" or not said:
         raise BundleError(
@@ -513,7 +514,7 @@ def _measured(
     odds, temperature = raw, None
     if not _keeps_calibration(start, utterances, labels):
         by_fold = {one: temperature_without(one) for one in np.unique(fold)}
-        odds = bundle.calibrate(raw, np.tile([by_fold[one] for one in fold], 2))
+        odds = calibrate(raw, np.tile([by_fold[one] for one in fold], 2))
         temperature = temperature_without(None)
     asked = Asked(odds, np.tile(truth, 2), np.tile(fold, 2), np.zeros(len(odds)))
     own = {

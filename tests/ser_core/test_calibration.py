@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core.models import calibration
-from ser_core.models.bundle import calibrate, history_weight
+from ser_core.models.calibration import calibrate
+from ser_core.models.history import history_weight
 
 ANSWERS = st.lists(
     st.tuples(st.integers(0, 20).map(lambda n: n / 20), st.booleans()), min_size=1, max_size=60

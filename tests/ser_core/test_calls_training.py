@@ -22,6 +22,7 @@ from ser_core.models import bundle, calls, calls_measures, calls_training
 from ser_core.models.calls import Material, Member
 from ser_core.models.calls_measures import KNOWN, LINES
 from ser_core.models.calls_training import CallsRecipe, Data, HeldOut
+from ser_core.models.history import HISTORY
 
 RATE_HZ = 16_000
 PITCH_HZ = {"neutral": 110, "calm": 140, "happy": 330, "angry": 220}
@@ -268,7 +269,7 @@ def test_a_bundle_is_trained_measured_and_answers(trained, buzzes):
     loaded = models.load(trained)
     assert loaded.labels == LABELS
     card = loaded.card
-    assert card.channel_normalisation == bundle.HISTORY
+    assert card.channel_normalisation == HISTORY
     assert "For commercial use take calls-open" in card.licence
     assert card.results["mulaw_none"]["utterances"] == len(buzzes.utterances)
     assert card.results["clean_none"]["uar"] > 0.4

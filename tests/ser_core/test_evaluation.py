@@ -14,8 +14,10 @@ from ser_core import features
 from ser_core.corpora import Corpus, Utterance, vectors
 from ser_core.errors import CorpusError
 from ser_core.models import calibration, evaluation
-from ser_core.models.bundle import HISTORY, Bundle, Card
+from ser_core.models.bundle import Bundle
+from ser_core.models.card import Card
 from ser_core.models.evaluation import CHANNEL, NOTHING
+from ser_core.models.history import HISTORY
 
 RATE_HZ = 8_000
 HZ = {"sad": 200, "happy": 400, "angry": 800, "bored": 1_600}

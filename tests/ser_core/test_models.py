@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 from ser_core import features, models
 from ser_core.errors import BundleError
 from ser_core.models import architectures, bundle
+from ser_core.models.calibration import calibrate
+from ser_core.models.card import BUNDLED, CARD, MODEL, REFERENCE, Card
+from ser_core.models.history import histories, history_belief
+from ser_core.models.network import BATCH_ROWS
 from ser_core.models.runtime import load_keras
 from tests import tiny_bundle
 
@@ -40,10 +44,10 @@ def deep(tmp_path_factory) -> models.Bundle:
     return models.load(folder)
 
 
-def card_of(feature_set: str, count: int, **more) -> bundle.Card:
+def card_of(feature_set: str, count: int, **more) -> Card:
     found = features.get(feature_set)
     names = tuple(f"e{i}" for i in range(count))
-    return bundle.Card(
+    return Card(
         name="deep", labels=names, feature_set=found.id, fingerprint=found.fingerprint, **more
     )
 
@@ -53,7 +57,7 @@ def vectors(count: int, seed: int = 0) -> np.ndarray:
 
 
 def edit_card(folder: Path, **changes) -> None:
-    path = folder / bundle.CARD
+    path = folder / CARD
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
@@ -88,7 +92,7 @@ def test_a_row_is_the_same_to_the_bit_wherever_it_stands(deep, data, count):
 
 def test_every_place_in_a_batch_gives_the_same_bits(deep):
     one = vectors(1, seed=9)
-    everywhere = deep.predict(np.repeat(one, bundle.BATCH_ROWS, axis=0))
+    everywhere = deep.predict(np.repeat(one, BATCH_ROWS, axis=0))
     assert len(np.unique(everywhere, axis=0)) == 1
     np.testing.assert_array_equal(everywhere[:1], deep.predict(one))
 
@@ -140,7 +144,7 @@ def test_absurd_vectors_give_finite_answers(deep):
 @given(st.lists(st.floats(1e-6, 1), min_size=2, max_size=8), st.floats(0.1, 10))
 def test_temperature_is_a_power_of_the_odds(weights, temperature):
     given_ = np.array([weights]) / np.sum(weights)
-    found = bundle.calibrate(given_, temperature)
+    found = calibrate(given_, temperature)
     power = given_ ** (1 / temperature)
     np.testing.assert_allclose(found, power / power.sum(), rtol=1e-4, atol=1e-6)
 
@@ -165,7 +169,7 @@ def test_a_card_goes_to_disk_and_back(tiny):
     card = models.read_card(tiny)
     assert card == models.load(tiny).card
     assert card.id == f"tiny-{card.model_sha256[:8]}"
-    assert json.loads((tiny / bundle.CARD).read_text())["id"] == card.id
+    assert json.loads((tiny / CARD).read_text())["id"] == card.id
     assert (tiny / "CARD.md").read_text().startswith(f"# {card.id}\n")
 
 
@@ -222,7 +226,7 @@ def test_the_open_bundle_is_of_open_data():
 
 
 def test_the_bundles_are_small():
-    files = [path for path in bundle.BUNDLED.rglob("*") if path.is_file()]
+    files = [path for path in BUNDLED.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 12_000_000
     assert all(path.stat().st_size < 60_000 for path in files if path.suffix == ".png")
 
@@ -235,7 +239,7 @@ def test_neither_a_folder_nor_a_name(tmp_path):
         models.load(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("name", [bundle.MODEL, bundle.CARD, bundle.REFERENCE])
+@pytest.mark.parametrize("name", [MODEL, CARD, REFERENCE])
 def test_a_missing_file_is_named(tiny, name):
     (tiny / name).unlink()
     with pytest.raises(BundleError, match=f"{name} cannot be read"):
@@ -243,7 +247,7 @@ def test_a_missing_file_is_named(tiny, name):
 
 
 def test_a_changed_network_is_refused(tiny):
-    with (tiny / bundle.MODEL).open("ab") as file:
+    with (tiny / MODEL).open("ab") as file:
         file.write(b"x")
     with pytest.raises(BundleError, match="SHA-256"):
         models.load(tiny)
@@ -268,25 +272,25 @@ def test_labels_that_are_not_the_network_s_are_refused(tiny):
 
 
 def test_other_answers_than_the_kept_ones_are_refused(tiny):
-    with np.load(tiny / bundle.REFERENCE) as kept:
+    with np.load(tiny / REFERENCE) as kept:
         inputs, outputs = kept["inputs"], kept["outputs"]
-    np.savez(tiny / bundle.REFERENCE, inputs=inputs, outputs=outputs + 5e-4)
+    np.savez(tiny / REFERENCE, inputs=inputs, outputs=outputs + 5e-4)
     models.load(tiny)
-    np.savez(tiny / bundle.REFERENCE, inputs=inputs, outputs=outputs[:, ::-1])
+    np.savez(tiny / REFERENCE, inputs=inputs, outputs=outputs[:, ::-1])
     with pytest.raises(BundleError, match="answers are off by"):
         models.load(tiny)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
 def test_a_damaged_reference_is_refused(tiny, content):
-    (tiny / bundle.REFERENCE).write_bytes(content)
-    with pytest.raises(BundleError, match=bundle.REFERENCE):
+    (tiny / REFERENCE).write_bytes(content)
+    with pytest.raises(BundleError, match=REFERENCE):
         models.load(tiny)
 
 
 def test_a_reference_with_pickles_is_refused(tiny):
-    np.savez(tiny / bundle.REFERENCE, inputs=np.array([{}], dtype=object), outputs=[0])
-    with pytest.raises(BundleError, match=bundle.REFERENCE):
+    np.savez(tiny / REFERENCE, inputs=np.array([{}], dtype=object), outputs=[0])
+    with pytest.raises(BundleError, match=REFERENCE):
         models.load(tiny)
 
 
@@ -311,8 +315,8 @@ def test_a_card_with_wrong_values_is_refused(tiny, changes, message):
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 1}'])
 def test_a_card_that_is_none_is_refused(tiny, content):
-    (tiny / bundle.CARD).write_text(content)
-    with pytest.raises(BundleError, match=bundle.CARD):
+    (tiny / CARD).write_text(content)
+    with pytest.raises(BundleError, match=CARD):
         models.read_card(tiny)
 
 
@@ -320,7 +324,7 @@ def with_network(folder: Path, content: bytes) -> Path:
     """The bundle with another file as its network, with the right hash."""
     import hashlib
 
-    (folder / bundle.MODEL).write_bytes(content)
+    (folder / MODEL).write_bytes(content)
     edit_card(folder, model_sha256=hashlib.sha256(content).hexdigest())
     return folder
 
@@ -339,7 +343,7 @@ def test_layers_from_elsewhere_are_refused(tiny, tmp_path):
     import zipfile
 
     path = tmp_path / "other.keras"
-    with zipfile.ZipFile(tiny / bundle.MODEL) as old, zipfile.ZipFile(path, "w") as new:
+    with zipfile.ZipFile(tiny / MODEL) as old, zipfile.ZipFile(path, "w") as new:
         for item in old.namelist():
             content = old.read(item)
             if item == "config.json":
@@ -435,7 +439,7 @@ def relative(tmp_path_factory) -> models.Bundle:
 def test_histories_are_those_of_the_others():
     matrix = vectors(12)
     channel = np.array(list("abacabaadbba"))
-    count, mean, variance = bundle.histories(matrix, channel)
+    count, mean, variance = histories(matrix, channel)
     for i in range(12):
         others = matrix[[k for k in range(12) if k != i and channel[k] == channel[i]]]
         assert count[i, 0] == len(others)
@@ -485,7 +489,7 @@ def test_the_temperature_goes_with_the_history(tmp_path):
     matrix = np.random.default_rng(0).normal(-30, 8, (9, one._columns)).astype(np.float32)
     np.testing.assert_array_equal(one.predict(matrix), two.predict(matrix))
     ids = np.zeros(9)
-    expected = bundle.calibrate(one.predict(matrix, ids), 1 + 2 * 8 / 12)
+    expected = calibrate(one.predict(matrix, ids), 1 + 2 * 8 / 12)
     np.testing.assert_allclose(two.predict(matrix, ids), expected, atol=1e-6)
 
 
@@ -505,7 +509,7 @@ def test_a_history_in_one_mood_is_doubted(tmp_path):
         np.testing.assert_allclose(doubting.predict(matrix, np.zeros(4)), expected, atol=1e-6)
     matrix[:, 0] = [-10, -20, -21, -22]
     alone, related = believing.predict(matrix), believing.predict(matrix, np.zeros(4))
-    share = bundle.history_belief(alone[1:].mean(axis=0)[None], ("calm", "angry"), (0.6, 0.8))
+    share = history_belief(alone[1:].mean(axis=0)[None], ("calm", "angry"), (0.6, 0.8))
     assert 0 < share[0] < 1
     expected = share * related[0] + (1 - share) * alone[0]
     np.testing.assert_allclose(doubting.predict(matrix, np.zeros(4))[0], expected, atol=1e-6)

@@ -19,7 +19,9 @@ from ser_core import models
 from ser_core.corpora import Corpus, Utterance, open_corpus
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import BundleError, CorpusError, TrainingError
-from ser_core.models import architectures, bundle, calibration, evaluation, training
+from ser_core.models import architectures, calibration, evaluation, training
+from ser_core.models.calibration import calibrate
+from ser_core.models.card import CARD, MODEL, REFERENCE
 from ser_core.models.training import SeedRecipe
 from ser_core.report import training_pictures
 from tests import tiny_bundle
@@ -227,7 +229,7 @@ def test_temperature_finds_how_far_confidence_is_off():
     honest = random.dirichlet(np.ones(5), 20_000)
     truth = np.array([random.choice(5, p=row) for row in honest])
     for off in (0.5, 1.0, 3.0):
-        boasting = bundle.calibrate(honest, 1 / off)
+        boasting = calibrate(honest, 1 / off)
         assert calibration.fit_temperature(boasting, truth) == pytest.approx(off, rel=0.05)
 
 
@@ -370,9 +372,9 @@ def test_a_bundle_is_trained_measured_and_answers(trained, tones, cache):
 
 def test_the_bundle_holds_its_pictures_and_page_and_no_path_of_this_machine(trained, tones):
     assert {path.name for path in trained.iterdir()} == {
-        bundle.MODEL,
-        bundle.CARD,
-        bundle.REFERENCE,
+        MODEL,
+        CARD,
+        REFERENCE,
         "CARD.md",
         *PICTURES,
     }

@@ -1,0 +1,226 @@
+"""Cards of bundles: what a bundle says of itself, and where bundles are found.
+
+Reading a card needs no TensorFlow; `read_card` refuses one that holds a value out of bounds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ser_core import features
+from ser_core.emotions import (
+    UNSURE_RECORDING_BELOW,
+    UNSURE_SEGMENT_BELOW,
+    check_labels,
+)
+from ser_core.errors import BundleError, FeatureError, SerError
+from ser_core.models.history import HISTORY
+
+MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
+# What a bundle cannot be without.
+FILES = (MODEL, CARD, REFERENCE)
+SCHEMA = 1
+# Of a card: what came later, and means its default where it is not there.
+_LATER = ("history_share",)
+DEFAULT = "calls"
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a bundle says of itself; `card.json`.
+
+    Parameters
+    ----------
+    name : str
+        What people call the model, a word such as `seed`.
+    labels : tuple of str
+        The emotions, in the order of the network's outputs.
+    feature_set, fingerprint : str
+        The features that the network was trained on.
+    temperature : float > 0
+        The network's log-probabilities are divided by it (Guo et al. 2017).
+    channel_normalisation : str or None
+        How a channel's history is used. `HISTORY`: the network also takes count, mean and variance
+        of the channel's other segments. None: not at all.
+    temperature_with_history : float > 0, optional
+        What the temperature goes to with the length of the history; see `history_weight`.
+    history_doubted : two floats in [0, 1], optional
+        Of what a history's segments, each taken alone, say on average: the share of one emotion,
+        other than neutral and calm, up to which the history is believed, and the one from which
+        it is not used at all; see `history_belief`. None: it is always believed.
+    history_share : float in (0, 1]
+        How much an answer with a history counts at most; the rest is the segment taken alone.
+    unsure_segment_below, unsure_recording_below : float in [0, 1]
+        Confidence under which a label is called unsure.
+    licence : str
+        In one line, with what it forbids.
+    corpora : sequence of mappings
+        Name, licence, count of utterances and speakers, what was skipped.
+    settings : mapping
+        Everything that the training was told.
+    protocol : str
+        The key of `results` to quote first.
+    results : mapping
+        Protocol -> the figures of `ser_core.models.evaluation.Scores`.
+    measures : mapping
+        Further figures, such as those of groups of labels and of the calibration.
+    versions : mapping
+        Of the libraries that trained it.
+    model_sha256 : str
+        Of `model.keras`; filled in by `save`.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    feature_set: str
+    fingerprint: str
+    temperature: float = 1.0
+    channel_normalisation: str | None = None
+    temperature_with_history: float | None = None
+    history_doubted: tuple[float, float] | None = None
+    history_share: float = 1.0
+    unsure_segment_below: float = UNSURE_SEGMENT_BELOW
+    unsure_recording_below: float = UNSURE_RECORDING_BELOW
+    licence: str = "not stated"
+    corpora: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str = ""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    model_sha256: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name and the start of the network's hash, such as `seed-1a2b3c4d`."""
+        return f"{self.name}-{self.model_sha256[:8]}"
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Names of the bundles that come with the package."""
+    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}")))
+
+
+def default_name() -> str:
+    """Name of the bundle that is used where none is asked for."""
+    return DEFAULT
+
+
+def find(name_or_path: str | os.PathLike) -> Path:
+    """Folder of a bundle: a bundled name, else a path.
+
+    Raises
+    ------
+    BundleError
+        Neither a bundled name nor a folder.
+    """
+    if str(name_or_path) in bundled_names():
+        return BUNDLED / str(name_or_path)
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        raise BundleError(
+            f"model {str(name_or_path)!r}: no such folder, and no bundled model of that name "
+            f"(there are: {', '.join(bundled_names()) or 'none'}); give the folder that "
+            f"`ser train --save` wrote"
+        )
+    return folder
+
+
+def read_card(name_or_path: str | os.PathLike) -> Card:
+    """Read a bundle's card; needs no TensorFlow and checks nothing but the card.
+
+    Raises
+    ------
+    BundleError
+        No such bundle, or a card that cannot be read.
+    """
+    folder = find(name_or_path)
+    try:
+        said = json.loads(read_file(folder, CARD))
+    except ValueError as error:
+        raise BundleError(f"{folder / CARD}: not JSON ({error}); copy the bundle again") from None
+    if not isinstance(said, dict) or said.get("schema") != SCHEMA:
+        found = said.get("schema") if isinstance(said, dict) else type(said).__name__
+        raise BundleError(
+            f"{folder / CARD}: schema {found!r} found, {SCHEMA} expected; "
+            f"use the version of this package that wrote the bundle"
+        )
+    known = [item.name for item in fields(Card)]
+    missing = [name for name in known if name not in said and name not in _LATER]
+    if missing:
+        raise BundleError(f"{folder / CARD}: without {', '.join(missing)}; train the bundle again")
+    card = Card(**{name: said[name] for name in known if name in said})
+    try:
+        card = replace(card, labels=check_labels(card.labels))
+    except (SerError, TypeError, AttributeError) as error:
+        raise BundleError(f"{folder / CARD}: labels: {error}") from None
+    _check_number(folder, card, "temperature", above=0.0, upto=math.inf)
+    if card.channel_normalisation not in (None, HISTORY):
+        raise BundleError(
+            f"{folder / CARD}: channel_normalisation={card.channel_normalisation!r} found, "
+            f"{HISTORY!r} or null expected; use the version of this package that wrote the bundle"
+        )
+    if card.temperature_with_history is not None:
+        _check_number(folder, card, "temperature_with_history", above=0.0, upto=math.inf)
+    if card.history_doubted is not None:
+        card = replace(card, history_doubted=_two_shares(folder, card.history_doubted))
+    _check_number(folder, card, "history_share", above=0.0, upto=1.0)
+    _check_number(folder, card, "unsure_segment_below", above=-math.ulp(0.0), upto=1.0)
+    _check_number(folder, card, "unsure_recording_below", above=-math.ulp(0.0), upto=1.0)
+    return card
+
+
+def _check_number(folder: Path, card: Card, name: str, *, above: float, upto: float) -> None:
+    value = getattr(card, name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value <= upto:
+        raise BundleError(
+            f"{folder / CARD}: {name}={value!r} found, a number above {max(above, 0.0):g} "
+            f"and up to {upto:g} expected"
+        )
+
+
+def _two_shares(folder: Path, value: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not 0 <= low < high <= 1:
+        raise BundleError(
+            f"{folder / CARD}: history_doubted={value!r} found, two shares from 0 to 1 expected, "
+            "the lower one first"
+        )
+    return low, high
+
+
+def check_features(folder: Path, card: Card) -> None:
+    """The card's feature set must be the one of this installation."""
+    try:
+        feature_set = features.get(card.feature_set)
+    except FeatureError as error:
+        raise BundleError(
+            f"{folder}: made for features that are not here: {error}; "
+            f"install the package that brings them"
+        ) from error
+    if feature_set.fingerprint != card.fingerprint:
+        raise BundleError(
+            f"{folder}: made for {card.feature_set} with fingerprint {card.fingerprint}, but "
+            f"this installation's {card.feature_set} has {feature_set.fingerprint}; use the "
+            f"version that trained the bundle, or train it again"
+        )
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: {name} cannot be read ({error.strerror}); a bundle is a folder with "
+            f"{MODEL}, {CARD} and {REFERENCE}: copy it again"
+        ) from error

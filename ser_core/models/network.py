@@ -1,0 +1,111 @@
+"""Networks of bundles: loaded safely, checked against their card, and asked in batches."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_core import features
+from ser_core.errors import BundleError
+from ser_core.models.card import CARD, Card
+from ser_core.models.history import HISTORY
+from ser_core.models.runtime import load_keras
+
+# Every call of the network has this many rows, so that a row's numbers don't depend on its
+# neighbours (with other sizes they move by 4e-7).
+BATCH_ROWS = 64
+# Layers that run code or read files from outside the bundle.
+_UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+
+
+def load_network(path: Path, content: bytes, card: Card) -> Any:
+    """The network, if it is what the card says."""
+    _check_safe(path, content)
+    keras = load_keras()
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise BundleError(
+            f"{path}: Keras {keras.__version__} cannot load it ({first_line(error)}); "
+            f"use the versions that the bundle's card names, or train it again"
+        ) from error
+    widths = _widths(card)
+    found = [x.shape[-1] for x in model.inputs], model.output_shape[-1]
+    if found != (widths, len(card.labels)):
+        raise BundleError(
+            f"{path}: takes {', '.join(map(str, found[0]))} numbers and gives {found[1]} outputs, "
+            f"{', '.join(map(str, widths))} and {len(card.labels)} labels expected by {CARD}"
+        )
+    return model
+
+
+def as_function(model: Any, card: Card) -> Callable:
+    """The network as a function of float32 [64, width of each input] to float32 [64, labels]."""
+    import tensorflow as tf
+
+    widths = _widths(card)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([BATCH_ROWS, width], tf.float32) for width in widths],
+        autograph=False,
+    )
+    def call(*batch):
+        return model(list(batch) if len(batch) > 1 else batch[0], training=False)
+
+    return lambda *batch: call(*map(tf.constant, batch)).numpy()
+
+
+def padded_batches(inputs: Sequence[np.ndarray]) -> Iterator[tuple[int, int, list[np.ndarray]]]:
+    """Batches of exactly `BATCH_ROWS` rows: where they start, how many are real, the inputs."""
+    for start in range(0, len(inputs[0]), BATCH_ROWS):
+        rows = min(BATCH_ROWS, len(inputs[0]) - start)
+        batch = [np.zeros((BATCH_ROWS, x.shape[1]), dtype=np.float32) for x in inputs]
+        for padded, x in zip(batch, inputs, strict=True):
+            padded[:rows] = x[start : start + rows]
+        yield start, rows, batch
+
+
+def _widths(card: Card) -> list[int]:
+    """Widths of the network's inputs."""
+    columns = len(features.get(card.feature_set).names)
+    return [columns, 1, columns, columns] if card.channel_normalisation == HISTORY else [columns]
+
+
+def _check_safe(path: Path, content: bytes) -> None:
+    """Refuse what is no Keras 3 file, or holds layers that run code of their own."""
+    try:
+        config = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise BundleError(
+            f"{path}: no Keras 3 file ({first_line(error)}); save the model as .keras"
+        ) from error
+    for part in _parts(config):
+        name, module = part.get("class_name"), part.get("module")
+        own = module is None or str(module).split(".")[0] == "keras"
+        activation = (module, name) == ("builtins", "function")  # Keras looks it up by name
+        if not (own or activation) or name in _UNSAFE_LAYERS or name == "__lambda__":
+            raise BundleError(
+                f"{path}: holds {module}.{name}, which may run code of its own; "
+                f"only Keras's own layers are loaded"
+            )
+
+
+def _parts(config: Any) -> Iterator[dict]:
+    """Every object of a nested Keras configuration."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        config = list(config.values())
+    if isinstance(config, list):
+        for item in config:
+            yield from _parts(item)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
