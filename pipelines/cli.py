@@ -15,12 +15,10 @@ from collections.abc import Callable, Sequence
 from pipelines import errors
 from pipelines.errors import CommandError, UsageError
 from ser_core import __version__
+from ser_core.conditions import CONDITIONS
+from ser_core.emotions import GROUPINGS
 from ser_core.errors import SerError
 
-# Those of `ser_core.conditions`, which is not imported for `--help`.
-CONDITIONS = ("clean", "8khz", "mulaw", "alaw", "gsm", "opus", "mp3", "hard", "packet_loss")
-# Of `ser_core.emotions`.
-GROUPINGS = ("angry", "negative", "four")
 # Of `pipelines.commands.review`.
 REVIEWED = ("least_sure", "disagreement", "random")
 _RAW = argparse.RawDescriptionHelpFormatter

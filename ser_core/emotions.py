@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ser_core.errors import SerError
+
+# Imported where it is needed: the command line reads the names alone.
+if TYPE_CHECKING:
+    import numpy as np
 
 # RAVDESS's eight (Livingstone & Russo 2018), in the order of its file names.
 RAVDESS_EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -19,18 +22,47 @@ CALM = ("neutral", "calm")
 # What an analyst counts as negative, under the names that label sets use.
 NEGATIVE = frozenset({"angry", "sad", "fearful", "disgust", "negative", "frustrated"})
 
-# What call centres ask, as a map from a label to its group; None leaves a label out.
-GROUPINGS: Mapping[str, Callable[[str], str | None]] = {
-    "angry": lambda label: "angry" if label in ("angry", "frustrated") else "other",
-    "negative": lambda label: "negative" if label in NEGATIVE else "other",
-    "four": {
-        "neutral": "neutral",
-        "calm": "neutral",
-        "happy": "happy",
-        "sad": "sad",
-        "angry": "angry",
-        "frustrated": "angry",
-    }.get,
+
+@dataclass(frozen=True)
+class Grouping:
+    """What a call centre asks, as a map from a label to its group.
+
+    Parameters
+    ----------
+    description : str
+        For `--help`.
+    group_of : callable
+        From a label to the name of its group; None leaves the label out.
+    """
+
+    description: str
+    group_of: Callable[[str], str | None]
+
+    def __call__(self, label: str) -> str | None:
+        """The group of a label; None where it has none."""
+        return self.group_of(label)
+
+
+# A grouping is added here.
+GROUPINGS: Mapping[str, Grouping] = {
+    "angry": Grouping(
+        "angry or frustrated, or not",
+        lambda label: "angry" if label in ("angry", "frustrated") else "other",
+    ),
+    "negative": Grouping(
+        "negative or not", lambda label: "negative" if label in NEGATIVE else "other"
+    ),
+    "four": Grouping(
+        "neutral, happy, sad, angry",
+        {
+            "neutral": "neutral",
+            "calm": "neutral",
+            "happy": "happy",
+            "sad": "sad",
+            "angry": "angry",
+            "frustrated": "angry",
+        }.get,
+    ),
 }
 
 # `arc`: the last quarter with speech against the first, in negativity.
@@ -105,6 +137,8 @@ def group_probabilities(
     np.ndarray [shape=(n, len(group_names(labels, grouping)))]
         Rows add up to 1, over the labels that have a group.
     """
+    import numpy as np
+
     groups = [GROUPINGS[grouping](label) for label in labels]
     names = group_names(labels, grouping)
     sums = np.stack(
@@ -134,6 +168,8 @@ def aggregate(
         Of the recording, for its quarters. A segment counts in a quarter by the seconds
         that it has there.
     """
+    import numpy as np
+
     count = len(start_s)
     if count == 0:
         return Aggregate(None, None, None, None, (None,) * QUARTERS, None)

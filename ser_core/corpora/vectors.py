@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_core import features
-from ser_core.conditions import CONDITIONS, COPIES, VERSION, degrade
+from ser_core.conditions import COPIES, TABLE, VERSION, degrade
 from ser_core.corpora import Utterance, manifest
 from ser_core.errors import CorpusError
 
@@ -44,7 +44,7 @@ def extract(
     feature_set : str
         Name of a registered set.
     condition : str
-        What happens to the clip before: one of `conditions.CONDITIONS`, or of `conditions.COPIES`.
+        What happens to the clip before: one of `conditions.TABLE`.
     noise : Path, optional
         Folder of recorded noises for the copies that want some.
     jobs : int >= 1, optional
@@ -69,8 +69,8 @@ def extract(
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    if condition not in (known := {**CONDITIONS, **COPIES}):
-        raise ValueError(f"condition={condition!r}: one of {', '.join(known)} expected")
+    if condition not in TABLE:
+        raise ValueError(f"condition={condition!r}: one of {', '.join(TABLE)} expected")
     recipe = features.get(feature_set)
     # Here first: processes that fill an empty cache of numba together may crash (its issue 10128).
     recipe.warm()

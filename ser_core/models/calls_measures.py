@@ -40,17 +40,7 @@ KNOWN = {
     "calm": "8 neutral or calm clips known",
     "angry": "8 angry clips known",
 }
-NAMES = {
-    "clean": "as recorded",
-    "8khz": "8 kHz",
-    "mulaw": "G.711 mu-law",
-    "alaw": "G.711 A-law",
-    "gsm": "GSM 06.10",
-    "opus": "Opus, 12 kbit/s",
-    "mp3": "MP3, 16 kbit/s",
-    "hard": "hard line",
-    "packet_loss": "mu-law, 5 % of packets lost",
-}
+NAMES = {name: condition.title for name, condition in CONDITIONS.items()}
 _SEXES = {"male": "men", "female": "women"}
 
 
