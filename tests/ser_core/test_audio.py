@@ -83,6 +83,11 @@ def test_headerless(extension, subtype, codec):
     assert found.facts.duration_s == pytest.approx(3, abs=0.1)
 
 
+def test_a_container_counts_for_more_than_a_headerless_extension():
+    found = audio.decode(encoded("WAV", "PCM_16"), "a.ulaw")
+    assert (found.rate, found.facts.codec) == (RATE, "pcm_s16")
+
+
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp4", "aac"), ("asf", "wmav2"), ("matroska", "ac3")]
 )

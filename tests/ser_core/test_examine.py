@@ -67,7 +67,7 @@ def test_vectors_are_those_of_the_segments_samples(both):
 def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
     once = look(both)
     monkeypatch.setattr(examine, "KEEP_SAMPLES_BYTES", 1000)
-    monkeypatch.setattr(audio, "BLOCK_S", 0.7)
+    monkeypatch.setattr(audio.stream, "BLOCK_S", 0.7)
     twice = look(both)
     np.testing.assert_array_equal(once.vectors, twice.vectors)
     assert once.segments == twice.segments
@@ -76,7 +76,7 @@ def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
 @pytest.mark.parametrize("name", ["telephone", "seed193"])
 @pytest.mark.parametrize("block_s", [0.7, 10.0])
 def test_a_file_in_blocks_gives_the_vectors_of_its_samples(both, monkeypatch, name, block_s):
-    monkeypatch.setattr(audio, "BLOCK_S", block_s)
+    monkeypatch.setattr(audio.stream, "BLOCK_S", block_s)
     monkeypatch.setattr(examine, "KEEP_SAMPLES_BYTES", 100_000)
     found = look(both, Settings(name, ("agent", "customer")))
     samples, rate = soundfile.read(both, dtype="float32")
