@@ -35,8 +35,8 @@ import apache_beam as beam
 from benchmarks import watch
 from pipelines import ledger, nightly
 from pipelines.runners.local import Runner
+from pipelines.steps.item import Item, tick
 from pipelines.storage import store
-from pipelines.transforms import Item, tick
 from ser_core import features, models
 from ser_core.examine import Channel, Examined, Settings, Source, SpeechSegment
 

@@ -25,9 +25,15 @@ from pipelines import errors, ledger
 from pipelines.books import BOOKS, Books, Listed, Part, Seal
 from pipelines.errors import NothingMatchedError
 from pipelines.runners import jobs, local
+from pipelines.steps.closing import Close
+from pipelines.steps.dealing import Dealt
+from pipelines.steps.examining import Examine
+from pipelines.steps.finding import Find
+from pipelines.steps.loading import LoadStored, stored_meta
+from pipelines.steps.parts import schemas
+from pipelines.steps.predicting import Predict
+from pipelines.steps.writing import WriteParts
 from pipelines.storage import bundles, files, store
-from pipelines.stored import LoadStored, stored_meta
-from pipelines.transforms import Close, Dealt, Examine, Find, Predict, WriteParts, schemas
 from pipelines.uri_fields import UriFields
 from ser_core import features, models, tables
 from ser_core.examine import Settings

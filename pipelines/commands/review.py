@@ -34,7 +34,7 @@ from ser_core.examine import Source
 from ser_core.report import pages, review_page
 
 if TYPE_CHECKING:
-    from pipelines.transforms import BundleHandler
+    from pipelines.steps.predicting import BundleHandler
     from ser_core.models import Bundle
 
 LEAST_SURE, DISAGREEMENT, RANDOM = "least_sure", "disagreement", "random"
@@ -348,7 +348,7 @@ def _night(db: Any, there: store.Tables, wanted: Wanted) -> tuple[str, list[str]
 
 
 def _check_speaker_field(there: store.Tables, name: str) -> None:
-    from pipelines.stored import META, stored_meta
+    from pipelines.steps.loading import META, stored_meta
 
     known = stored_meta(there)
     if name.removeprefix(META) not in known:
@@ -475,8 +475,8 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def _score(db: Any, parts: Sequence[str], model: str, total: int, progress: Progress) -> None:
     """Fill `scores` with the disagreement of another bundle, with histories as in a night."""
+    from pipelines.steps.predicting import BundleHandler
     from pipelines.storage import bundles
-    from pipelines.transforms import BundleHandler
 
     card = bundles.check(model, "--against")
     with store.parquet(parts[0]) as file:
@@ -534,8 +534,8 @@ def disagreements(
     tuple
         URI, channel, start in s, and `divergence` of each segment.
     """
-    from pipelines import stored
-    from pipelines.transforms import MAX_RECORDINGS_A_BATCH
+    from pipelines.steps import loading
+    from pipelines.steps.predicting import MAX_RECORDINGS_A_BATCH
 
     common = [label for label in _labels(one.segments) if label in bundle.labels]
     columns = [bundle.labels.index(label) for label in common]
@@ -545,7 +545,7 @@ def disagreements(
     rows_of: dict[str, list[int]] = defaultdict(list)
     for i, uri in enumerate(night["uri"].to_pylist()):
         rows_of[uri].append(i)
-    items = stored.load(one)
+    items = loading.load(one)
     while batch := list(islice(items, MAX_RECORDINGS_A_BATCH)):
         for item, theirs in handler.run_inference(batch, bundle):
             uri = item.examined.source.uri

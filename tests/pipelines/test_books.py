@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import books, ledger, transforms
+from pipelines import books, ledger
 from pipelines.books import Books, Listed, Part, Seal
 from pipelines.errors import CommandError
+from pipelines.steps import parts as parts_module
+from pipelines.steps import writing
+from pipelines.steps.item import Item
+from pipelines.steps.parts import schemas
+from pipelines.steps.writing import WriteParts
 from pipelines.storage import files
-from pipelines.transforms import Item, WriteParts, schemas
 from ser_core import tables
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
@@ -121,26 +125,26 @@ def test_tables_that_do_not_belong_together(tmp_path, table, change, says):
 @settings(max_examples=50, deadline=None)
 def test_bins_hold_all_parts_up_to_a_size(sizes):
     parts = [Part(f"{i}", f"/{i:03d}", 1, size, {}, {}) for i, size in enumerate(sizes)]
-    bins = transforms.bins(parts[::-1])
+    bins = parts_module.bins(parts[::-1])
     assert [part for some in bins for part in some] == parts
-    if len(parts) <= transforms.FEW_PARTS:
+    if len(parts) <= parts_module.FEW_PARTS:
         assert all(len(some) == 1 for some in bins)
         return
     totals = [sum(part.size_bytes for part in some) for some in bins]
     assert all(
-        total <= transforms.PART_BYTES or len(some) == 1
+        total <= parts_module.PART_BYTES or len(some) == 1
         for total, some in zip(totals, bins, strict=True)
     )
     # No two neighbours would have fitted into one.
     assert all(
-        one + another[0].size_bytes > transforms.PART_BYTES
+        one + another[0].size_bytes > parts_module.PART_BYTES
         for one, another in zip(totals, bins[1:], strict=False)
     )
 
 
 def test_a_part_is_closed_when_it_is_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(transforms, "ROWS_OF_RECORDINGS", 5)
-    monkeypatch.setattr(transforms, "PART_BYTES", 1)
+    monkeypatch.setattr(writing, "ROWS_OF_RECORDINGS", 5)
+    monkeypatch.setattr(parts_module, "PART_BYTES", 1)
     parts = write(tmp_path, [item(f"/{i:02d}") for i in range(12)])
     assert [part.recordings for part in parts] == [5, 5, 2]
     assert [part.first_uri for part in parts] == ["/00", "/05", "/10"]
@@ -148,12 +152,12 @@ def test_a_part_is_closed_when_it_is_large(tmp_path, monkeypatch):
 
 
 def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(transforms, "ROWS_MERGED", 4)
+    monkeypatch.setattr(parts_module, "ROWS_MERGED", 4)
     some = [item(f"/{i:02d}", i % 3, "corrupt" if i % 5 == 4 and i % 3 == 0 else None)
             for i in range(14)]  # fmt: skip
     parts = write(tmp_path, *[[one] for one in some])
     assert len(parts) == 14
-    merged = transforms.merge(parts, str(tmp_path), lambda: schemas(LABELLING, ("queue",)))
+    merged = parts_module.merge(parts, str(tmp_path), lambda: schemas(LABELLING, ("queue",)))
     for table in ("features", "segments", "recordings"):
         before = [row for part in parts for row in rows(tmp_path / table / part.name)]
         after = pq.ParquetFile(tmp_path / table / merged.name)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.ledger import Stored
-from pipelines.transforms import _OPENING_BYTES, deal
+from pipelines.steps.dealing import _OPENING_BYTES, deal
 from ser_core.examine import Source
 
 

@@ -48,7 +48,7 @@ ALL = ((LEAST_SURE, 1.0), (DISAGREEMENT, 1.0), (RANDOM, 1.0))
 
 def publish(out, parts, labelling, *, date="2026-03-01", run_id="r20260301T010000-aaaaaa"):
     """A run's tables, as a night writes them; a list of (Item, probabilities) a part."""
-    from pipelines.transforms import WriteParts
+    from pipelines.steps.writing import WriteParts
 
     with store.Output(out) as output:
         staged = output.stage(run_id)
@@ -68,7 +68,7 @@ def labelling(labels=LABELS, model_id="tiny-1"):
 
 def invented(count: int, each: int, *, seed=0, root="/calls", prefix="c", reason=None):
     """Recordings that were never made, and what a model might say of them."""
-    from pipelines.transforms import Item
+    from pipelines.steps.item import Item
 
     random = np.random.default_rng(seed)
     for i in range(count):
@@ -151,7 +151,8 @@ def archive(tmp_path_factory):
 
 def examined_night(out, archive, model, **about) -> Path:
     """A night over real files, without a runner."""
-    from pipelines.transforms import BundleHandler, Item
+    from pipelines.steps.item import Item
+    from pipelines.steps.predicting import BundleHandler
 
     handler = BundleHandler(str(model))
     bundle = handler.load_model()
@@ -321,7 +322,7 @@ def test_divergence_is_that_of_jensen_and_shannon():
 
 
 def scores(out, model) -> dict:
-    from pipelines.transforms import BundleHandler
+    from pipelines.steps.predicting import BundleHandler
 
     handler = BundleHandler(str(model))
     found = {}

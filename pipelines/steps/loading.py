@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ledger import Stored
+from pipelines.steps.item import Item, tick
 from pipelines.storage import files, store
-from pipelines.transforms import Item, tick
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
 META = "meta_"

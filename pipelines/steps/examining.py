@@ -1,0 +1,51 @@
+"""Examining recordings: facts, segments and vectors, by a child process that may die."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apache_beam as beam
+
+from pipelines.steps.item import Item, inc_counter, tick
+from pipelines.storage import inputs
+from pipelines.uri_fields import UriFields
+from ser_core.examine import Examined, Settings, Source
+from ser_core.guarded import Examiner, Guard
+
+
+class Examine(beam.DoFn):
+    """Source -> Item, by a child process that may die.
+
+    Parameters
+    ----------
+    settings : Settings
+    guard : Guard
+    fields : UriFields
+    progress : str, optional
+        A folder of this machine in which each process adds a byte to a file for each recording
+        done.
+    """
+
+    def __init__(
+        self, settings: Settings, guard: Guard, fields: UriFields, progress: str | None = None
+    ) -> None:
+        self._settings, self._guard = settings, guard
+        self._fields, self._progress = fields, progress
+
+    def setup(self):
+        self._examiner = Examiner(self._settings, self._guard)
+        self._examiner.start()
+
+    def teardown(self):
+        self._examiner.close()
+
+    def process(self, source: Source) -> Iterable[Item]:
+        try:
+            with inputs.as_local_file(source) as path:
+                examined = self._examiner.examine(path, source)
+        except OSError as error:
+            examined = Examined(source, reason="unreadable", detail=f"not fetched: {error}")
+        examined.cpu_s["peak_memory_mb"] = self._examiner.peak_memory_mb
+        inc_counter(examined.reason or "examined")
+        tick(self._progress)
+        yield Item(examined, *self._fields.read(source.uri))

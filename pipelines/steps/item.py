@@ -1,0 +1,46 @@
+"""What travels from step to step, and what steps count on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from apache_beam.metrics import Metrics
+
+from ser_core.examine import Examined
+
+NAMESPACE = "ser"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A recording on its way to the tables, with what its URI tells."""
+
+    examined: Examined
+    call_time: dt.datetime | None = None
+    meta: dict[str, str | None] = field(default_factory=dict)
+
+
+def inc_counter(name: str, by: int = 1) -> None:
+    """Count for whoever watches the runner; the books never rely on it."""
+    Metrics.counter(NAMESPACE, name).inc(by)
+
+
+@contextmanager
+def spending(cpu_s: dict[str, float], stage: str):
+    started = time.thread_time()
+    try:
+        yield
+    finally:
+        cpu_s[stage] = cpu_s.get(stage, 0.0) + time.thread_time() - started
+
+
+def tick(progress: str | None) -> None:
+    """Add a byte for a recording done, where this machine counts them."""
+    if progress:
+        with open(Path(progress) / str(os.getpid()), "ab") as file:
+            file.write(b".")

@@ -1,0 +1,144 @@
+"""Parts: Parquet files of one name, one in each table, with the same recordings.
+
+Workers write many parts at once; small ones are merged before they are published.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import pyarrow as pa
+
+from pipelines import ledger
+from pipelines.books import Part
+from pipelines.steps.item import spending
+from pipelines.storage import files
+from ser_core import tables
+
+# A part is closed when its vectors have reached this; smaller ones are merged up to it where
+# there are more than a few.
+PART_BYTES = 100 << 20
+FEW_PARTS = 16
+# Rows that are merged in memory at a time.
+ROWS_MERGED = 8_000
+
+
+def schemas(labelling: tables.Labelling, meta: Sequence[str]) -> dict[str, pa.Schema]:
+    """Of the three tables that a part has files of."""
+    return {
+        "features": tables.features_schema(labelling),
+        "segments": tables.segments_schema(labelling),
+        "recordings": tables.recordings_schema(labelling, tuple(meta)),
+    }
+
+
+class PartWriter:
+    """A new part in a staging folder."""
+
+    def __init__(self, staged: str, schemas: dict[str, pa.Schema]) -> None:
+        self._staged = staged
+        self._name = f"part-{uuid.uuid4().hex}.parquet"
+        self._files, self._writers, self._sinks = ExitStack(), {}, {}
+        self._cpu_s: Counter[str] = Counter()
+        self._peak_mb: dict[str, float] = {}
+        self._first_uri, self._recordings = "", 0
+        with self._naming():
+            for table, schema in schemas.items():
+                path = files.join(staged, table, self._name)
+                sink = self._files.enter_context(files.written(path))
+                self._sinks[table] = sink
+                self._writers[table] = tables.writer(sink, schema)
+
+    @property
+    def size_bytes(self) -> int:
+        """Written so far."""
+        return sum(sink.tell() for sink in self._sinks.values())
+
+    @contextmanager
+    def spending(self, stage: str) -> Iterator[None]:
+        """Counts CPU seconds, also of what is not written in the end."""
+        spent: dict[str, float] = {}
+        with spending(spent, stage):
+            yield
+        self._cpu_s.update(spent)
+
+    def write(self, table: str, rows: pa.Table) -> None:
+        """Add a row group."""
+        with self._naming():
+            self._writers[table].write_table(rows)
+
+    def count(self, uri: str, cpu_s: dict[str, float]) -> None:
+        """Add a recording to what the part tells of itself."""
+        self._first_uri = min(filter(None, [self._first_uri, uri]))
+        self._recordings += 1
+        spent = dict(cpu_s)
+        child_mb = spent.pop("peak_memory_mb", 0.0)
+        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        process = f"{socket.gethostname()}/{os.getpid()}"
+        self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), own_mb + child_mb)
+        self._cpu_s.update(spent)
+
+    def close(self, merged: Sequence[Part] = ()) -> Part:
+        """Finish the files; `merged` are the parts whose rows they hold, if they were others'."""
+        with self._naming(), self.spending("write"):
+            for writer in self._writers.values():
+                writer.close()
+            size_bytes = self.size_bytes
+            self._files.close()
+        for part in merged:
+            self._cpu_s.update(part.cpu_s)
+            for process, peak_mb in part.peak_memory_mb.items():
+                self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
+        return Part(
+            name=self._name,
+            first_uri=min([part.first_uri for part in merged], default=self._first_uri),
+            recordings=self._recordings + sum(part.recordings for part in merged),
+            size_bytes=size_bytes,
+            cpu_s=dict(self._cpu_s),
+            peak_memory_mb=self._peak_mb,
+        )
+
+    def _naming(self) -> files.naming:
+        return files.naming(f"--output: {self._staged}")
+
+
+def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
+    """Parts that are to become one, in the order of their first URIs: each up to `PART_BYTES`."""
+    parts = sorted(parts, key=lambda part: part.first_uri)
+    if len(parts) <= FEW_PARTS:
+        return [(part,) for part in parts]
+    filled: list[list[Part]] = []
+    room = 0
+    for part in parts:
+        if not filled or part.size_bytes > room:
+            filled.append([])
+            room = PART_BYTES
+        filled[-1].append(part)
+        room -= part.size_bytes
+    return [tuple(some) for some in filled]
+
+
+def merge(parts: Sequence[Part], staged: str, schemas: Callable[[], dict[str, pa.Schema]]) -> Part:
+    """One part with the rows of several."""
+    if len(parts) == 1:
+        return parts[0]
+    writer = PartWriter(staged, schemas())
+    with writer.spending("write"):
+        for table, schema in schemas().items():
+            held: list[pa.Table] = []
+            for part in parts:
+                path = files.join(staged, table, part.name)
+                for rows in ledger.row_groups(path, schema.names):
+                    held.append(rows)
+                    if sum(map(len, held)) >= ROWS_MERGED:
+                        writer.write(table, pa.concat_tables(held))
+                        held = []
+            if held:
+                writer.write(table, pa.concat_tables(held))
+    return writer.close(parts)

@@ -1,0 +1,91 @@
+"""Writing: recordings with their probabilities become rows, and rows become parts."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines.books import Part
+from pipelines.steps import parts
+from pipelines.steps.item import Item
+from pipelines.steps.parts import PartWriter, schemas
+from pipelines.storage import store
+from ser_core import tables
+
+# Recordings whose rows are held before they are written as row groups.
+ROWS_OF_RECORDINGS = 200
+
+
+class WriteParts(beam.DoFn):
+    """(Item, probabilities) -> Part: a bundle's rows as one Parquet file in each table.
+
+    Beam's own sink can set no encodings, and gathers all rows in one place for a fixed count
+    of files. The parts of one name hold the same recordings in all three tables.
+    """
+
+    def __init__(self, staged: str, labelling: tables.Labelling, meta: Sequence[str]) -> None:
+        self._staged, self._run_id = staged, store.run_id(staged)
+        self._labelling, self._meta = labelling, tuple(meta)
+
+    def setup(self):
+        self._schemas = schemas(self._labelling, self._meta)
+
+    def start_bundle(self):
+        self._writer: PartWriter | None = None
+        self._held: list[tuple[Item, np.ndarray]] = []
+
+    def process(self, element: tuple[Item, np.ndarray]):
+        self._held.append(element)
+        full = len(self._held) >= ROWS_OF_RECORDINGS
+        if full and self._flush().size_bytes >= parts.PART_BYTES:
+            yield self._close()
+
+    def finish_bundle(self):
+        if self._held:
+            self._flush()
+        if self._writer is not None:
+            window = beam.window.GlobalWindow()
+            yield WindowedValue(self._close(), window.max_timestamp(), [window])
+
+    def _close(self) -> Part:
+        assert self._writer is not None
+        part, self._writer = self._writer.close(), None
+        return part
+
+    def _flush(self) -> PartWriter:
+        held, self._held = self._held, []
+        if self._writer is None:
+            self._writer = PartWriter(self._staged, self._schemas)
+        with self._writer.spending("write"):
+            now = dt.datetime.now(dt.UTC)
+            recordings, segments = [], []
+            for item, probabilities in held:
+                recordings.append(
+                    tables.recording_row(
+                        item.examined,
+                        probabilities,
+                        self._labelling,
+                        run_id=self._run_id,
+                        call_time=item.call_time,
+                        meta={name: item.meta.get(name) for name in self._meta},
+                        processed_at=now,
+                    )
+                )
+                segments += tables.segment_rows(
+                    item.examined, probabilities, self._labelling, run_id=self._run_id
+                )
+            examined = [item.examined for item, _ in held]
+            self._writer.write(
+                "features",
+                tables.features_table(examined, self._schemas["features"], run_id=self._run_id),
+            )
+            for name, rows in (("segments", segments), ("recordings", recordings)):
+                self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
+        for one in examined:
+            self._writer.count(one.source.uri, one.cpu_s)
+        return self._writer
