@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from pipelines.storage import files, inputs, store
 from ser_core import tables
+from ser_core.errors import TRIED_AGAIN
 from ser_core.examine import Source
 
 # Rows that travel between Python and DuckDB at a time.
@@ -122,8 +123,8 @@ class NewRecordings:
         """The ledger, a row group at a time."""
         for path in store.Tables(self.output).files("recordings"):
             for rows in row_groups(path, ["uri", "size_bytes", "modified_at", "reason"]):
-                # Unreadable ones are tried again.
-                rows = rows.filter(pc.fill_null(pc.not_equal(rows["reason"], "unreadable"), True))
+                again = pc.is_in(rows["reason"], value_set=pa.array(TRIED_AGAIN, pa.string()))
+                rows = rows.filter(pc.invert(again))
                 times = rows["modified_at"].cast(pa.int64())
                 yield pa.table([rows["uri"], rows["size_bytes"], times], schema=_SOURCE)
 
