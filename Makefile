@@ -9,16 +9,20 @@ BUNDLED := ser_core/models/bundled
 DEMO := demo
 FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
 
-.PHONY: help demo test quick lint types models flink-up flink-down clean
+# The floor of the coverage is fail_under in pyproject.toml. `make test COVERAGE=` measures none.
+COVERAGE := --cov --cov-report=term
+
+.PHONY: help demo test quick check lint types imports spelling docs docs-serve models flink-up flink-down clean
 
 help:
 	@echo "make demo    a night over the sample calls: tables, first rows, a picture"
-	@echo "make test    all tests and the linter"
+	@echo "make test    all tests, the docstrings' examples among them, and the linter"
 	@echo "make quick   the tests that take seconds"
-	@echo "make types   the type checker (installs the extra dev)"
+	@echo "make check   linter, types, import contracts, spelling"
+	@echo "make docs    the documentation site, in site/ (make docs-serve: as you write)"
 	@echo "make models  train the bundled models again from the corpora in SER_DATA (over an hour)"
 	@echo "make flink-up, make flink-down  a Flink cluster on this machine (needs Java 17 and Maven)"
-	@echo "make clean   take away what these made"
+	@echo "make clean   remove what these made"
 
 $(READY): setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python %d.%d found, 3.11 or newer expected; name it: make PYTHON=python3.11" % v[:2])'
@@ -37,19 +41,37 @@ demo: $(READY)
 	@echo "queries: docs/queries.md"
 
 test: $(READY) lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --doctest-modules ser_core pipelines
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(COVERAGE)
 
 quick: $(READY)
 	$(BIN)/python -m pytest -m 'not long' tests/ser_core tests/deploy \
 	    tests/pipelines/test_dataflow.py tests/pipelines/test_store.py tests/pipelines/test_uri_fields.py
+
+check: lint types imports spelling
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(READY)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+spelling: $(READY)
+	$(BIN)/codespell
+
+docs: $(VENV)/ready-docs
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/ready-docs
+	$(BIN)/mkdocs serve
+
+$(VENV)/ready-docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 # benchmarks/accuracy.py trains the same, and measures more.
 models: $(READY)
@@ -64,4 +86,4 @@ flink-up flink-down: $(READY)
 
 clean:
 	@if [ -d .flink/run ]; then $(BIN)/python -m tests.flink.cluster down; fi
-	rm -rf $(VENV) .flink $(DEMO) *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .flink $(DEMO) site .coverage* *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

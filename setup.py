@@ -17,7 +17,11 @@ TEST = [
     *AV,
     *AWS,
     *GCP,
+    "codespell>=2.3",
+    "import-linter>=2.1",
+    "mypy>=1.11",
     "pytest>=8",
+    "pytest-cov>=7",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "flask>=3",  # of moto's server, whose extra brings 20 more packages
@@ -34,6 +38,7 @@ TEST = [
     "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
 ]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
 setup(
     name="ser-pipeline",
@@ -76,6 +81,7 @@ setup(
         "aws": AWS,
         "gcp": GCP,
         "test": TEST,
-        "dev": [*TEST, "mypy>=1.11"],
+        "docs": DOCS,
+        "dev": [*TEST, *DOCS, "pre-commit>=3.7"],
     },
 )
