@@ -5,12 +5,12 @@ Parameters of templates are written with _, options of `ser` with -.
 
 import sys
 
-from pipelines.cli import _parser, main
+from pipelines.cli import main, option_names
 
 
 def words(given: list[str]) -> list[str]:
     """The command line of `ser` for what the launcher passes, --name=value each."""
-    ours = _parser()[1]["run"]._option_string_actions
+    ours = option_names("run")
     found = ["run"]
     for word in given:
         name, equals, value = word.partition("=")

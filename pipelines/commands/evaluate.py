@@ -1,37 +1,80 @@
-"""`ser evaluate`: `ser_core.models.evaluation` as tables on the terminal, as JSON and as a page."""
+"""`ser evaluate`: how well a model does, as tables on the terminal, as JSON and as a page."""
 
 from __future__ import annotations
 
 import json
-import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from pipelines import errors
-from pipelines.commands.train import folder_of, open_corpora, progress_bars
-from pipelines.errors import UsageError
-from pipelines.storage import bundles
-from ser_core import __version__, models
-from ser_core.models import evaluation
-from ser_core.models.evaluation import CHANNEL, NOTHING, Difference, Evaluation, Result, Tested
-from ser_core.report import pages
+from pipelines.arguments import add_model, positive
+from pipelines.corpus_options import add_corpora, open_corpora
+from pipelines.terminal import (
+    check_folder,
+    check_target,
+    interval,
+    percent,
+    plain,
+    progress_bars,
+    say,
+)
+from ser_core.conditions import CONDITIONS
+from ser_core.emotions import GROUPINGS
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ser_core.models.evaluation import Difference, Evaluation, Result, Tested
+
+HELP = "say how well a model does on a labelled corpus"
+EXAMPLES = (
+    "ser evaluate --model my-bundle --corpus ravdess=RAVDESS --codec mulaw",
+    "ser evaluate --corpus emovo=EMOVO --groups angry --page evaluation.html",
+    "ser evaluate --model my-bundle --against calls --corpus emovo=EMOVO --json figures.json",
+)
 _WIDTH = 100
 # With more conditions, recall by label is printed of the first only.
 _FEW_CONDITIONS = 3
 _SCHEMA = 1
 
 
-def evaluate(options) -> int:
-    """Test a bundle, or two side by side, on corpora under conditions."""
-    cache = folder_of("--cache", options.cache)
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what `ser evaluate` takes."""
+    add_corpora(parser)
+    add_model(parser)
+    parser.add_argument(
+        "--against", metavar="BUNDLE", help="another model, and the difference between the two"
+    )
+    parser.add_argument(
+        "--codec", nargs="+", choices=CONDITIONS, metavar="CONDITION",
+        help="what the audio goes through first, one or several of " + ", ".join(CONDITIONS)
+        + " (default: each of them in turn)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", choices=GROUPINGS,
+        help="compare groups of labels: angry or not, negative or not, or neutral, happy, sad, "
+        "angry (default: the labels)",
+    )  # fmt: skip
+    parser.add_argument("--json", metavar="F.json", help="write all figures there")
+    parser.add_argument("--page", metavar="F.html", help="write a page with pictures there")
+    parser.add_argument("--jobs", type=positive(int), metavar="N", help="default: one a core")
+
+
+def run(options: Namespace) -> int:
+    """Test a bundle, or two side by side, on corpora under conditions; gives the exit status."""
+    from rich.console import Console
+
+    from pipelines.storage import bundles
+    from ser_core import __version__, models
+    from ser_core.models import evaluation
+    from ser_core.report import pages
+
+    cache = check_folder("--cache", options.cache)
     for option, path in (("--json", options.json), ("--page", options.page)):
-        _check_target(option, path)
+        check_target(option, path)
     tested = [bundles.load(options.model or models.default_name())]
     if options.against:
         tested.append(bundles.load(options.against, "--against"))
@@ -63,19 +106,6 @@ def evaluate(options) -> int:
     return errors.DONE
 
 
-def _check_target(option: str, path: str | None) -> None:
-    """Before hours of work rather than after."""
-    if path is None:
-        return
-    folder = Path(path).absolute().parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if Path(path).is_dir():
-        raise UsageError(f"{option} {path}: a folder found, a file's name expected")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"{option} {path}: cannot be written in {folder}; name another place")
-
-
 # ---------------------------------------------------------------- the terminal
 
 
@@ -89,10 +119,10 @@ def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]
     if several:
         console.print(_by_difference(found))
     for one in found.bundles:
-        _say(f"{one.id + ': ' if several else ''}{_what(one)}")
+        say(plain(f"{one.id + ': ' if several else ''}{_what(one)}"))
     for warning in found.warnings:
         if warning not in known_warnings:
-            _say(f"warning: {warning}")
+            say(plain(f"warning: {warning}"))
 
 
 def _by_condition(tested: Tested, corpus: str) -> Table:
@@ -105,12 +135,12 @@ def _by_condition(tested: Tested, corpus: str) -> Table:
         table.add_row(
             one.condition,
             *([_known(one.known)] if both else []),
-            _percent(one.scores.uar),
-            _interval(one.scores.uar_low, one.scores.uar_high),
-            _percent(one.scores.accuracy),
-            _percent(one.sure),
-            _percent(one.right_if_sure),
-            _percent(one.calibration_error),
+            percent(one.scores.uar),
+            interval(one.scores.uar_low, one.scores.uar_high),
+            percent(one.scores.accuracy),
+            percent(one.sure),
+            percent(one.right_if_sure),
+            percent(one.calibration_error),
             end_section=both and one.known == tested.known[-1],
         )
     return table
@@ -131,7 +161,7 @@ def _by_label(tested: Tested, conditions: Sequence[str]) -> Table:
     for i, label in enumerate(tested.labels):
         cells = [f"{sum(confusion[i]):,}"]
         for one in results:
-            cells += [_percent(one.scores.recall[label]), _percent(one.scores.precision[label])]
+            cells += [percent(one.scores.recall[label]), percent(one.scores.precision[label])]
         table.add_row(label, *cells, *(map(str, confusion[i]) if arrows else ()))
     return table
 
@@ -148,8 +178,8 @@ def _by_difference(found: Evaluation) -> Table:
         table.add_row(
             one.condition,
             *([_known(one.known)] if both else []),
-            _percent(one.uar),
-            _percent(one.uar_against),
+            percent(one.uar),
+            percent(one.uar_against),
             f"{100 * one.difference:+.1f}",
             "-" if one.low is None or one.high is None
             else f"{100 * one.low:+.1f} to {100 * one.high:+.1f}",
@@ -172,8 +202,8 @@ def _what(tested: Tested) -> str:
     first = tested.results[0]
     scores = first.scores
     said = (
-        f"{first.condition}: UAR {_percent(scores.uar)} ({_by_speaker(first)}), "
-        f"accuracy {_percent(scores.accuracy)}, {scores.utterances:,} utterances of "
+        f"{first.condition}: UAR {percent(scores.uar)} ({_by_speaker(first)}), "
+        f"accuracy {percent(scores.accuracy)}, {scores.utterances:,} utterances of "
         f"{scores.speakers} speaker{'s' if scores.speakers != 1 else ''}"
     )
     if others := sum(tested.no_label.values()):
@@ -189,12 +219,15 @@ def _by_speaker(result: Result) -> str:
     low, high = result.scores.uar_low, result.scores.uar_high
     if low is None:
         return "one speaker: no interval"
-    return f"95 %: {_percent(low)} to {_percent(high)}, by speaker"
+    return f"95 %: {percent(low)} to {percent(high)}, by speaker"
 
 
 def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     # As Text, and without markup: names are shown as they are, whatever they hold.
-    table = Table(title=Text(_plain(title)), title_justify="left")
+    table = Table(title=Text(plain(title)), title_justify="left")
     for name in words:
         table.add_column(Text(name))
     for name in numbers:
@@ -203,21 +236,6 @@ def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
 
 
 def _known(known: str) -> str:
+    from ser_core.models.evaluation import CHANNEL, NOTHING
+
     return {NOTHING: "not known", CHANNEL: "known"}[known]
-
-
-def _say(line: str) -> None:
-    print(f"ser: {_plain(line)}")
-
-
-def _plain(text: str) -> str:
-    """Without what would move a terminal's cursor."""
-    return "".join(one if one.isprintable() else "?" for one in text)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

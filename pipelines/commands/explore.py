@@ -1,20 +1,37 @@
-"""`ser explore`: `ser_core.report.explore` at the command line."""
+"""`ser explore`: a page of pictures and problems of labelled speech."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
-from pipelines.commands.train import folder_of, open_corpora, progress_bars
-from pipelines.errors import UsageError
-from ser_core.report import explore, pages
+from pipelines.arguments import positive
+from pipelines.corpus_options import add_corpora, open_corpora
+from pipelines.terminal import check_folder, check_target, progress_bars
+
+HELP = "look at labelled speech: a page of pictures and problems"
+EXAMPLES = ("ser explore --corpus ravdess=RAVDESS emodb=EMODB --page explore.html",)
 
 
-def run(options) -> int:
-    """Write the page, and print what should be mended."""
-    _check_page(Path(options.page))
-    cache = folder_of("--cache", options.cache)
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what `ser explore` takes."""
+    add_corpora(parser)
+    parser.add_argument(
+        "--page", default="explore.html", metavar="FILE.html", help="default: explore.html"
+    )
+    parser.add_argument(
+        "--examples", type=positive(int), default=1, metavar="N",
+        help="utterances of each emotion to show as wave and spectrogram (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=positive(int), metavar="N", help="default: one a core")
+
+
+def run(options: Namespace) -> int:
+    """Write the page, and print what should be mended; gives the exit status."""
+    from ser_core.report import explore, pages
+
+    check_target("--page", options.page)
+    cache = check_folder("--cache", options.cache)
     about = {"examples": options.examples, "jobs": options.jobs, "cache": cache}
     with open_corpora(options) as opened, progress_bars() as progress:
         looks = [explore.look(corpus, progress=progress, **about) for corpus in opened]
@@ -33,12 +50,3 @@ def run(options) -> int:
             print(f"ser: {corpus.name}: no problem found")
     print(f"ser: page: {path}")
     return errors.DONE
-
-
-def _check_page(page: Path) -> None:
-    """Before minutes of work: that the page can be written afterwards."""
-    if page.is_dir():
-        raise UsageError(f"--page {page}: a folder found, a file to write expected")
-    above = next(folder for folder in page.absolute().parents if folder.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise UsageError(f"--page {page}: {above} cannot be written; name another place")

@@ -3,26 +3,53 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from pipelines import errors
+from pipelines.arguments import add_output
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.ledger import beside
-from pipelines.storage import store
-from pipelines.storage.inputs import as_local_file
-from ser_core import audio, tables
-from ser_core.errors import AudioError, SerError
-from ser_core.examine import Source
-from ser_core.report import call_picture
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.storage import store
+    from ser_core.report import call_picture
+
+HELP = "draw one call: waves, segments, emotions over time"
+EXAMPLES = (
+    "ser show --output /tables --recording billing/20260301T091500_c0001.wav --save call.png",
+    "ser show --output /tables --recording 3f2a91c0",
+    "ser show --output /tables",
+)
 # A long call's wave is thinned to about this many points, by the extremes of each stretch.
 WAVE_POINTS = 200_000
 
 
-def show(output: str, recording: str, save: str | None) -> Iterator[str]:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what `ser show` takes."""
+    add_output(parser)
+    parser.set_defaults(takes_beam_options=True)
+    parser.add_argument(
+        "--recording", metavar="ID|URI",
+        help="its id or URI, or a beginning of the id or an end of the URI that fits only one; "
+        "without it, the first rows of the tables are printed",
+    )  # fmt: skip
+    parser.add_argument("--save", metavar="F.png", help="default: call-<id>.png in this folder")
+
+
+def run(options: Namespace) -> int:
+    """Draw a call, or print the first rows; gives the exit status."""
+    if options.recording is None:
+        first_rows(options.output)
+        return errors.DONE
+    for line in draw(options.output, options.recording, options.save):
+        print(line)
+    return errors.DONE
+
+
+def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
     """Draw a recording's latest row and write the picture; gives lines for the person.
 
     Raises
@@ -32,6 +59,11 @@ def show(output: str, recording: str, save: str | None) -> Iterator[str]:
     UsageError
         Several recordings that fit.
     """
+    from pipelines.storage import store
+    from ser_core import tables
+    from ser_core.errors import SerError
+    from ser_core.report import call_picture
+
     row, path = _find(store.Tables(output), recording)
     if row["status"] == tables.REJECTED:
         yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; there is nothing to draw"
@@ -85,8 +117,11 @@ def first_rows(output: str) -> None:
         No tables there.
     """
     import duckdb
+    import pyarrow as pa
     from rich.console import Console
     from rich.table import Table
+
+    from pipelines.storage import store
 
     there = store.Tables(output)
     for name, query in _FIRST_ROWS.items():
@@ -112,6 +147,8 @@ def _run(path: str) -> str:
 
 def _find(there: store.Tables, recording: str) -> tuple[dict, str]:
     """The latest row whose id begins, or whose URI ends, with what was asked for."""
+    from pipelines.storage import store
+
     paths = sorted(there.files("recordings"), key=_run)
     if not paths:
         raise NothingMatchedError(f"--output {there.root}: no tables found; `ser run` fills them")
@@ -142,6 +179,12 @@ def _find(there: store.Tables, recording: str) -> tuple[dict, str]:
 
 def _segments(path: str, row: dict, labels: list[str]) -> list[call_picture.Segment]:
     """The segments of that row; only those that were labelled."""
+    import pyarrow.compute as pc
+
+    from pipelines.ledger import beside
+    from pipelines.storage import store
+    from ser_core.report import call_picture
+
     rows = store.rows(beside(path, "segments"), pc.field("uri") == row["uri"])
     return [
         call_picture.Segment(
@@ -156,6 +199,13 @@ def _segments(path: str, row: dict, labels: list[str]) -> list[call_picture.Segm
 
 def _waves(row: dict) -> tuple[np.ndarray | None, int]:
     """Samples [channels, n], thinned to the extremes of short stretches, and their rate."""
+    import numpy as np
+
+    from pipelines.storage.inputs import as_local_file
+    from ser_core import audio
+    from ser_core.errors import AudioError
+    from ser_core.examine import Source
+
     step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
     source = Source(row["uri"], row["size_bytes"], None)
     try:
@@ -170,6 +220,8 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int]:
 
 
 def _extremes(block: np.ndarray, step: int) -> np.ndarray:
+    import numpy as np
+
     if step < 4:
         return block
     whole = block.shape[1] // step * step

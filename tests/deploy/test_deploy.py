@@ -116,10 +116,7 @@ def command_lines(tmp_path: Path) -> dict[str, list[str]]:
 def parse(words: list[str]):
     """As `ser` would, up to the point at which it would begin to work."""
     assert Path(words[0]).name == "ser"
-    parser, leaves = cli._parser()
-    options, rest = parser.parse_known_args(words[1:])
-    options.beam_options = cli._beam_options(rest, leaves[options.leaf]) if rest else []
-    return options
+    return cli.parse(words[1:])
 
 
 def test_every_command_line_parses(tmp_path):

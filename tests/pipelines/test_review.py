@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import ledger
-from pipelines.commands import review
-from pipelines.commands.review import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
 from pipelines.errors import NothingMatchedError, UsageError
+from pipelines.review import selection as review
+from pipelines.review.selection import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
 from pipelines.storage import files, inputs, store
 from ser_core import models, tables
 from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine

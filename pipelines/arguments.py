@@ -1,0 +1,122 @@
+"""Types of arguments, and the arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def date(text: str) -> dt.date:
+    """A date, YYYY-MM-DD."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} found, a date such as 2026-03-01 expected"
+        ) from None
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """Numbers above 0: of int or float."""
+
+    def convert(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not value > 0:
+            word = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} found, {word} above 0 expected")
+        return value
+
+    return convert
+
+
+def ratio(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} found, a number from 0 to 1 expected")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} found, whole numbers such as 386,193,96 expected"
+        ) from None
+
+
+def add_output(parser: ArgumentParser) -> None:
+    """--output, the folder of the tables."""
+    parser.add_argument(
+        "--output", required=True, metavar="OUT", help="folder of the tables; local, gs:// or s3://"
+    )
+
+
+def add_inputs(parser: ArgumentParser) -> None:
+    """--input and --output."""
+    parser.add_argument(
+        "--input", required=True, nargs="+", metavar="PATTERN",
+        help="a glob (quote it; ** is any folders), a folder, or @list.txt; {date:%%Y/%%m/%%d} "
+        "in it is the run's date; local, gs:// or s3://",
+    )  # fmt: skip
+    add_output(parser)
+
+
+def add_model(parser: ArgumentParser, *, required: bool = False) -> None:
+    """--model, a bundle."""
+    parser.add_argument(
+        "--model", required=required, metavar="BUNDLE",
+        help="a bundled model's name or a folder, local, gs:// or s3://"
+        + ("" if required else " (default: calls)"),
+    )  # fmt: skip
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    *,
+    help: str,
+    examples: Sequence[str],
+    run: Callable[[argparse.Namespace], int],
+) -> ArgumentParser:
+    """A new command of a group of commands.
+
+    Parameters
+    ----------
+    commands
+        From `add_subparsers`.
+    name, help : str
+    examples : sequence of str
+        Lines of its help.
+    run : callable
+        Does the work; gives the exit status.
+    """
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show whole traces"
+    )
+    return parser

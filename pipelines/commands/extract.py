@@ -1,0 +1,29 @@
+"""`ser extract`: store features alone."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pipelines.arguments import add_inputs
+from pipelines.night_options import add_examination, add_work, examining_job, say_where
+
+HELP = "store features only; `ser label` labels them later"
+EXAMPLES = ("ser extract --input /calls --output /tables --channel-roles agent,customer",)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what `ser extract` takes."""
+    add_inputs(parser)
+    parser.add_argument("--feature-set", metavar="NAME", help="default: that of the default model")
+    add_examination(parser)
+    add_work(parser)
+
+
+def run(options: Namespace) -> int:
+    """Store the features of what is new; gives the exit status."""
+    from pipelines import nightly
+    from ser_core import features, models
+
+    name = options.feature_set or models.read_card(models.default_name()).feature_set
+    features.get(name)
+    return say_where(options, nightly.run(examining_job(options, None, None, name)))

@@ -1,0 +1,30 @@
+"""`ser label`: label stored features with another model, without the audio."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pipelines.arguments import add_model, add_output
+from pipelines.night_options import add_work, checked_model, job, say_where
+from pipelines.terminal import say
+
+HELP = "label stored features with another model, without the audio"
+EXAMPLES = ("ser label --output /tables --model my-bundle",)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what `ser label` takes."""
+    add_output(parser)
+    add_model(parser, required=True)
+    add_work(parser)
+
+
+def run(options: Namespace) -> int:
+    """Label what is stored; gives the exit status."""
+    from pipelines import nightly
+    from ser_core.examine import Settings
+
+    model, card = checked_model(options)
+    say(f"model {card.id}: {card.licence}")
+    settings = Settings(card.feature_set)
+    return say_where(options, nightly.label(job(options, model, card, settings)))

@@ -1,0 +1,40 @@
+"""`ser run`: label the recordings of an archive that are new."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from pipelines.arguments import add_inputs, add_model
+from pipelines.night_options import (
+    add_examination,
+    add_work,
+    checked_model,
+    examining_job,
+    say_where,
+)
+from pipelines.terminal import say
+
+HELP = "label the recordings of an archive that are new"
+EXAMPLES = (
+    "ser run --input /calls --output /tables --channel-roles agent,customer",
+    "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
+    "    --uri-fields '(?P<queue>[^/]+)/(?P<time>[^/_]+)_(?P<call_id>[^/]+)\\.wav$'",
+    "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what `ser run` takes."""
+    add_inputs(parser)
+    add_model(parser)
+    add_examination(parser)
+    add_work(parser)
+
+
+def run(options: Namespace) -> int:
+    """Label what is new; gives the exit status."""
+    from pipelines import nightly
+
+    model, card = checked_model(options)
+    say(f"model {card.id}: {card.licence}")
+    return say_where(options, nightly.run(examining_job(options, model, card, card.feature_set)))

@@ -1,0 +1,120 @@
+"""The options --corpus, --label-map and --cache of `ser train`, `evaluate` and `explore`."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import UsageError
+from pipelines.terminal import progress_bars
+
+if TYPE_CHECKING:
+    from ser_core.corpora import Corpus
+    from ser_core.corpora.agreement import Agreement
+
+_MOST_DISPUTED = 20
+
+
+def add_corpora(parser: ArgumentParser, more: str = "") -> None:
+    """--corpus, --label-map and --cache; `more` goes to the help of the first."""
+    parser.add_argument(
+        "--corpus", required=True, nargs="+", type=_corpus_path, metavar="NAME=PATH",
+        help="a corpus and where it lies, such as ravdess=FOLDER (also emodb, emovo), or "
+        "csv=FILE: labels of your own recordings" + more,
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-map", metavar="CSV",
+        help="a table label,emotion: what labels are called here; an empty emotion leaves one out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cache", metavar="DIR", help="keep features there (default: user's cache)"
+    )
+
+
+def _corpus_path(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} found, NAME=DIR such as ravdess=data expected")
+    return name, folder
+
+
+@contextmanager
+def open_corpora(options: Namespace, *, to_train: bool = False) -> Iterator[list[Corpus]]:
+    """The corpora of `--corpus`; what is odd about them is said.
+
+    Recordings that a CSV names on an object store are fetched, and kept as long as this is open.
+    """
+    from ser_core import corpora
+    from ser_core.corpora import manifest
+
+    table = manifest.read_label_map(options.label_map) if options.label_map else {}
+    with ExitStack() as fetched:
+
+        def locate(file: Path, uri: str) -> Path:
+            from pipelines.storage import files, inputs
+
+            if not files.is_remote(uri):
+                return Path(inputs.local_path(str(file.parent / uri)))
+            return Path(fetched.enter_context(files.local_copy(uri)))
+
+        opened, unused = [], set(table)
+        for name, folder in options.corpus:
+            if name == "csv":
+                file = Path(folder)
+                with progress_bars() as progress:
+                    corpus = manifest.read(
+                        file, locate=partial(locate, file), label_map=table,
+                        to_train=to_train, progress=progress,
+                    )  # fmt: skip
+            else:
+                corpus = corpora.open_corpus(name, folder)
+                unused -= set(corpus.counts)
+                corpus = corpora.relabelled(corpus, table)
+            opened.append(corpus)
+        if unused and not any(name == "csv" for name, _ in options.corpus):
+            raise UsageError(
+                f"--label-map {options.label_map}: names {', '.join(sorted(unused))}, which no "
+                "corpus has"
+            )
+        for corpus in opened:
+            for warning in corpus.warnings:
+                print(f"ser: warning: {corpus.name}: {warning}")
+            if corpus.agreement:
+                _print_agreement(corpus.name, corpus.agreement)
+        yield opened
+
+
+def _print_agreement(name: str, found: Agreement) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{name}: Krippendorff's alpha over {found.shared:,} shared stretches")
+    table.add_column("of")
+    table.add_column("alpha", justify="right")
+    table.add_column("stretches", justify="right")
+    table.add_row("all emotions", _alpha(found.alpha), f"{found.shared:,}")
+    for emotion, alpha in found.by_emotion.items():
+        table.add_row(f"{emotion} or not", _alpha(alpha), "")
+    for pair, (alpha, count) in found.by_pair.items():
+        table.add_row(" and ".join(one or "(unnamed)" for one in pair), _alpha(alpha), f"{count:,}")
+    Console().print(table)
+    if found.disputed:
+        print(
+            f"ser: {name}: {len(found.disputed):,} stretches that nobody agrees on: trained on by "
+            "shares, not tested on:"
+        )
+    for one in found.disputed[:_MOST_DISPUTED]:
+        until = "the end" if one.end_s is None else f"{one.end_s:g} s"
+        said = ", ".join(f"{who or '(unnamed)'} {label}" for who, label in one.votes.items())
+        print(f"ser:   {one.uri}, {one.start_s:g} s to {until}: {said}")
+    if (more := len(found.disputed) - _MOST_DISPUTED) > 0:
+        print(f"ser:   and {more:,} more")
+
+
+def _alpha(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

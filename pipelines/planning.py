@@ -1,0 +1,146 @@
+"""What a run would do: counts, hours, time, problems."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import ledger
+from pipelines.errors import NothingMatchedError
+from pipelines.storage import files, store
+from pipelines.storage.inputs import local_path
+from pipelines.uri_fields import UriFields
+from ser_core import audio, features
+from ser_core.errors import AudioError
+from ser_core.examine import Settings, Source
+
+# Headers of this many recordings tell about all.
+SAMPLE = 300
+# CPU seconds an hour of audio where no run has measured it yet; see docs/performance.md.
+CPU_S_AN_HOUR = 250.0
+
+
+def show(
+    *,
+    inputs: Sequence[str],
+    output: str,
+    date: dt.date,
+    settings: Settings,
+    fields: UriFields,
+    workers: int,
+) -> None:
+    """Print the plan.
+
+    Raises
+    ------
+    NothingMatchedError
+        No input matches.
+    """
+    there = store.Tables(output)
+    feature_set = features.get(settings.feature_set)
+    there.check_feature_set(feature_set.id, feature_set.fingerprint)
+    with ledger.NewRecordings(tuple(inputs), date, there.root).found() as todo:
+        if not todo.matched:
+            raise NothingMatchedError(f"--input {' '.join(inputs)}: nothing matches")
+        new = _New(fields)
+        for source in todo.elements:
+            new.add(source)
+    sample = new.sample
+    probes = [_probe(source, settings) for source in sample]
+    hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
+    total_hours = sum(hours) / max(1, len(sample)) * todo.todo
+    cost, basis = _cost(there)
+    problems = Counter(problem for _, problem in probes if problem)
+
+    table = Table(title=f"What a run into {there.root} would do", show_header=False)
+    table.add_row("matched", f"{todo.matched:,}")
+    table.add_row("already done", f"{todo.matched - todo.todo:,}")
+    table.add_row("new", f"{todo.todo:,} ({new.said()})")
+    table.add_row("bytes", f"{new.size_bytes / 1e6:,.1f} MB")
+    everything = len(sample) == todo.todo
+    about = "all headers read" if everything else f"from the headers of {len(sample)}"
+    table.add_row("audio", f"{total_hours:,.2f} h ({about})")
+    table.add_row(
+        "time", f"about {_span(total_hours * cost / workers)} with {workers} processes ({basis})"
+    )
+    for problem, count in problems.most_common():
+        table.add_row("problem", f"{problem}: {count:,} of {len(sample):,} looked at")
+    if new.unread:
+        table.add_row(
+            "problem", f"--uri-fields does not match: {new.unread:,} of {todo.todo:,} new"
+        )
+    if fields.pattern and sample:
+        time, meta = fields.read(sample[0].uri)
+        read = ", ".join(f"{name}={value}" for name, value in {"call_time": time, **meta}.items())
+        table.add_row("for example", f"{os.path.basename(sample[0].uri)}: {read}")
+    Console().print(table)
+
+
+def _says(fields: UriFields, uri: str) -> bool:
+    time, meta = fields.read(uri)
+    return time is not None or any(value is not None for value in meta.values())
+
+
+def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None]:
+    """Seconds as the header says, and what would be a problem."""
+    try:
+        remote = files.is_remote(source.uri)
+        file = files.read(source.uri) if remote else local_path(source.uri)
+        with audio.open(file, source.uri, limits=settings.limits) as stream:
+            if stream.channels > 1 and stream.channels != len(settings.channel_roles):
+                return None, "channel_roles_unknown (--channel-roles)"
+            return stream.declared_s, None
+    except AudioError as error:
+        return None, error.reason
+    except OSError:
+        return None, "unreadable"
+
+
+@dataclass
+class _New:
+    """What is new, as far as it is of interest; there may be more than memory holds."""
+
+    fields: UriFields
+    size_bytes: int = 0
+    unread: int = 0
+    seen: int = 0
+    kinds: Counter = field(default_factory=Counter)
+    sample: list[Source] = field(default_factory=list)
+    _random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, source: Source) -> None:
+        self.size_bytes += source.size_bytes or 0
+        self.kinds[os.path.splitext(source.uri)[1].lower() or "no extension"] += 1
+        self.unread += self.fields.pattern != "" and not _says(self.fields, source.uri)
+        # Each is in the sample with the same chance (J. Vitter 1985, algorithm R).
+        place = self._random.randint(0, self.seen)
+        self.seen += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(source)
+        elif place < SAMPLE:
+            self.sample[place] = source
+
+    def said(self) -> str:
+        return ", ".join(f"{n:,} {kind}" for kind, n in self.kinds.most_common(5)) or "nothing"
+
+
+def _cost(there: store.Tables) -> tuple[float, str]:
+    """CPU seconds an hour of audio: of the last run there that did an hour or more."""
+    for path in reversed(there.files("runs")):
+        for row in store.parquet(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
+            if row["audio_hours"] >= 1:
+                return row["cpu_seconds"] / row["audio_hours"], "as in the last run"
+    return CPU_S_AN_HOUR, "a guess: no run there has done an hour yet"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

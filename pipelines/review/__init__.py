@@ -1,0 +1,1 @@
+"""`ser review`: what of a night is worth a listen."""
