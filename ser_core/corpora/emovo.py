@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ser_core.corpora import NOT_NAMED, Corpus, Original, Utterance, match_stem, named_corpus
+from ser_core.corpora.corpus import Corpus, Utterance
+from ser_core.corpora.file_names import NOT_NAMED, Original, match_stem, named_corpus
 
 NAME = "EMOVO"
 NOTE = "acted speech, fourteen sentences in Italian, recorded in a studio"

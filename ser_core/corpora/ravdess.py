@@ -16,7 +16,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ser_core.corpora import NO_AUDIO, Corpus, Original, Utterance, named_corpus
+from ser_core.corpora.corpus import Corpus, Utterance
+from ser_core.corpora.file_names import NO_AUDIO, Original, named_corpus
 from ser_core.emotions import RAVDESS_EIGHT
 
 NAME = "RAVDESS"

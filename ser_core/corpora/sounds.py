@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.audio import CLIPPED_FROM, LEVEL_FRAME_S, SILENT_DB
-from ser_core.corpora import Utterance
-from ser_core.corpora.vectors import Progress, read_clip
+from ser_core.corpora.clips import read_clip
+from ser_core.corpora.corpus import Progress, Utterance
 
 # Percentiles of the levels of 20 ms frames: loud speech, and what is between the words.
 LOUD_PERCENTILE, QUIET_PERCENTILE = 95, 10

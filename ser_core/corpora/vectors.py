@@ -1,8 +1,4 @@
-"""Feature vectors of a corpus: every utterance as one whole clip, read, extracted and kept.
-
-Clips are read here with soundfile, not with the decoder of recordings: a corpus is clean, and
-the recipe of the article is `librosa.load`, which averages channels.
-"""
+"""Feature vectors of a corpus: every utterance as one whole clip, read, extracted and kept."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,10 +14,9 @@ import numpy as np
 
 from ser_core import features
 from ser_core.conditions import COPIES, TABLE, VERSION, degrade
-from ser_core.corpora import Utterance, manifest
+from ser_core.corpora.clips import read_clip
+from ser_core.corpora.corpus import Progress, Utterance
 from ser_core.errors import CorpusError
-
-Progress = Callable[[str, int, int], None]
 
 _MOST_NAMED = 20
 
@@ -105,27 +100,6 @@ def extract(
             + (f"\n  and {more} more" if more > 0 else "")
         )
     return np.stack(rows)
-
-
-def read_clip(utterance: Utterance) -> tuple[np.ndarray, int]:
-    """The samples of an utterance, float32 [n], and their rate in Hz.
-
-    A file is read as `librosa.load` does, by the mean of its channels; a part of one as the
-    nightly job decodes recordings.
-
-    Raises
-    ------
-    AudioError, soundfile.LibsndfileError, OSError
-        It cannot be read.
-    """
-    if utterance.is_part:
-        return manifest.read_part(
-            utterance.path, utterance.channel, utterance.start_s, utterance.end_s
-        )
-    import soundfile
-
-    samples, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
-    return samples.mean(axis=1), rate
 
 
 def cache_folder() -> Path:

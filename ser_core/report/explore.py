@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_core.corpora import Corpus, Utterance, problems, sounds, vectors
+from ser_core.corpora import Corpus, Utterance, clips, problems, sounds, vectors
 from ser_core.corpora.problems import Problem
 from ser_core.corpora.sounds import Sound
 from ser_core.corpora.vectors import Progress
@@ -195,7 +195,7 @@ def in_order(emotions) -> tuple[str, ...]:
 
 def example(utterance: Utterance) -> Example:
     """An utterance's first seconds, to be drawn."""
-    samples, rate = vectors.read_clip(utterance)
+    samples, rate = clips.read_clip(utterance)
     samples = samples[: round(explore_pictures.LONGEST_S * rate)]
     if rate != explore_pictures.RATE_HZ:
         samples = resample(samples, rate, explore_pictures.RATE_HZ)

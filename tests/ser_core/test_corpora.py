@@ -14,16 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_core import conditions, features
-from ser_core.corpora import (
-    DOUBLE,
-    NOT_NAMED,
-    Utterance,
-    emodb,
-    emovo,
-    open_corpus,
-    ravdess,
-    vectors,
-)
+from ser_core.corpora import Utterance, emodb, emovo, open_corpus, ravdess, vectors
+from ser_core.corpora.file_names import DOUBLE, NOT_NAMED
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
 

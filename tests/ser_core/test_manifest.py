@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core import audio, speech
-from ser_core.corpora import manifest, open_corpus, relabelled, vectors
+from ser_core.corpora import clips, manifest, open_corpus, relabelled, vectors
 from ser_core.corpora.agreement import agreement
 from ser_core.errors import CorpusError
 from tests.speechlike import voice
@@ -83,7 +83,7 @@ def test_what_people_and_programs_write_is_understood(calls):
 
 def test_a_part_is_what_the_night_decodes(calls):
     one = manifest.read(written(calls, GOOD)).utterances[0]
-    samples, rate = vectors.read_clip(one)
+    samples, rate = clips.read_clip(one)
     with open(calls / "two.wav", "rb") as file:
         whole = audio.decode(file.read(), "two.wav")
     np.testing.assert_array_equal(samples, whole.samples[1, 4_000:28_000])
