@@ -1,4 +1,4 @@
-"""Feature sets from another package: a simple one, the same slowly, and some with faults.
+"""Feature sets and a corpus from another package: a simple set, the same slowly, some with faults.
 
 With `test_faulty`, decoding a file named `crash…` ends the process by SIGSEGV, `hang…` never
 ends, `eat…` takes memory until there is none, `raise…` raises what nobody expects.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ser_core.corpora import Corpus, Utterance
 from ser_core.features import FeatureSet
 
 RATE_HZ = 8_000
@@ -82,3 +83,16 @@ def compute_from_damaged_cache(samples):
 
 DAMAGED = FeatureSet("test_damaged", NAMES, RATE_HZ, {"version": 1}, compute_from_damaged_cache)
 FAULTY = FeatureSet("test_faulty", NAMES, RATE_HZ, {"version": 1}, compute_with_faults)
+
+
+def read_voices(folder):
+    """A corpus of files named <speaker>_<emotion>.wav."""
+    utterances = []
+    for path in sorted(folder.glob("*.wav")):
+        speaker, _, emotion = path.stem.partition("_")
+        utterances.append(Utterance(path, emotion, f"voices-{speaker}", "Voices"))
+    return Corpus("Voices", "CC0", tuple(utterances), {}, "made by tests", any_use=True)
+
+
+def read_no_corpus(folder):
+    return list(folder.iterdir())

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_core import conditions, features
-from ser_core.corpora import Utterance, emodb, emovo, open_corpus, ravdess, vectors
+from ser_core.corpora import Utterance, corpus_names, emodb, emovo, open_corpus, ravdess, vectors
 from ser_core.corpora.file_names import DOUBLE, NOT_NAMED
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
@@ -139,6 +139,18 @@ def test_a_folder_without_speech_says_what_was_found_and_what_is_expected(tmp_pa
 def test_an_unknown_corpus_is_told_which_there_are(tmp_path):
     with pytest.raises(CorpusError, match="'iemocap'; there are: emodb, emovo, ravdess"):
         open_corpus("iemocap", tmp_path)
+
+
+def test_another_package_brings_a_corpus(tmp_path):
+    """By an entry point of the group `ser_core.corpora`; see tests/plugin."""
+    tone(tmp_path / "ann_angry.wav")
+    tone(tmp_path / "bob_calm.wav")
+    corpus = open_corpus("test_voices", tmp_path)
+    assert "test_voices" in corpus_names()
+    assert corpus.speakers == ("voices-ann", "voices-bob")
+    assert corpus.counts == {"angry": 1, "calm": 1}
+    with pytest.raises(CorpusError, match="ser_test_plugin:read_no_corpus gives a list, a ser_"):
+        open_corpus("test_no_corpus", tmp_path)
 
 
 def test_all_of_ravdess(real):
