@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import apache_beam as beam
 
 from benchmarks import watch
-from pipelines import ledger, nightly
+from pipelines import graph, ledger, nightly
 from pipelines.runners.local import Runner
 from pipelines.steps.item import Item, tick
 from pipelines.storage import store
 from ser_core import features, models
-from ser_core.examine import Channel, Examined, Settings, Source, SpeechSegment
+from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
 ROOT = Path(__file__).parents[1]
 MODEL = "seed"
@@ -59,9 +60,14 @@ class Invented(ledger.NewRecordings):
             yield Source(uri, 160_044 + i, 1_772_000_000_000_000 + i)
 
 
-class Invent(beam.DoFn):
+class Invent(graph.Examine):
     """Source -> Item, without a file."""
 
+    def __init__(self, feature_set: str, progress: str | None) -> None:
+        self._do = InventFeatures(feature_set, progress)
+
+
+class InventFeatures(beam.DoFn):
     def __init__(self, feature_set: str, progress: str | None) -> None:
         self._dimensions = len(features.get(feature_set).names)
         self._progress = progress
@@ -134,25 +140,25 @@ def night(out: Path, count: int, chunk: int, workers: int) -> None:
         output=str(out),
         date=dt.date(2026, 3, 1),
         command="scale",
-        model=MODEL,
-        card=card,
-        settings=Settings(card.feature_set),
+        labelling=nightly.labelling_of(card),
         runner=Runner(workers=workers),
+        bundle=MODEL,
         chunk=chunk or None,
     )
-    with store.Output(out) as output:
-        books = nightly.Night(
-            job,
-            output,
-            Invented((), job.date, str(out), count),
-            lambda elements, progress: (
-                elements | "Invent" >> beam.ParDo(Invent(card.feature_set, progress))
-            ),
-            meta=(),
-        ).work_off()
-    print(f"{books.line()}, {time.monotonic() - started:.0f} s")
-    if books.matched != count:
-        raise SystemExit(f"{books.matched} matched, {count} expected")
+    status = nightly.work_off(
+        job,
+        nightly.Task(
+            finder=Invented((), job.date, str(out), count),
+            examine=partial(Invent, card.feature_set),
+            meta=lambda output: (),
+            nothing="nothing invented",
+        ),
+    )
+    print(f"{time.monotonic() - started:.0f} s")
+    parts = store.Tables(out).files("recordings")
+    rows = sum(store.parquet(path).metadata.num_rows for path in parts)
+    if status or rows != count:
+        raise SystemExit(f"{rows} recordings in the tables, {count} expected")
 
 
 def report(rows: list[dict]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.nightly import Job
     from ser_core.examine import Settings
     from ser_core.models import Card
+    from ser_core.tables import Labelling
 
 
 def add_examination(parser: ArgumentParser) -> None:
@@ -87,9 +88,7 @@ def examination_settings(options: Namespace, feature_set: str) -> Settings:
     )
 
 
-def job(
-    options: Namespace, model: str | None, card: Card | None, settings: Settings, **more: Any
-) -> Job:
+def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
     """The work on this runner; `more` are further fields of `Job`."""
     from pipelines.nightly import Job
     from pipelines.runners import local
@@ -103,9 +102,7 @@ def job(
         output=options.output,
         date=options.date or dt.date.today(),
         command=options.command_line,
-        model=model,
-        card=card,
-        settings=settings,
+        labelling=labelling,
         runner=runner,
         chunk=options.chunk or (5_000 if runner.local else None),
         profile=options.profile,
@@ -114,19 +111,20 @@ def job(
     )
 
 
-def examining_job(
-    options: Namespace, model: str | None, card: Card | None, feature_set: str
-) -> Job:
+def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
     """The work on recordings, as the options say."""
     from pipelines.uri_fields import UriFields
     from ser_core.guarded import Guard
 
+    settings = examination_settings(options, labelling.feature_set)
     return job(
         options,
-        model,
-        card,
-        examination_settings(options, feature_set),
+        labelling,
+        **more,
         inputs=tuple(options.input),
+        channel_roles=settings.channel_roles,
+        analyse=settings.analyse,
+        limits=settings.limits,
         guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
         fields=UriFields(options.uri_fields, options.time_format),
         max_reject_ratio=options.max_reject_ratio,

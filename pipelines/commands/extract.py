@@ -22,8 +22,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Store the features of what is new; gives the exit status."""
     from pipelines import nightly
-    from ser_core import features, models
+    from ser_core import features, models, tables
 
     name = options.feature_set or models.read_card(models.default_name()).feature_set
     features.get(name)
-    return say_where(options, nightly.run(examining_job(options, None, None, name)))
+    job = examining_job(options, tables.Labelling(None, (), name))
+    return say_where(options, nightly.run(job))

@@ -22,9 +22,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Label what is stored; gives the exit status."""
     from pipelines import nightly
-    from ser_core.examine import Settings
 
     model, card = checked_model(options)
     say(f"model {card.id}: {card.licence}")
-    settings = Settings(card.feature_set)
-    return say_where(options, nightly.label(job(options, model, card, settings)))
+    labelling = nightly.labelling_of(card)
+    stored = job(options, labelling, bundle=model, model_licence=card.licence)
+    return say_where(options, nightly.label(stored))

@@ -37,4 +37,6 @@ def run(options: Namespace) -> int:
 
     model, card = checked_model(options)
     say(f"model {card.id}: {card.licence}")
-    return say_where(options, nightly.run(examining_job(options, model, card, card.feature_set)))
+    labelling = nightly.labelling_of(card)
+    job = examining_job(options, labelling, bundle=model, model_licence=card.licence)
+    return say_where(options, nightly.run(job))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shlex
 import signal
 import sys
@@ -17,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import apache_beam as beam
 import psutil
@@ -40,6 +40,13 @@ _TRACE = "Traceback (most recent call last)"
 _WORKER = "pipelines.runners.worker"
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
 _LOCAL = ("directrunner", "fnapirunner")
+
+
+class Outcome(Enum):
+    """How a pipeline ended that did not fail."""
+
+    FINISHED = "its work is done"
+    SUBMITTED = "a template was made, whose job somebody else starts"
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,10 @@ class Runner:
             return None  # Beam starts a job server of its own, a child of this process
         return jobs.SubmittedJob(kind, where, name)
 
+    def pipeline(self, job: jobs.SubmittedJob | None = None) -> beam.Pipeline:
+        """An empty pipeline that this runner will run."""
+        return beam.Pipeline(runner=self.beam_runner(), options=self.options(job))
+
     def options(self, job: jobs.SubmittedJob | None = None) -> PipelineOptions:
         options = list(self.beam_options)
         if self.local:
@@ -125,7 +136,7 @@ class Runner:
         progress: str | None,
         total: int | None,
         job: jobs.SubmittedJob | None = None,
-    ) -> bool:
+    ) -> Outcome:
         """Run to the end.
 
         Parameters
@@ -140,8 +151,7 @@ class Runner:
 
         Returns
         -------
-        bool
-            Whether the work was done: False where a template was made, which others start.
+        Outcome
 
         Raises
         ------
@@ -187,7 +197,7 @@ class Runner:
             _watch(thread, progress, total, lost)
             if failed:
                 raise failed[0]
-            return not only_submits
+            return Outcome.SUBMITTED if only_submits else Outcome.FINISHED
         except BaseException as error:
             if job is not None and not only_submits:
                 submitted.wait(_SUBMIT_S)
@@ -242,16 +252,6 @@ def _wait_for(result: PipelineResult, unreachable_s: float) -> None:
                 raise
         time.sleep(_ASK_EVERY_S)
     result.wait_until_finish()  # says why it failed
-
-
-def cpu_s() -> float:
-    """CPU seconds of this process so far."""
-    return time.process_time()
-
-
-def peak_memory_mb() -> float:
-    """The most that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _watch(

@@ -5,37 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-import apache_beam as beam
-
 from pipelines.ledger import Stored
 from ser_core.examine import Source
 
 # What a recording costs beside its content, in bytes of telephone audio.
 _OPENING_BYTES = 20_000
-
-
-class Dealt(beam.PTransform):
-    """A chunk, as shares of about the same work for each of a machine's processes.
-
-    Beam gives each process a share once, and what waits in one is not given to another: left to
-    chance, one long call and half of the short ones would be one process's.
-
-    Parameters
-    ----------
-    chunk : sequence of Source or Stored
-    shares : int >= 1
-    """
-
-    def __init__(self, chunk: Sequence, shares: int) -> None:
-        self._dealt = deal(chunk, shares)
-
-    def expand(self, pipeline):
-        return (
-            pipeline
-            | "Create" >> beam.Create(self._dealt, reshuffle=False)
-            | "Deal" >> beam.GroupByKey()
-            | "Share" >> beam.FlatMap(lambda dealt: dealt[1])
-        )
 
 
 def deal(chunk: Sequence[Source | Stored], shares: int) -> list[tuple[int, Source | Stored]]:

@@ -13,7 +13,7 @@ from ser_core.examine import Examined, Settings, Source
 from ser_core.guarded import Examiner, Guard
 
 
-class Examine(beam.DoFn):
+class ExamineRecordings(beam.DoFn):
     """Source -> Item, by a child process that may die.
 
     Parameters
@@ -32,11 +32,11 @@ class Examine(beam.DoFn):
         self._settings, self._guard = settings, guard
         self._fields, self._progress = fields, progress
 
-    def setup(self):
+    def setup(self) -> None:
         self._examiner = Examiner(self._settings, self._guard)
         self._examiner.start()
 
-    def teardown(self):
+    def teardown(self) -> None:
         self._examiner.close()
 
     def process(self, source: Source) -> Iterable[Item]:

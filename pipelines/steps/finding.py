@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 
@@ -10,39 +12,17 @@ from pipelines import ledger
 from pipelines.books import Listed
 from pipelines.storage import files
 
+# The output for the one Listed.
+LISTED = "listed"
 
-class Find(beam.PTransform):
-    """Begin -> what there is to do, found by a worker: sources or stored parts; and one Listed.
 
-    Parameters
-    ----------
-    finder : ledger.Finder
-    staged : str
-        The run's staging folder: the list for the books goes there.
-    """
-
-    LISTED = "listed"
+class FindToDo(beam.DoFn):
+    """Once -> each element to do, and one Listed on the output `LISTED`."""
 
     def __init__(self, finder: ledger.Finder, staged: str) -> None:
         self._finder, self._staged = finder, staged
 
-    def expand(self, begin):
-        found = (
-            begin
-            | "Once" >> beam.Create([None], reshuffle=False)
-            | "Look"
-            >> beam.ParDo(_Find(self._finder, self._staged)).with_outputs(
-                self.LISTED, main="elements"
-            )
-        )
-        return found.elements, found[self.LISTED]
-
-
-class _Find(beam.DoFn):
-    def __init__(self, finder: ledger.Finder, staged: str) -> None:
-        self._finder, self._staged = finder, staged
-
-    def process(self, _):
+    def process(self, _: None) -> Iterator[Any]:
         # An attempt that failed may have left another list.
         name = f"given-{uuid.uuid4().hex}.parquet"
         with (
@@ -53,6 +33,4 @@ class _Find(beam.DoFn):
             for element in todo.elements:
                 note(ledger.uris(element))
                 yield element
-        yield beam.pvalue.TaggedOutput(
-            Find.LISTED, Listed(name, todo.matched, todo.matched - todo.todo)
-        )
+        yield beam.pvalue.TaggedOutput(LISTED, Listed(name, todo.matched, todo.matched - todo.todo))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,15 +26,6 @@ class Item:
 def inc_counter(name: str, by: int = 1) -> None:
     """Count for whoever watches the runner; the books never rely on it."""
     Metrics.counter(NAMESPACE, name).inc(by)
-
-
-@contextmanager
-def spending(cpu_s: dict[str, float], stage: str):
-    started = time.thread_time()
-    try:
-        yield
-    finally:
-        cpu_s[stage] = cpu_s.get(stage, 0.0) + time.thread_time() - started
 
 
 def tick(progress: str | None) -> None:

@@ -6,19 +6,19 @@ Workers write many parts at once; small ones are merged before they are publishe
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pipelines import ledger
 from pipelines.books import Part
-from pipelines.steps.item import spending
 from pipelines.storage import files
+from pipelines.usage import peak_memory_mb, spending
 from ser_core import tables
 
 # A part is closed when its vectors have reached this; smaller ones are merged up to it where
@@ -29,13 +29,27 @@ FEW_PARTS = 16
 ROWS_MERGED = 8_000
 
 
-def schemas(labelling: tables.Labelling, meta: Sequence[str]) -> dict[str, pa.Schema]:
-    """Of the three tables that a part has files of."""
-    return {
-        "features": tables.features_schema(labelling),
-        "segments": tables.segments_schema(labelling),
-        "recordings": tables.recordings_schema(labelling, tuple(meta)),
-    }
+@dataclass(frozen=True)
+class Layout:
+    """What decides the columns of a run's tables.
+
+    Parameters
+    ----------
+    labelling : tables.Labelling
+    meta : tuple of str
+        Names of the columns `meta_<name>`.
+    """
+
+    labelling: tables.Labelling
+    meta: tuple[str, ...] = ()
+
+    def schemas(self) -> dict[str, pa.Schema]:
+        """Of the three tables that a part has files of."""
+        return {
+            "features": tables.features_schema(self.labelling),
+            "segments": tables.segments_schema(self.labelling),
+            "recordings": tables.recordings_schema(self.labelling, self.meta),
+        }
 
 
 class PartWriter:
@@ -79,7 +93,7 @@ class PartWriter:
         self._recordings += 1
         spent = dict(cpu_s)
         child_mb = spent.pop("peak_memory_mb", 0.0)
-        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        own_mb = peak_memory_mb()
         process = f"{socket.gethostname()}/{os.getpid()}"
         self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), own_mb + child_mb)
         self._cpu_s.update(spent)
@@ -124,13 +138,14 @@ def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
     return [tuple(some) for some in filled]
 
 
-def merge(parts: Sequence[Part], staged: str, schemas: Callable[[], dict[str, pa.Schema]]) -> Part:
+def merge(parts: Sequence[Part], staged: str, layout: Layout) -> Part:
     """One part with the rows of several."""
     if len(parts) == 1:
         return parts[0]
-    writer = PartWriter(staged, schemas())
+    schemas = layout.schemas()
+    writer = PartWriter(staged, schemas)
     with writer.spending("write"):
-        for table, schema in schemas().items():
+        for table, schema in schemas.items():
             held: list[pa.Table] = []
             for part in parts:
                 path = files.join(staged, table, part.name)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-import apache_beam as beam
 import numpy as np
-from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines.steps.item import NAMESPACE, Item, spending
+from pipelines.steps.item import NAMESPACE, Item
 from pipelines.storage import bundles
+from pipelines.usage import spending
 from ser_core import models
 
 MAX_RECORDINGS_A_BATCH = 32
+# A recording with the probabilities of its segments, float32 [segments, labels].
+Predicted: TypeAlias = tuple[Item, np.ndarray]
 
 
-class BundleHandler(ModelHandler[Item, tuple[Item, np.ndarray], models.Bundle]):
+class BundleHandler(ModelHandler[Item, Predicted, models.Bundle]):
     """Applies a model bundle to the segments of a batch of recordings at once."""
 
     def __init__(self, model: str) -> None:
@@ -28,7 +31,7 @@ class BundleHandler(ModelHandler[Item, tuple[Item, np.ndarray], models.Bundle]):
 
     def run_inference(
         self, batch: Sequence[Item], model: models.Bundle, inference_args=None
-    ) -> Iterable[tuple[Item, np.ndarray]]:
+    ) -> Iterable[Predicted]:
         spent: dict[str, float] = {}
         with spending(spent, "predict"):
             spoken = [one.examined for one in batch if one.examined.segments]
@@ -53,15 +56,6 @@ class BundleHandler(ModelHandler[Item, tuple[Item, np.ndarray], models.Bundle]):
         return NAMESPACE
 
 
-class Predict(beam.PTransform):
-    """Item -> (Item, probabilities float32 [segments, labels]); without a model, no columns."""
-
-    def __init__(self, model: str | None) -> None:
-        self._model = model
-
-    def expand(self, items):
-        if self._model is None:
-            return items | "NoModel" >> beam.Map(
-                lambda item: (item, np.empty((len(item.examined.segments), 0), dtype=np.float32))
-            )
-        return items | "Bundle" >> RunInference(BundleHandler(self._model))
+def without_model(item: Item) -> Predicted:
+    """A recording whose features are extracted, no more."""
+    return item, np.empty((len(item.examined.segments), 0), dtype=np.float32)

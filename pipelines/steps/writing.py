@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.books import Part
 from pipelines.steps import parts
-from pipelines.steps.item import Item
-from pipelines.steps.parts import PartWriter, schemas
+from pipelines.steps.parts import Layout, PartWriter
+from pipelines.steps.predicting import Predicted
 from pipelines.storage import store
 from ser_core import tables
 
@@ -28,24 +27,24 @@ class WriteParts(beam.DoFn):
     of files. The parts of one name hold the same recordings in all three tables.
     """
 
-    def __init__(self, staged: str, labelling: tables.Labelling, meta: Sequence[str]) -> None:
+    def __init__(self, staged: str, layout: Layout) -> None:
         self._staged, self._run_id = staged, store.run_id(staged)
-        self._labelling, self._meta = labelling, tuple(meta)
+        self._layout = layout
 
-    def setup(self):
-        self._schemas = schemas(self._labelling, self._meta)
+    def setup(self) -> None:
+        self._schemas = self._layout.schemas()
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self._writer: PartWriter | None = None
-        self._held: list[tuple[Item, np.ndarray]] = []
+        self._held: list[Predicted] = []
 
-    def process(self, element: tuple[Item, np.ndarray]):
+    def process(self, element: Predicted) -> Iterator[Part]:
         self._held.append(element)
         full = len(self._held) >= ROWS_OF_RECORDINGS
         if full and self._flush().size_bytes >= parts.PART_BYTES:
             yield self._close()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         if self._held:
             self._flush()
         if self._writer is not None:
@@ -69,15 +68,15 @@ class WriteParts(beam.DoFn):
                     tables.recording_row(
                         item.examined,
                         probabilities,
-                        self._labelling,
+                        self._layout.labelling,
                         run_id=self._run_id,
                         call_time=item.call_time,
-                        meta={name: item.meta.get(name) for name in self._meta},
+                        meta={name: item.meta.get(name) for name in self._layout.meta},
                         processed_at=now,
                     )
                 )
                 segments += tables.segment_rows(
-                    item.examined, probabilities, self._labelling, run_id=self._run_id
+                    item.examined, probabilities, self._layout.labelling, run_id=self._run_id
                 )
             examined = [item.examined for item, _ in held]
             self._writer.write(

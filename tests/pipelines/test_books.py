@@ -17,13 +17,13 @@ from pipelines.errors import CommandError
 from pipelines.steps import parts as parts_module
 from pipelines.steps import writing
 from pipelines.steps.item import Item
-from pipelines.steps.parts import schemas
+from pipelines.steps.parts import Layout
 from pipelines.steps.writing import WriteParts
 from pipelines.storage import files
 from ser_core import tables
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
-LABELLING = tables.Labelling("m-1", ("calm", "angry"), "test_simple", 0.5, 0.5)
+LAYOUT = Layout(tables.Labelling("m-1", ("calm", "angry"), "test_simple", 0.5, 0.5), ("queue",))
 
 
 def item(uri: str, segments: int = 1, reason: str | None = None) -> Item:
@@ -41,7 +41,7 @@ def item(uri: str, segments: int = 1, reason: str | None = None) -> Item:
 
 def write(staged: Path, *bundles: list[Item]) -> list[Part]:
     """What a runner does with bundles of items."""
-    writer = WriteParts(str(staged), LABELLING, ("queue",))
+    writer = WriteParts(str(staged), LAYOUT)
     writer.setup()
     parts: list[Part] = []
     for bundle in bundles:
@@ -157,7 +157,7 @@ def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
             for i in range(14)]  # fmt: skip
     parts = write(tmp_path, *[[one] for one in some])
     assert len(parts) == 14
-    merged = parts_module.merge(parts, str(tmp_path), lambda: schemas(LABELLING, ("queue",)))
+    merged = parts_module.merge(parts, str(tmp_path), LAYOUT)
     for table in ("features", "segments", "recordings"):
         before = [row for part in parts for row in rows(tmp_path / table / part.name)]
         after = pq.ParquetFile(tmp_path / table / merged.name)

@@ -26,7 +26,6 @@ from pipelines.errors import CommandError, HeldError, UsageError
 from pipelines.runners import dataflow, jobs, local
 from pipelines.runners.local import Runner
 from ser_core import models
-from ser_core.examine import Settings
 from tests.conftest import CALLS
 from tests.dataflow_stand_in import (
     CANCELLED,
@@ -139,10 +138,9 @@ def night(monkeypatch, storage, archive, level_model, tmp_path):
                 output=output or str(tmp_path / "out"),
                 date=dt.date(2026, 3, 1),
                 command="ser run",
-                model=str(level_model),
-                card=card,
-                settings=Settings(card.feature_set),
+                labelling=nightly.labelling_of(card),
                 runner=runner,
+                bundle=str(level_model),
                 inputs=(str(archive),),
                 chunk=None,
             )
@@ -336,9 +334,9 @@ def test_a_template_is_made_and_not_waited_for(monkeypatch, storage, tmp_path):
         given.append("--template_location=gs://bucket/templates/night")
         runner, _ = local.settled("DataflowRunner", None, given, False)
         job = runner.job("r1")
-        pipeline = beam.Pipeline(runner=runner.beam_runner(), options=runner.options(job))
+        pipeline = runner.pipeline(job)
         _ = pipeline | beam.Create([1, 2])
-        assert runner.run(pipeline, None, 2, job) is False
+        assert runner.run(pipeline, None, 2, job) is local.Outcome.SUBMITTED
         assert not stand_in.jobs
         template = json.loads(staged(storage)["templates/night"])
         assert template["name"] == job.name == "ser-r1"

@@ -48,11 +48,12 @@ ALL = ((LEAST_SURE, 1.0), (DISAGREEMENT, 1.0), (RANDOM, 1.0))
 
 def publish(out, parts, labelling, *, date="2026-03-01", run_id="r20260301T010000-aaaaaa"):
     """A run's tables, as a night writes them; a list of (Item, probabilities) a part."""
+    from pipelines.steps.parts import Layout
     from pipelines.steps.writing import WriteParts
 
     with store.Output(out) as output:
         staged = output.stage(run_id)
-        write, names = WriteParts(staged, labelling, ("speaker",)), []
+        write, names = WriteParts(staged, Layout(labelling, ("speaker",))), []
         write.setup()
         for part in parts:
             write.start_bundle()

@@ -1,0 +1,115 @@
+"""A run's record: begun before its pipeline, completed and published after it.
+
+The record lies in the run's staging folder, so that another command can publish a run whose
+pipeline ended but whose launcher did not come to publish it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from pipelines.books import BOOKS, Books, Part, Seal
+from pipelines.storage import files, store
+from pipelines.usage import peak_memory_mb
+from ser_core import tables
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run when it begins: columns of `runs`, dates as ISO text."""
+
+    run_id: str
+    night: str
+    command: str
+    versions: dict[str, str]
+    model_id: str | None
+    model_licence: str | None
+    feature_set: str
+    started: str
+
+
+def begin(output: store.Output, record: RunRecord) -> str:
+    """Make a run's staging folder with its record in it; returns the folder."""
+    staged = output.stage(record.run_id)
+    with files.naming(f"--output {output.root}"):
+        files.write_whole(files.join(staged, store.ABOUT), json.dumps(asdict(record)))
+    return staged
+
+
+def seal_nothing_new(staged: str, already_done: int) -> None:
+    """Seal a run that has nothing to do; it needs no pipeline."""
+    books = Books(matched=already_done, already_done=already_done)
+    Seal(books, ()).write(files.join(staged, store.SEAL))
+
+
+def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -> Seal:
+    """Write a sealed run's row and make the run visible; a run that matched nothing is discarded.
+
+    Parameters
+    ----------
+    output : store.Output
+        Held.
+    staged : str
+        The run's staging folder.
+    launcher_cpu_s : float
+        CPU seconds of the launcher; not known where another command publishes.
+    """
+    seal = _read_seal(output, staged)
+    if not seal.books.matched:
+        output.discard(staged)
+        return seal
+    record = _read_record(output, staged)
+    row = _row(record, seal, launcher_cpu_s)
+    schema = tables.runs_schema()
+    with (
+        files.naming(f"--output {output.root}"),
+        files.written(files.join(staged, "runs", "part.parquet")) as sink,
+        tables.writer(sink, schema) as file,
+    ):
+        file.write_table(pa.Table.from_pylist([row], schema=schema))
+    output.publish(staged, [part.name for part in seal.parts], date=row["night"])
+    return seal
+
+
+def publish_left_over(output: store.Output, staged: str, *, say: Callable[[str], None]) -> None:
+    """Publish a run whose pipeline ended though its launcher did not come to publish it."""
+    books = publish(output, staged).books
+    if books.matched:
+        say(f"run {store.run_id(staged)} had come to its end and is published now: {books.line()}")
+
+
+def _read_seal(output: store.Output, staged: str) -> Seal:
+    with files.naming(f"--output {output.root}"):
+        return Seal.read(files.join(staged, store.SEAL))
+
+
+def _read_record(output: store.Output, staged: str) -> RunRecord:
+    with files.naming(f"--output {output.root}"):
+        return RunRecord(**json.loads(files.read_text(files.join(staged, store.ABOUT))))
+
+
+def _row(record: RunRecord, seal: Seal, launcher_cpu_s: float) -> dict:
+    """The run's row of `runs`."""
+    return {
+        **asdict(record),
+        **{name: getattr(seal.books, name) for name in BOOKS if name != "by_reason"},
+        "night": dt.date.fromisoformat(record.night),
+        "started": dt.datetime.fromisoformat(record.started),
+        "by_reason": dict(seal.books.by_reason),
+        "cpu_seconds": launcher_cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
+        "peak_memory_mb": peak_memory_mb() + _peak_of_workers_mb(seal.parts),
+        "ended": dt.datetime.now(dt.UTC),
+    }
+
+
+def _peak_of_workers_mb(parts: tuple[Part, ...]) -> float:
+    peak_mb: dict[str, float] = {}
+    for part in parts:
+        for process, mb in part.peak_memory_mb.items():
+            peak_mb[process] = max(mb, peak_mb.get(process, 0.0))
+    return sum(peak_mb.values())
