@@ -55,6 +55,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return LINK.sub(replace, markdown)
 
 
+def on_post_page(output: str, **_: object) -> str:
+    """Take the script for searching pages on disk from the site, not from another host."""
+    return output.replace("https://unpkg.com/iframe-worker/shim", "search-from-disk.js")
+
+
+def on_post_template(output: str, **_: object) -> str:
+    """Do the same for the page 404.html."""
+    return on_post_page(output)
+
+
 def _listings() -> str:
     """The examples' sources, which the repository shows as files."""
     scripts = sorted((ROOT / "examples").rglob("*.py"))
