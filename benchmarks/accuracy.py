@@ -35,7 +35,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sklearn.metrics import recall_score
 
-from benchmarks.build_calls import Truth, build, read_truth
+from benchmarks.build_calls import build
+from benchmarks.calls.truth import Truth, read_truth
 from pipelines.terminal import progress_bars
 from ser_core import audio, conditions, features, models
 from ser_core.conditions import CONDITIONS

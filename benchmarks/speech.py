@@ -24,7 +24,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.build_calls import read_truth
+from benchmarks.calls.truth import read_truth
 from ser_core import audio, not_speech, speech
 from ser_core.errors import AudioError
 

@@ -22,17 +22,9 @@ import soxr
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.build_calls import (  # noqa: E402
-    Codec,
-    Truth,
-    Turn,
-    amplitude,
-    band_pass,
-    line_noise,
-    rms,
-    speech_spans,
-    write_call,
-)
+from benchmarks.calls.files import Codec, write_call  # noqa: E402
+from benchmarks.calls.sound import amplitude, band_pass, line_noise, rms, speech_spans  # noqa: E402
+from benchmarks.calls.truth import Truth, Turn  # noqa: E402
 
 SPEECH_DBFS = -25.0
 NOISE_DBFS = -63.0

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmarks.build_calls import Truth, Turn, build, default_data, read_truth, rms
+from benchmarks.build_calls import build
+from benchmarks.calls.material import default_data
+from benchmarks.calls.sound import rms
+from benchmarks.calls.truth import Truth, Turn, read_truth
 from ser_core.errors import REJECTION_REASONS
 from tests.bad_files import BAD_FILES, make_bad_files
 from tests.make_sample_calls import CALLS, HOLD_CALL, NO_AUDIO, make_all

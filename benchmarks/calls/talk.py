@@ -1,0 +1,189 @@
+"""How a built call goes: turns of an agent and a customer, their levels, music on hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.calls.material import load_utterance
+from benchmarks.calls.sound import amplitude, line_noise, rms
+from benchmarks.calls.truth import Turn
+from ser_core.corpora import Utterance
+
+ROLES = ("agent", "customer")
+
+# How a customer feels from the beginning of a call to its end, in equal parts.
+COURSES = (
+    ("neutral",),
+    ("happy",),
+    ("angry",),
+    ("sad",),
+    ("neutral", "angry"),
+    ("neutral", "fearful", "sad"),
+    ("angry", "neutral"),
+    ("sad", "neutral", "happy"),
+    ("disgust", "angry"),
+    ("surprised", "happy"),
+)
+AGENT_MOODS = ("neutral", "calm")
+
+EDGE_SILENCE_S = (0.5, 2.0)
+PAUSE_S = (0.3, 2.0)  # between turns
+BREATH_S = (0.2, 0.6)  # within a turn
+OVERLAP_S = (0.2, 1.0)
+OVERLAP_SHARE = 0.1  # of the turns begin before the other side has ended
+UTTERANCES = (1, 3)  # in a turn
+HOLD_AFTER_S = 15.0  # no turn begins so shortly before: it might not end in time
+LEVEL_DBFS = (-30.0, -16.0)  # RMS of a side's speech
+GAIN_CONTROL = 0.5  # a telephone leaves this share of the differences in level, in dB
+NOISE_BELOW_DB = (35.0, 45.0)  # under the side's speech
+CROSSTALK_DB = -35.0
+CROSSTALK_SHARE = 0.3  # of the calls have it
+
+
+@dataclass
+class _Side:
+    """One side of a call while it is being put together."""
+
+    samples: np.ndarray
+    level_dbfs: float
+    turns: list[Turn] = field(default_factory=list)
+
+    @property
+    def end_s(self) -> float:
+        return self.turns[-1].end_s if self.turns else 0.0
+
+    def say(self, utterance: Utterance, start_s: float, rate: int) -> float | None:
+        """Add an utterance; its end in seconds, or None where it is silent or does not fit."""
+        samples, spans = load_utterance(utterance.path, rate)
+        first = round(start_s * rate)
+        if not spans or first + len(samples) > len(self.samples) - EDGE_SILENCE_S[0] * rate:
+            return None
+        own_dbfs = 20.0 * np.log10(rms(samples))
+        # Half of an utterance's own level stays: -26 dBFS is the usual level of speech.
+        gain_db = self.level_dbfs - own_dbfs + GAIN_CONTROL * np.clip(own_dbfs + 26.0, -10.0, 10.0)
+        self.samples[first : first + len(samples)] += samples * amplitude(gain_db)
+        start_s = first / rate
+        spans = tuple((round(start_s + a, 4), round(start_s + b, 4)) for a, b in spans)
+        self.turns.append(
+            Turn(
+                start_s=spans[0][0],
+                end_s=spans[-1][1],
+                emotion=utterance.emotion,
+                speaker=utterance.speaker,
+                corpus=utterance.corpus,
+                speech=spans,
+            )
+        )
+        return start_s + len(samples) / rate
+
+    def scale(self, rate: int) -> None:
+        """Bring the speech to its level; the utterances' differences stay."""
+        spoken = [
+            self.samples[round(a * rate) : round(b * rate)]
+            for turn in self.turns
+            for a, b in turn.speech
+        ]
+        if spoken:
+            self.samples *= amplitude(self.level_dbfs) / rms(np.concatenate(spoken))
+
+
+def build_call(
+    utterances: Sequence[Utterance],
+    rate: int,
+    duration_s: float,
+    rng: np.random.Generator,
+    hold: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, tuple[tuple[Turn, ...], tuple[Turn, ...]]]:
+    """Put one call together.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+        Of one corpus or several; a call takes two speakers of one.
+    rate : int
+        8000 or 16000 Hz.
+    duration_s : float > 0
+    hold : tuple of start_s and end_s, optional
+        When nobody speaks.
+
+    Returns
+    -------
+    channels : np.ndarray [shape=(2, n)]
+        Agent, customer.
+    turns : the agent's and the customer's, in order of time
+    """
+    corpora = sorted({utterance.corpus for utterance in utterances})
+    corpus = corpora[rng.integers(len(corpora))]
+    own = [utterance for utterance in utterances if utterance.corpus == corpus]
+    agent, customer = rng.permutation(sorted({utterance.speaker for utterance in own}))[:2]
+    course = COURSES[rng.integers(len(COURSES))]
+
+    n = round(duration_s * rate)
+    sides = [_Side(np.zeros(n), float(rng.uniform(*LEVEL_DBFS))) for _ in ROLES]
+    now_s = float(rng.uniform(*EDGE_SILENCE_S))
+    who = 0
+    while True:
+        if who == 0:
+            moods, speaker = AGENT_MOODS, agent
+        else:
+            part = min(int(len(course) * now_s / duration_s), len(course) - 1)
+            moods = (course[part], "neutral")
+            speaker = customer
+        choice = _utterances_of(own, speaker, moods, fall_back=who == 1)
+        if hold and hold[0] <= now_s + HOLD_AFTER_S and now_s < hold[1]:
+            now_s = hold[1]
+        start_s = max(now_s, sides[who].end_s + BREATH_S[0])
+        for _ in range(rng.integers(UTTERANCES[0], UTTERANCES[1] + 1)):
+            end_s = sides[who].say(choice[rng.integers(len(choice))], start_s, rate)
+            if end_s is None:
+                break
+            start_s = end_s + float(rng.uniform(*BREATH_S))
+        if end_s is None:
+            break
+        overlaps = rng.random() < OVERLAP_SHARE
+        pause_s = -rng.uniform(*OVERLAP_S) if overlaps else rng.uniform(*PAUSE_S)
+        now_s = max(end_s + float(pause_s), 0.0)
+        who = 1 - who
+
+    for side in sides:
+        side.scale(rate)
+    channels = np.stack([side.samples for side in sides])
+    if rng.random() < CROSSTALK_SHARE:
+        channels = channels + amplitude(CROSSTALK_DB) * channels[::-1]
+    for channel, side in zip(channels, sides, strict=True):
+        channel += line_noise(n, rate, side.level_dbfs - rng.uniform(*NOISE_BELOW_DB), rng)
+    return channels, (tuple(sides[0].turns), tuple(sides[1].turns))
+
+
+def play(
+    channel: np.ndarray,
+    turns: Sequence[Turn],
+    piece: np.ndarray,
+    hold: tuple[float, float],
+    rate: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[float, float], ...]:
+    """Add music to a channel [n], in place, where nobody speaks on it; returns where."""
+    start_s = max([hold[0], *(turn.end_s for turn in turns if turn.start_s < hold[1])])
+    first, last = round(start_s * rate), round(hold[1] * rate)
+    if last - first < rate:
+        return ()
+    sound = np.resize(np.roll(piece, -rng.integers(len(piece))), last - first)
+    channel[first:last] += sound * amplitude(rng.uniform(*LEVEL_DBFS)) / max(rms(sound), 1e-6)
+    return ((round(start_s, 3), hold[1]),)
+
+
+def _utterances_of(
+    own: Sequence[Utterance], speaker: str, moods: Sequence[str], *, fall_back: bool
+) -> list[Utterance]:
+    """A speaker's utterances in any of `moods`, or, to fall back, in the first that there is."""
+    spoken = [utterance for utterance in own if utterance.speaker == speaker]
+    if not fall_back:
+        return [utterance for utterance in spoken if utterance.emotion in moods] or spoken
+    for mood in moods:
+        if chosen := [utterance for utterance in spoken if utterance.emotion == mood]:
+            return chosen
+    return spoken
