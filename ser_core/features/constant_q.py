@@ -15,7 +15,8 @@ import scipy.fft
 import soxr
 
 from ser_core.features import bands
-from ser_core.features.stft import HOP, blocks, frames, hann
+from ser_core.features.stft import HOP, blocks, frames
+from ser_core.features.windows import hann
 
 OCTAVES, BINS, PER_SEMITONE = 7, 36, 3
 C1_HZ = 440.0 * 2.0 ** ((24 - 69) / 12)

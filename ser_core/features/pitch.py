@@ -35,7 +35,7 @@ CLOSE = 0.2
 @cache
 def _window_autocorrelation(length: int, n_fft: int) -> np.ndarray:
     """1 / normalised autocorrelation of a Hann window, by lag in half samples, float32 [n_fft]."""
-    window = hann(length).astype(np.float64)
+    window = hann(length, np.float32, centred=True).astype(np.float64)
     power = np.abs(scipy.fft.rfft(window, n_fft)) ** 2
     padded = np.zeros(n_fft + 1)
     padded[: len(power)] = power
@@ -51,7 +51,7 @@ def autocorrelation(
     Parameters
     ----------
     power : np.ndarray [shape=(frames, n_fft // 2 + 1)], float32
-        Power spectra of frames windowed with `hann(length)`, zero-padded to `n_fft`.
+        Power spectra of frames in centred Hann windows of `length` samples, zero-padded to `n_fft`.
     length : int > 0
         Samples of a frame; `n_fft` is at least this and the longest lag.
     rate_hz : int > 0

@@ -9,13 +9,13 @@ silent band the rounding of a 32-bit transform would be what `contrast` measures
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import as_strided
 
 from ser_core.features.compiled import compiled
+from ser_core.features.windows import hann
 
 N_FFT, HOP = 2048, 512
 # Frames transformed at once: their 64-bit samples stay in the processor's cache.
@@ -25,12 +25,6 @@ _BLOCK = 32
 def blocks(n: int) -> Iterator[slice]:
     """Slices that together cover n frames."""
     return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
-
-
-@cache
-def hann(n: int) -> np.ndarray:
-    """Periodic Hann window, float64 [n]; the same sums as in scipy.signal, which loads slowly."""
-    return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n + 1)[:-1])
 
 
 def frames(y: np.ndarray, n_fft: int = N_FFT, hop: int = HOP) -> np.ndarray:

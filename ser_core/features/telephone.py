@@ -277,7 +277,7 @@ def _power(signal: np.ndarray, length: int, n_fft: int) -> np.ndarray:
 
     A frame's bins add up to its mean square: to 1 where it is as loud as loud speech.
     """
-    window = hann(length)
+    window = hann(length, np.float32, centred=True)
     spectrum = scipy.fft.rfft(_framed(signal, length) * window, n_fft)
     scale = np.float32(2 / (n_fft * np.square(window).sum()))
     return (np.square(spectrum.real) + np.square(spectrum.imag)) * scale
@@ -557,7 +557,7 @@ def modulation(mel_db: np.ndarray) -> np.ndarray:
     count = 1 + -(-(len(mel_db) - length) // (MODULATION_FRAMES // 2))
     starts = np.linspace(0, len(mel_db) - length, count).astype(np.intp)
     windows = sliding_window_view(groups, length, axis=1)[:, starts]
-    window = hann(length)
+    window = hann(length, np.float32, centred=True)
     windows = (windows - windows.mean(axis=2, keepdims=True)) * window
     spectrum = scipy.fft.rfft(windows, MODULATION_FRAMES)
     density = (np.square(np.abs(spectrum))).mean(axis=1)

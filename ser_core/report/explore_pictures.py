@@ -160,7 +160,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     """
     padded = np.pad(samples, (0, max(0, _FRAME - len(samples))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP]
-    power = np.square(np.abs(np.fft.rfft(frames * hann(_FRAME), _N_FFT)))
+    power = np.square(np.abs(np.fft.rfft(frames * hann(_FRAME, centred=True), _N_FFT)))
     low, high = mel(np.array(_MEL_HZ))
     edges = 700 * (10 ** (np.linspace(low, high, _BANDS + 2) / 2595) - 1)
     hz = np.fft.rfftfreq(_N_FFT, 1 / RATE_HZ)[:, None]
