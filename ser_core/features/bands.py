@@ -1,4 +1,4 @@
-"""Bands of a spectrogram [t, 1025]: mel, chroma, and spectral contrast, as librosa defines them."""
+"""Cepstrum, chroma and spectral contrast of a spectrogram [t, 1025], as librosa defines them."""
 
 from __future__ import annotations
 
@@ -25,22 +25,6 @@ def cepstrum(mel: np.ndarray, n: int) -> np.ndarray:
     """Mean MFCC of mel power [t, n_mels] -> [n]. The mean and the transform may change places."""
     mean = decibels(mel).mean(axis=0, dtype=np.float64)
     return scipy.fft.dct(mean, type=2, norm="ortho")[:n]
-
-
-@cache
-def mel_filters(rate_hz: int, n_mels: int) -> np.ndarray:
-    """Slaney's triangles (Auditory Toolbox, 1998), of equal area: float32 [bins, n_mels]."""
-    # Linear below 1 kHz, 200/3 Hz a mel; then logarithmic, 27 mels for a factor of 6.4.
-    mel_hz, corner_hz, log_step = 200.0 / 3, 1_000.0, np.log(6.4) / 27.0
-    corner = corner_hz / mel_hz
-    top = corner + np.log(rate_hz / 2 / corner_hz) / log_step
-    mels = np.linspace(0.0, top, n_mels + 2)
-    edges = np.where(mels < corner, mel_hz * mels, corner_hz * np.exp(log_step * (mels - corner)))
-    ramps = np.subtract.outer(edges, _bins_hz(rate_hz))
-    width = np.diff(edges)[:, np.newaxis]
-    triangles = np.maximum(0, np.minimum(-ramps[:-2] / width[:-1], ramps[2:] / width[1:]))
-    area = (edges[2:] - edges[:-2]) / 2
-    return np.ascontiguousarray((triangles / area[:, np.newaxis]).T, dtype=np.float32)
 
 
 @lru_cache(maxsize=128)

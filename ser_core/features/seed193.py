@@ -18,11 +18,11 @@ N_MFCC, N_CHROMA, N_MELS, N_CONTRAST, N_TONNETZ = 40, 12, 128, 7, 6
 def compute(samples: np.ndarray) -> np.ndarray:
     """The vector of one segment: float32 [n] at 22,050 Hz -> float32 [193]."""
     # Imported late: whoever only asks for names or fingerprint loads nothing heavy.
-    from ser_core.features import bands, constant_q, harmonic, stft, tuning
+    from ser_core.features import bands, constant_q, harmonic, mel, stft, tuning
 
     spectra = stft.spectrum(samples)
     magnitude = np.abs(spectra)
-    mel = magnitude**2 @ bands.mel_filters(RATE_HZ, N_MELS)
+    mel_power = magnitude**2 @ mel.slaney_filters(RATE_HZ, stft.N_FFT, N_MELS)
     semitones_off = tuning.estimate(magnitude, RATE_HZ, N_CHROMA)
     chroma = magnitude @ bands.chroma_filters(RATE_HZ, semitones_off)
 
@@ -31,9 +31,9 @@ def compute(samples: np.ndarray) -> np.ndarray:
         np.abs(stft.spectrum(harmonic_part)), RATE_HZ, bins_per_octave=constant_q.BINS
     )
     parts = (
-        bands.cepstrum(mel, N_MFCC),
+        bands.cepstrum(mel_power, N_MFCC),
         bands.to_unit(chroma, np.inf).mean(axis=0, dtype=np.float64),
-        mel.mean(axis=0, dtype=np.float64),
+        mel_power.mean(axis=0, dtype=np.float64),
         bands.contrast(magnitude, RATE_HZ),
         constant_q.tonnetz(harmonic_part, RATE_HZ, bins_off),
     )

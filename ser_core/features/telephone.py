@@ -36,7 +36,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import ThreadpoolController
 
-from ser_core.features import FeatureSet
+from ser_core.features import FeatureSet, mel
 from ser_core.features.windows import hann
 
 RATE_HZ = 8_000
@@ -141,7 +141,6 @@ NAMES = _names()
 # Where a part of the vector is.
 PICTURE = slice(len(NAMES) - STEPS * len(PICTURE_ROWS), len(NAMES))
 FUNCTIONALS = slice(0, NAMES.index(f"third1_{MFCC[0]}_mean"))
-THIRD = slice(FUNCTIONALS.stop, PICTURE.start)
 
 
 def compute(samples: np.ndarray) -> np.ndarray:
@@ -283,21 +282,10 @@ def _power(signal: np.ndarray, length: int, n_fft: int) -> np.ndarray:
     return (np.square(spectrum.real) + np.square(spectrum.imag)) * scale
 
 
-@cache
-def mel_bank() -> np.ndarray:
-    """Triangles of height 1, evenly spaced in mel (HTK's formula), float32 [bins, 40]."""
-    low_mel, high_mel = 2595 * np.log10(1 + np.array([LOW_HZ, HIGH_HZ]) / 700)
-    edges_mel = np.linspace(low_mel, high_mel, N_MELS + 2)
-    edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
-    low, centre, high = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
-    hz = np.arange(N_FFT // 2 + 1)[:, None] * BIN_HZ
-    rising, falling = (hz - low) / (centre - low), (high - hz) / (high - centre)
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-
-
 def log_mel(power: np.ndarray) -> np.ndarray:
     """Levels of the mel bands in dB, float32 [frames, 40]."""
-    return 10 * np.log10((power + BIN_FLOOR) @ mel_bank())
+    filters = mel.htk_filters(RATE_HZ, N_FFT, LOW_HZ, HIGH_HZ, N_MELS)
+    return 10 * np.log10((power + BIN_FLOOR) @ filters)
 
 
 @cache
