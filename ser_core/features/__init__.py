@@ -29,6 +29,7 @@ from ser_core.errors import FeatureError
 
 # A new feature set is added here: its name, and where its FEATURE_SET is found.
 _BUILT_IN = {
+    "librosa193": "ser_core.features.librosa193",
     "seed193": "ser_core.features.seed193",
     "telephone": "ser_core.features.telephone",
 }

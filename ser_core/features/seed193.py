@@ -51,9 +51,10 @@ def _names() -> tuple[str, ...]:
     return tuple(f"{group}_{i}_mean" for group, count in groups for i in range(count))
 
 
+NAMES = _names()
 FEATURE_SET = FeatureSet(
     id="seed193",
-    names=_names(),
+    names=NAMES,
     rate=RATE_HZ,
     parameters={
         "version": 1,

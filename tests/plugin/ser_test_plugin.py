@@ -55,9 +55,8 @@ def _plant_faults():
     def open_(file, *args, **kwargs):
         fault = Path(getattr(file, "name", "")).name.partition("_")[0]
         if "SER_TEST_MODULES" in os.environ:
-            loaded = [
-                name for name in ("tensorflow", "keras", "apache_beam") if name in sys.modules
-            ]
+            heavy = ("tensorflow", "keras", "apache_beam", "librosa")
+            loaded = [name for name in heavy if name in sys.modules]
             Path(os.environ["SER_TEST_MODULES"], str(os.getpid())).write_text(" ".join(loaded))
         if fault == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)

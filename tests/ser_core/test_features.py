@@ -1,7 +1,8 @@
-"""Feature sets: the registry, fingerprints, and `seed193` against the literal recipe."""
+"""Feature sets: the registry, fingerprints, `seed193` and `librosa193` against the recipe."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import warnings
@@ -31,12 +32,13 @@ def literal_recipe(path) -> np.ndarray:
     )
 
 
+@pytest.mark.parametrize("name", ["seed193", "librosa193"])
 @pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
-def test_seed193_is_the_literal_recipe(rate):
+def test_both_are_the_literal_recipe(name, rate):
     buffer = io.BytesIO()
     soundfile.write(buffer, voice(2.5, rate), rate, format="WAV", subtype="PCM_16")
     samples, _ = soundfile.read(io.BytesIO(buffer.getvalue()), dtype="float32")
-    found = features.get("seed193").extract(samples, rate)
+    found = features.get(name).extract(samples, rate)
     assert found.dtype == np.float32
     np.testing.assert_allclose(
         found, literal_recipe(io.BytesIO(buffer.getvalue())), rtol=1e-5, atol=1e-5
@@ -51,8 +53,9 @@ def test_seed193_on_real_clips(corpora, actor):
         np.testing.assert_allclose(found, literal_recipe(path), rtol=1e-4, atol=1e-4)
 
 
-def test_seed193_names_its_dimensions():
+def test_both_name_their_dimensions():
     names = features.get("seed193").names
+    assert features.get("librosa193").names == names
     assert len(names) == len(set(names)) == 193
     assert [names[i] for i in (0, 40, 52, 180, 187)] == [
         "mfcc_0_mean", "chroma_0_mean", "mel_power_0_mean", "contrast_0_mean", "tonnetz_0_mean",
@@ -104,3 +107,10 @@ def test_fingerprint_changes_with_what_changes_values(change):
 def test_fingerprint_is_the_one_that_bundles_carry():
     """Once a bundle is shipped, its feature set never changes under its name."""
     assert features.get("seed193").fingerprint == "a08c078fb792812b"
+
+
+@pytest.mark.parametrize("n", [1, 511, 600, 1_535, 2_047])
+def test_librosa193_gives_short_samples_a_vector_or_refuses_them(n):
+    samples = np.random.default_rng(n).standard_normal(n)
+    with contextlib.suppress(FeatureError):
+        assert np.isfinite(features.get("librosa193").extract(samples, 22_050)).all()
