@@ -10,8 +10,8 @@
 
 # The image of deploy/Dockerfile, target beam, in a registry that the workers can reach. It must
 # hold the very version of `ser` that submits.
-: "${IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-beam:0.1.0}"
-: "${FLEX_IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-flex:0.1.0}"
+: "${IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-beam:0.2.0}"
+: "${FLEX_IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-flex:0.2.0}"
 
 # One worker process a core, each with a model (0.6 GB) and a child that decodes: 4 GB a core.
 : "${MACHINE_TYPE:=n2-standard-4}"

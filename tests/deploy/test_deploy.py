@@ -18,6 +18,7 @@ import yaml
 from pipelines import cli, errors
 from pipelines.errors import UsageError
 from pipelines.runners import dataflow
+from ser_core import __version__
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -243,6 +244,13 @@ def test_dockerfile_by_hadolint():
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_image_tags_are_this_version():
+    files = [*DEPLOY.glob("kubernetes/*.yaml"), DEPLOY / "dataflow" / "settings.sh"]
+    tags = [tag for file in files for tag in re.findall(r"/ser[a-z-]*:([\d.]+)", file.read_text())]
+    assert len(tags) >= 5
+    assert set(tags) == {__version__}
 
 
 def test_dockerfile_versions_and_files():
