@@ -31,6 +31,10 @@ import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 
+from ser_core.models.evaluation import evaluate
+from ser_core.models.scores import score
+from ser_core.models.targets import shares
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sklearn.metrics import recall_score
@@ -45,7 +49,6 @@ from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.models import bundle, calls_training, training
 from ser_core.models.calls_measures import KNOWN, LINES, NAMES, Temperatures, clips_of
 from ser_core.models.calls_training import CallsRecipe, Networks
-from ser_core.models.evaluation import evaluate, score, shares
 from ser_core.models.training import SeedRecipe
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ser_core.models.evaluation import Difference, Evaluation, Result, Tested
+    from ser_core.models.comparison import Difference
+    from ser_core.models.evaluation import Evaluation, Result, Tested
 
 HELP = "say how well a model does on a labelled corpus"
 EXAMPLES = (
@@ -236,6 +237,6 @@ def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
 
 
 def _known(known: str) -> str:
-    from ser_core.models.evaluation import CHANNEL, NOTHING
+    from ser_core.models.evaluation_plan import CHANNEL, NOTHING
 
     return {NOTHING: "not known", CHANNEL: "known"}[known]

@@ -24,8 +24,8 @@ from ser_core.models.calibration import (
     reliability,
     unsure_below,
 )
-from ser_core.models.evaluation import Scores, score
 from ser_core.models.history import history_weight
+from ser_core.models.scores import Scores, score
 
 if TYPE_CHECKING:
     from ser_core.models.calls_training import HeldOut

@@ -37,8 +37,8 @@ from ser_core.models import bundle, calls
 from ser_core.models.calls import Histories, Material, Member, Scale
 from ser_core.models.calls_measures import HEADLINE, KNOWN, LINES, NAMES, Measured, measure
 from ser_core.models.card import Card
-from ser_core.models.evaluation import shares, truths
 from ser_core.models.history import HISTORY, history_belief
+from ser_core.models.targets import shares, truths
 from ser_core.models.training import (
     Say,
     check_choice,

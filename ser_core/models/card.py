@@ -68,7 +68,7 @@ class Card:
     protocol : str
         The key of `results` to quote first.
     results : mapping
-        Protocol -> the figures of `ser_core.models.evaluation.Scores`.
+        Protocol -> the figures of `ser_core.models.scores.Scores`.
     measures : mapping
         Further figures, such as those of groups of labels and of the calibration.
     versions : mapping

@@ -1,135 +1,39 @@
-"""How good a model is: the figures that a card holds, and their intervals.
+"""How well bundles do on a corpus under several conditions.
 
-UAR, the unweighted average recall, is the figure to compare by: accuracy favours whatever
-labels the corpus has most of. `matrix` tests one bundle, or two side by side, on a corpus under
-several conditions; `evaluate` is one bundle under one of them.
+`matrix` tests one bundle, or two side by side, on a corpus under several conditions; `evaluate` is
+one bundle under one of them.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_core.emotions import GROUPINGS, group_names, group_probabilities
-from ser_core.errors import CorpusError
+from ser_core.corpora import Corpus
+from ser_core.corpora.vectors import Progress
+from ser_core.models.bundle import Bundle
 from ser_core.models.calibration import Bin, calibration_error, coverage_and_risk, reliability
+from ser_core.models.comparison import Difference, common_labels, compare
+from ser_core.models.evaluation_plan import (
+    CHANNEL,
+    NOTHING,
+    Plan,
+    extract_vectors,
+    make_plan,
+    true_word,
+)
 from ser_core.models.history import HISTORY
+from ser_core.models.scores import Scores, score
+from ser_core.models.targets import channels
 
-if TYPE_CHECKING:
-    from ser_core.corpora import Corpus, Utterance
-    from ser_core.corpora.vectors import Progress
-    from ser_core.models.bundle import Bundle
-
-_RESAMPLES = 2_000
-_INTERVAL_PERCENT = (2.5, 97.5)
 # With fewer speakers, resampling them says little of other ones.
 FEW_SPEAKERS = 5
-# What is known of a channel when a segment of it is labelled: nothing, or its other segments.
-NOTHING, CHANNEL = "nothing", "channel"
 # Points of a curve that are kept.
 _POINTS = 100
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Figures of one test.
-
-    Parameters
-    ----------
-    protocol : str
-        What was tested on what, in words.
-    labels : tuple of str
-    utterances, speakers : int
-        In the test.
-    accuracy, uar : float in [0, 1]
-        UAR is the mean recall of the labels that occur in the test.
-    uar_low, uar_high : float in [0, 1] or None
-        95 % interval of the UAR, by resampling the speakers; None where there is only one.
-    recall, precision : mapping of label to float in [0, 1] or None
-        None where the label never occurs, or is never predicted.
-    confusion : tuple of rows of int
-        True label by row, predicted label by column.
-    left_out : int
-        Utterances whose emotion the model has no label for, or on which annotators are divided.
-    """
-
-    protocol: str
-    labels: tuple[str, ...]
-    utterances: int
-    speakers: int
-    accuracy: float
-    uar: float
-    uar_low: float | None
-    uar_high: float | None
-    recall: Mapping[str, float | None]
-    precision: Mapping[str, float | None]
-    confusion: tuple[tuple[int, ...], ...]
-    left_out: int = 0
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Both ends of the interval, where there is one."""
-        if self.uar_low is None or self.uar_high is None:
-            return None
-        return self.uar_low, self.uar_high
-
-
-def score(
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    *,
-    labels: Sequence[str],
-    speakers: Sequence[str] | np.ndarray,
-    protocol: str,
-    left_out: int = 0,
-) -> Scores:
-    """Compare predictions with the truth.
-
-    Parameters
-    ----------
-    truth : np.ndarray [shape=(n,)], int
-        Index of the true label; n >= 1.
-    probabilities : np.ndarray [shape=(n, len(labels))]
-    labels : sequence of str
-    speakers : sequence of n str
-        Who speaks; the units of the interval.
-    protocol : str
-        In words.
-    left_out : int
-        Passed on.
-    """
-    from sklearn import metrics
-
-    truth = np.asarray(truth)
-    predicted = np.asarray(probabilities).argmax(axis=1)
-    every = np.arange(len(labels))
-    recall, precision = (
-        measure(truth, predicted, labels=every, average=None, zero_division=np.nan)
-        for measure in (metrics.recall_score, metrics.precision_score)
-    )
-    confusion = _confusions(truth, predicted, speakers, len(labels))
-    low, high = _interval(_resampled_uar(confusion)) if len(confusion) > 1 else (None, None)
-    return Scores(
-        protocol=protocol,
-        labels=tuple(labels),
-        utterances=len(truth),
-        speakers=len(confusion),
-        accuracy=float(metrics.accuracy_score(truth, predicted)),
-        uar=float(np.nanmean(recall)),
-        uar_low=low,
-        uar_high=high,
-        recall=_by_label(labels, recall),
-        precision=_by_label(labels, precision),
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion.sum(axis=0)),
-        left_out=left_out,
-    )
 
 
 @dataclass(frozen=True)
@@ -223,42 +127,6 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The first bundle's UAR less the second's, over what both can answer.
-
-    Parameters
-    ----------
-    condition, known : str
-        As in `Result`. A bundle that takes no history knows nothing in either.
-    labels : tuple of str
-        Those in common; others count for neither.
-    utterances, speakers : int
-    uar, uar_against : float in [0, 1]
-        Of the first and of the second.
-    difference : float in [-1, 1]
-    low, high : float in [-1, 1] or None
-        95 % interval, by resampling speakers, the same for both; None where there is only one.
-    p : float in (0, 1] or None
-        Twice the share of the resamples whose difference lies on the rarer side of 0.
-    told_apart : bool or None
-        Whether the interval leaves 0 out.
-    """
-
-    condition: str
-    known: str
-    labels: tuple[str, ...]
-    utterances: int
-    speakers: int
-    uar: float
-    uar_against: float
-    difference: float
-    low: float | None
-    high: float | None
-    p: float | None
-    told_apart: bool | None
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """One bundle, or two side by side, on a corpus; `dataclasses.asdict` makes JSON of it.
 
@@ -339,9 +207,9 @@ def matrix(
         raise ValueError(f"{len(bundles)} bundles found, one or two expected")
     conditions = tuple(dict.fromkeys(CONDITIONS if conditions is None else conditions))
     utterances = corpus.utterances
-    truth = [_truth(one, grouping) for one in utterances]
-    asked = [_asked(bundle, corpus, truth, grouping, histories) for bundle in bundles]
-    in_common = _in_common(asked, corpus) if len(asked) == 2 else ()
+    truth = [true_word(one, grouping) for one in utterances]
+    asked = [make_plan(bundle, corpus, truth, grouping, histories) for bundle in bundles]
+    in_common = common_labels(asked, corpus) if len(asked) == 2 else ()
     unit = "segments" if any(one.is_part for one in utterances) else "whole clips"
     speakers = np.array([one.speaker for one in utterances])
     channel = channels(utterances)
@@ -350,7 +218,7 @@ def matrix(
     if progress:
         progress("conditions", 0, len(conditions))
     for done, condition in enumerate(conditions, 1):
-        vectors = _vectors(asked, corpus, condition, jobs, cache, progress)
+        vectors = extract_vectors(asked, corpus, condition, jobs, cache, progress)
         answers = [one.answers(vectors[one.bundle.feature_set], channel) for one in asked]
         for one, own, told in zip(asked, answers, results, strict=True):
             for known, odds in own.items():
@@ -360,7 +228,7 @@ def matrix(
                 told.append(_result(one, odds, speakers, condition, known, protocol))
         for known in dict.fromkeys(known for own in answers for known in own) if in_common else ():
             both = [own.get(known, own[NOTHING]) for own in answers]
-            differences.append(_difference(asked, both, in_common, speakers, condition, known))
+            differences.append(compare(asked, both, in_common, speakers, condition, known))
         if progress:
             progress("conditions", done, len(conditions))
     tested = tuple(
@@ -415,195 +283,8 @@ def evaluate(
     return found.bundles[0].results[0].scores
 
 
-def channels(utterances: Sequence[Utterance]) -> np.ndarray:
-    """Whose history each utterance belongs to.
-
-    Parts of a recording belong to its channel; of clips that stand alone, all of a speaker's are
-    taken for one channel.
-
-    Returns
-    -------
-    np.ndarray [shape=(n,)], int
-        As `Bundle.predict` takes them.
-    """
-    keys = [
-        (str(one.path), one.channel) if one.is_part else (one.corpus, one.speaker)
-        for one in utterances
-    ]
-    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    return np.array([numbers[key] for key in keys], dtype=int)
-
-
-def truths(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
-    """Index of each utterance's emotion in `labels`."""
-    index = {label: i for i, label in enumerate(labels)}
-    return np.array([index[utterance.emotion] for utterance in utterances])
-
-
-def shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
-    """Shares of the annotators by label, float32 [n, len(labels)]; rows add up to 1.
-
-    An utterance without annotators' shares is all of its emotion. What annotators say beside
-    `labels` does not count.
-    """
-    targets = np.zeros((len(utterances), len(labels)), dtype=np.float32)
-    index = {label: i for i, label in enumerate(labels)}
-    for row, one in zip(targets, utterances, strict=True):
-        for label, share in one.shares or ((one.emotion, 1.0),):
-            if label in index:
-                row[index[label]] = share
-    return targets / targets.sum(axis=1, keepdims=True)
-
-
-def _by_label(labels: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
-    return {
-        label: None if math.isnan(value) else float(value)
-        for label, value in zip(labels, values, strict=True)
-    }
-
-
-# ---------------------------------------------------------------- what is asked
-
-
-def _truth(utterance: Utterance, grouping: str | None) -> str | None:
-    """What an utterance is to be taken for: a label or a group; None where annotators tie."""
-    if not grouping:
-        return utterance.emotion if utterance.agreed else None
-    group = GROUPINGS[grouping]
-    votes: Counter[str] = Counter()
-    for emotion, share in utterance.shares or ((utterance.emotion, 1.0),):
-        # An emotion that has no group stands for itself, which no bundle will have.
-        votes[group(emotion) or emotion] += share  # type: ignore[assignment]
-    (first, most), *others = votes.most_common(2)
-    return None if others and math.isclose(most, others[0][1], abs_tol=1e-9) else first
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What one bundle is asked.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    grouping : str or None
-    labels : tuple of str
-        That are compared.
-    truth : np.ndarray [shape=(utterances,)], int
-        Index into labels; -1 where the utterance is left out.
-    rows : np.ndarray of int
-        Utterances that are predicted: all where a channel's history is asked for.
-    known : tuple of str
-    """
-
-    bundle: Bundle
-    grouping: str | None
-    labels: tuple[str, ...]
-    truth: np.ndarray
-    rows: np.ndarray
-    known: tuple[str, ...]
-
-    def answers(self, vectors: np.ndarray, channel: np.ndarray) -> dict[str, np.ndarray]:
-        """What is known -> probabilities of the bundle's own labels; NaN for other rows."""
-        found = {}
-        for known in self.known:
-            ids = channel[self.rows] if known == CHANNEL else None
-            found[known] = np.full((len(vectors), len(self.bundle.labels)), np.nan, np.float32)
-            found[known][self.rows] = self.bundle.predict(vectors[self.rows], ids)
-        return found
-
-    def grouped(self, odds: np.ndarray) -> np.ndarray:
-        """Probabilities of the labels that are compared."""
-        if not self.grouping:
-            return odds
-        return group_probabilities(odds, self.bundle.labels, self.grouping)
-
-
-def _asked(
-    bundle: Bundle,
-    corpus: Corpus,
-    truth: Sequence[str | None],
-    grouping: str | None,
-    histories: bool,
-) -> _Asked:
-    labels = bundle.labels if grouping is None else group_names(bundle.labels, grouping)
-    places = {label: i for i, label in enumerate(labels)}
-    place = np.array([-1 if word is None else places.get(word, -1) for word in truth], dtype=int)
-    if len(labels) < 2:
-        raise CorpusError(
-            f"the model {bundle.id} labels {', '.join(bundle.labels)}: of the groups {grouping} "
-            f"that is {', '.join(labels) or 'none'}, nothing to tell apart; take other groups"
-        )
-    if all(word is None for word in truth):
-        raise CorpusError(
-            f"{corpus.name}: the annotators are divided on every utterance: nothing to compare "
-            "with; take another corpus"
-        )
-    if not (place >= 0).any():
-        raise CorpusError(
-            f"{corpus.name} has {', '.join(sorted(corpus.counts))}, and the model {bundle.id} "
-            f"labels {', '.join(bundle.labels)}: nothing to compare; take another corpus"
-        )
-    history = histories and bundle.card.channel_normalisation == HISTORY
-    rows = np.arange(len(place)) if history else np.flatnonzero(place >= 0)
-    known = (NOTHING, CHANNEL) if history else (NOTHING,)
-    return _Asked(bundle, grouping, labels, place, rows, known)
-
-
-def _in_common(asked: Sequence[_Asked], corpus: Corpus) -> tuple[str, ...]:
-    """The labels that two bundles can be compared by."""
-    first, second = asked
-    labels = tuple(label for label in first.labels if label in second.labels)
-    advice = "take other groups" if first.grouping else "take --groups angry, negative or four"
-    if len(labels) < 2:
-        raise CorpusError(
-            f"{first.bundle.id} labels {', '.join(first.labels)}, and {second.bundle.id} "
-            f"{', '.join(second.labels)}: {len(labels)} in common, two or more expected to "
-            f"compare them; {advice}"
-        )
-    if not any(first.labels[i] in labels for i in first.truth[first.truth >= 0]):
-        raise CorpusError(
-            f"{corpus.name}: no utterance of {', '.join(labels)}, which is what both "
-            f"{first.bundle.id} and {second.bundle.id} label: nothing to compare them by; "
-            f"{advice}, or another corpus"
-        )
-    return labels
-
-
-def _vectors(
-    asked: Sequence[_Asked],
-    corpus: Corpus,
-    condition: str,
-    jobs: int | None,
-    cache: Path | None,
-    progress: Progress | None,
-) -> dict[str, np.ndarray]:
-    """Feature set -> a vector for each utterance, NaN where nobody asks; each extracted once."""
-    from ser_core.corpora import vectors
-
-    found = {}
-    for name in dict.fromkeys(one.bundle.feature_set for one in asked):
-        rows = np.unique(
-            np.concatenate([one.rows for one in asked if one.bundle.feature_set == name])
-        )
-
-        def report(stage: str, done: int, total: int, name: str = name) -> None:
-            if progress:
-                progress(f"{name}, {condition}", done, total)
-
-        some = vectors.extract(
-            [corpus.utterances[i] for i in rows], name, condition=condition, jobs=jobs, cache=cache,
-            progress=report,
-        )  # fmt: skip
-        found[name] = np.full((len(corpus.utterances), some.shape[1]), np.nan, dtype=np.float32)
-        found[name][rows] = some
-    return found
-
-
-# ---------------------------------------------------------------- what is found
-
-
 def _result(
-    asked: _Asked,
+    asked: Plan,
     odds: np.ndarray,
     speakers: np.ndarray,
     condition: str,
@@ -639,7 +320,7 @@ def _curve(confidence: np.ndarray, right: np.ndarray) -> tuple[Point, ...]:
 
 
 def _tested(
-    asked: _Asked, results: tuple[Result, ...], corpus: Corpus, truth: Sequence[str | None]
+    asked: Plan, results: tuple[Result, ...], corpus: Corpus, truth: Sequence[str | None]
 ) -> Tested:
     bundle, seen = asked.bundle, set(asked.truth.tolist())
     left_out = np.flatnonzero(asked.truth < 0).tolist()
@@ -657,49 +338,6 @@ def _tested(
         tied=sum(truth[i] is None for i in left_out),
         results=results,
     )
-
-
-def _difference(
-    asked: Sequence[_Asked],
-    both: Sequence[np.ndarray],
-    labels: tuple[str, ...],
-    speakers: np.ndarray,
-    condition: str,
-    known: str,
-) -> Difference:
-    """Compare two bundles' answers on the labels that they have in common."""
-    # The truth is the same for both, so the first's serves.
-    places = {asked[0].labels.index(label): i for i, label in enumerate(labels)}
-    truth = np.array([places.get(place, -1) for place in asked[0].truth.tolist()])
-    some = truth >= 0
-    confusions = []
-    for one, odds in zip(asked, both, strict=True):
-        columns = [one.labels.index(label) for label in labels]
-        # Made to add up to 1 again, the likeliest of these labels would be the same.
-        predicted = one.grouped(odds[some])[:, columns].argmax(axis=1)
-        confusions.append(_confusions(truth[some], predicted, speakers[some], len(labels)))
-    uar, against = (_uar(one.sum(axis=0)) for one in confusions)
-    found = Difference(
-        condition=condition,
-        known=known,
-        labels=labels,
-        utterances=int(some.sum()),
-        speakers=len(confusions[0]),
-        uar=uar,
-        uar_against=against,
-        difference=uar - against,
-        low=None,
-        high=None,
-        p=None,
-        told_apart=None,
-    )
-    if found.speakers < 2:
-        return found
-    drawn = _resampled_uar(confusions[0]) - _resampled_uar(confusions[1])
-    low, high = _interval(drawn)
-    rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
-    return replace(found, low=low, high=high, p=p, told_apart=low > 0 or high < 0)
 
 
 def _warnings(
@@ -725,44 +363,3 @@ def _warnings(
             "little about other voices"
         )
     return said
-
-
-# ---------------------------------------------------------------- resampling
-
-
-def _confusions(
-    truth: np.ndarray, predicted: np.ndarray, speakers: Sequence[str] | np.ndarray, labels: int
-) -> np.ndarray:
-    """Counts by [speaker, true, predicted]."""
-    names, who = np.unique(np.asarray(speakers), return_inverse=True)
-    confusion = np.zeros((len(names), labels, labels), dtype=int)
-    np.add.at(confusion, (who, truth, predicted), 1)
-    return confusion
-
-
-@cache
-def _draws(count: int) -> np.ndarray:
-    """How often each speaker is in each resample: always the same, so that tests can be paired."""
-    random = np.random.default_rng(0)
-    return random.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
-
-
-def _uar(confusion: np.ndarray) -> float:
-    """Mean recall of the labels that occur; confusion is [true, predicted]."""
-    seen = confusion.sum(axis=1)
-    return float((confusion.diagonal()[seen > 0] / seen[seen > 0]).mean())
-
-
-def _resampled_uar(confusion: np.ndarray) -> np.ndarray:
-    """UAR of each resample of the speakers; confusion is [speaker, true, predicted]."""
-    weights = _draws(len(confusion))
-    hits = weights @ np.diagonal(confusion, axis1=1, axis2=2)
-    seen = weights @ confusion.sum(axis=2)
-    recall = np.divide(hits, seen, out=np.full(hits.shape, np.nan), where=seen > 0)
-    return np.nanmean(recall, axis=1)
-
-
-def _interval(drawn: np.ndarray) -> tuple[float, float]:
-    """Percentile bootstrap."""
-    low, high = np.percentile(drawn, _INTERVAL_PERCENT)
-    return float(low), float(high)

@@ -26,8 +26,9 @@ from ser_core.emotions import RAVDESS_EIGHT, check_labels
 from ser_core.errors import SerError, TrainingError
 from ser_core.models import architectures, bundle, calibration
 from ser_core.models.card import Card
-from ser_core.models.evaluation import Scores, score, shares, truths
 from ser_core.models.runtime import load_keras
+from ser_core.models.scores import Scores, score
+from ser_core.models.targets import shares, truths
 
 Say = Callable[[str], None]
 

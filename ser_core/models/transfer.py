@@ -38,8 +38,9 @@ from ser_core.models.calls import Histories, Member, Scale
 from ser_core.models.calls_measures import Asked, sure_by_fold
 from ser_core.models.calls_training import flat_width
 from ser_core.models.card import Card, read_card
-from ser_core.models.evaluation import Scores, channels, score, shares, truths
 from ser_core.models.runtime import load_keras
+from ser_core.models.scores import Scores, score
+from ser_core.models.targets import channels, shares, truths
 from ser_core.models.training import (
     Say,
     check_emotions,

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ser_core.models.calls_measures import NAMES as CONDITIONS
-from ser_core.models.evaluation import NOTHING, Difference, Evaluation, Tested
+from ser_core.models.comparison import Difference
+from ser_core.models.evaluation import Evaluation, Tested
+from ser_core.models.evaluation_plan import NOTHING
 from ser_core.report import evaluation_pictures as pictures
 from ser_core.report import pages
 

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ser_core.models.evaluation import CHANNEL, NOTHING, Evaluation, Result, Tested
+from ser_core.models.evaluation import Evaluation, Result, Tested
+from ser_core.models.evaluation_plan import CHANNEL, NOTHING
 from ser_core.report.training_pictures import _INK, _SOFT, _plain, _png
 
 WIDTH_IN, DPI = 3.9, 220

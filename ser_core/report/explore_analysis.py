@@ -17,8 +17,7 @@ import numpy as np
 from ser_core.corpora import Utterance
 from ser_core.corpora.sounds import Sound
 from ser_core.features import telephone
-from ser_core.models import evaluation
-from ser_core.models.evaluation import Scores
+from ser_core.models.scores import Scores, score
 
 # Of two features that go together more closely than this, the one that tells less is left out.
 TOGETHER = 0.8
@@ -310,7 +309,7 @@ def _tested(
         model.fit(scale(values[learnt]), truth[learnt])
         probabilities[asked] = 0
         probabilities[np.ix_(asked, model.classes_)] = model.predict_proba(scale(values[asked]))
-    return evaluation.score(
+    return score(
         truth, probabilities, labels=labels, speakers=list(people), protocol=f"{name}, quick look"
     )
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from ser_core.models.calibration import Bin
-    from ser_core.models.evaluation import Scores
+    from ser_core.models.scores import Scores
 
 _DPI = 110
 _COLOURS = 128

@@ -16,8 +16,9 @@ from ser_core.errors import CorpusError
 from ser_core.models import calibration, evaluation
 from ser_core.models.bundle import Bundle
 from ser_core.models.card import Card
-from ser_core.models.evaluation import CHANNEL, NOTHING
+from ser_core.models.evaluation_plan import CHANNEL, NOTHING
 from ser_core.models.history import HISTORY
+from ser_core.models.targets import channels, truths
 
 RATE_HZ = 8_000
 HZ = {"sad": 200, "happy": 400, "angry": 800, "bored": 1_600}
@@ -127,7 +128,7 @@ def test_the_interval_of_a_difference_is_that_of_drawing_speakers_again(tones, c
     pair = [unequal(21), unequal(12)]
     found = evaluation.matrix(pair, tones, ["clean"], jobs=1, cache=cache)
     matrix = vectors.extract(tones.utterances, "test_simple", jobs=1, cache=cache)
-    truth = evaluation.truths(tones.utterances, THREE)
+    truth = truths(tones.utterances, THREE)
     hits = [one.predict(matrix).argmax(axis=1) == truth for one in pair]
     who = np.array([SPEAKERS.index(one.speaker) for one in tones.utterances])
     draws = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=2_000)
@@ -228,7 +229,7 @@ def test_parts_of_a_recording_share_its_channel_and_clips_their_speaker():
     def said(name, speaker, **part):
         return Utterance(Path(name), "sad", speaker, "calls", **part)
 
-    ids = evaluation.channels(
+    ids = channels(
         [
             said("x", "ann", channel=0, start_s=0, end_s=2),
             said("x", "bob", channel=1, start_s=0, end_s=2),

@@ -22,6 +22,7 @@ from ser_core.errors import BundleError, CorpusError, TrainingError
 from ser_core.models import architectures, calibration, evaluation, training
 from ser_core.models.calibration import calibrate
 from ser_core.models.card import CARD, MODEL, REFERENCE
+from ser_core.models.scores import score
 from ser_core.models.training import SeedRecipe
 from ser_core.report import training_pictures
 from tests import tiny_bundle
@@ -180,7 +181,7 @@ def test_scores_are_scikit_learn_s(seed):
     truth = random.integers(0, 3, 40)
     probabilities = random.dirichlet(np.ones(4), 40)
     predicted = probabilities.argmax(axis=1)
-    found = evaluation.score(
+    found = score(
         truth,
         probabilities,
         labels=("a", "b", "c", "d"),
@@ -210,7 +211,7 @@ def test_the_interval_is_over_speakers_not_utterances():
     probabilities = np.eye(2)[np.where(right, truth, 1 - truth)]
 
     def width(times: int) -> float:
-        found = evaluation.score(
+        found = score(
             np.tile(truth, times),
             np.tile(probabilities, (times, 1)),
             labels=("a", "b"),

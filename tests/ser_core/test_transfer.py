@@ -11,7 +11,7 @@ from ser_core import models
 from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle, transfer
-from ser_core.models.evaluation import channels, shares, truths
+from ser_core.models.targets import channels, shares, truths
 from ser_core.models.training import speaker_folds
 from ser_core.models.transfer import TransferRecipe
 from tests.ser_core.test_calls_training import buzzes, cache, trained  # noqa: F401

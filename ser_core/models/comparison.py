@@ -1,0 +1,112 @@
+"""Two bundles side by side: the difference of their UARs, over the labels that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ser_core.corpora import Corpus
+from ser_core.errors import CorpusError
+from ser_core.models.evaluation_plan import Plan
+from ser_core.models.scores import count_confusions, percentile_interval, resampled_uar, uar_of
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first bundle's UAR less the second's, over what both can answer.
+
+    Parameters
+    ----------
+    condition, known : str
+        As in `Result`. A bundle that takes no history knows nothing in either.
+    labels : tuple of str
+        Those in common; others count for neither.
+    utterances, speakers : int
+    uar, uar_against : float in [0, 1]
+        Of the first and of the second.
+    difference : float in [-1, 1]
+    low, high : float in [-1, 1] or None
+        95 % interval, by resampling speakers, the same for both; None where there is only one.
+    p : float in (0, 1] or None
+        Twice the share of the resamples whose difference lies on the rarer side of 0.
+    told_apart : bool or None
+        Whether the interval leaves 0 out.
+    """
+
+    condition: str
+    known: str
+    labels: tuple[str, ...]
+    utterances: int
+    speakers: int
+    uar: float
+    uar_against: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    told_apart: bool | None
+
+
+def common_labels(asked: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
+    """The labels that two bundles can be compared by."""
+    first, second = asked
+    labels = tuple(label for label in first.labels if label in second.labels)
+    advice = "take other groups" if first.grouping else "take --groups angry, negative or four"
+    if len(labels) < 2:
+        raise CorpusError(
+            f"{first.bundle.id} labels {', '.join(first.labels)}, and {second.bundle.id} "
+            f"{', '.join(second.labels)}: {len(labels)} in common, two or more expected to "
+            f"compare them; {advice}"
+        )
+    if not any(first.labels[i] in labels for i in first.truth[first.truth >= 0]):
+        raise CorpusError(
+            f"{corpus.name}: no utterance of {', '.join(labels)}, which is what both "
+            f"{first.bundle.id} and {second.bundle.id} label: nothing to compare them by; "
+            f"{advice}, or another corpus"
+        )
+    return labels
+
+
+def compare(
+    asked: Sequence[Plan],
+    both: Sequence[np.ndarray],
+    labels: tuple[str, ...],
+    speakers: np.ndarray,
+    condition: str,
+    known: str,
+) -> Difference:
+    """Compare two bundles' answers on the labels that they have in common."""
+    # The truth is the same for both, so the first's serves.
+    places = {asked[0].labels.index(label): i for i, label in enumerate(labels)}
+    truth = np.array([places.get(place, -1) for place in asked[0].truth.tolist()])
+    some = truth >= 0
+    confusions = []
+    for one, odds in zip(asked, both, strict=True):
+        columns = [one.labels.index(label) for label in labels]
+        # Made to add up to 1 again, the likeliest of these labels would be the same.
+        predicted = one.grouped(odds[some])[:, columns].argmax(axis=1)
+        confusions.append(count_confusions(truth[some], predicted, speakers[some], len(labels)))
+    uar, against = (uar_of(one.sum(axis=0)) for one in confusions)
+    found = Difference(
+        condition=condition,
+        known=known,
+        labels=labels,
+        utterances=int(some.sum()),
+        speakers=len(confusions[0]),
+        uar=uar,
+        uar_against=against,
+        difference=uar - against,
+        low=None,
+        high=None,
+        p=None,
+        told_apart=None,
+    )
+    if found.speakers < 2:
+        return found
+    drawn = resampled_uar(confusions[0]) - resampled_uar(confusions[1])
+    low, high = percentile_interval(drawn)
+    rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
+    return replace(found, low=low, high=high, p=p, told_apart=low > 0 or high < 0)

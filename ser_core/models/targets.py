@@ -1,0 +1,51 @@
+"""Utterances as arrays: their true labels, their annotators' shares, and their channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ser_core.corpora import Utterance
+
+
+def truths(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
+    """Index of each utterance's emotion in `labels`."""
+    index = {label: i for i, label in enumerate(labels)}
+    return np.array([index[utterance.emotion] for utterance in utterances])
+
+
+def shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
+    """Shares of the annotators by label, float32 [n, len(labels)]; rows add up to 1.
+
+    An utterance without annotators' shares is all of its emotion. What annotators say beside
+    `labels` does not count.
+    """
+    targets = np.zeros((len(utterances), len(labels)), dtype=np.float32)
+    index = {label: i for i, label in enumerate(labels)}
+    for row, one in zip(targets, utterances, strict=True):
+        for label, share in one.shares or ((one.emotion, 1.0),):
+            if label in index:
+                row[index[label]] = share
+    return targets / targets.sum(axis=1, keepdims=True)
+
+
+def channels(utterances: Sequence[Utterance]) -> np.ndarray:
+    """Whose history each utterance belongs to.
+
+    Parts of a recording belong to its channel; of clips that stand alone, all of a speaker's are
+    taken for one channel.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], int
+        As `Bundle.predict` takes them.
+    """
+    keys = [
+        (str(one.path), one.channel) if one.is_part else (one.corpus, one.speaker)
+        for one in utterances
+    ]
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=int)
