@@ -32,6 +32,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ser_core.models.evaluation import evaluate
+from ser_core.models.recipes.base import Work
+from ser_core.models.recipes.calls.answers import Temperatures, clips_of
+from ser_core.models.recipes.calls.data import KNOWN, LINES
+from ser_core.models.recipes.calls.ensemble import Networks
+from ser_core.models.recipes.calls.recipe import DOUBTED, HISTORY_SHARE, CallsRecipe
+from ser_core.models.recipes.seed import SeedRecipe
 from ser_core.models.scores import score
 from ser_core.models.targets import shares
 
@@ -42,14 +48,12 @@ from sklearn.metrics import recall_score
 from benchmarks.build_calls import build
 from benchmarks.calls.truth import Truth, read_truth
 from pipelines.terminal import progress_bars
-from ser_core import audio, conditions, features, models
+from ser_core import audio, conditions, features, models, training
 from ser_core.conditions import CONDITIONS
 from ser_core.corpora import Corpus, open_corpus, vectors
 from ser_core.emotions import RAVDESS_EIGHT
-from ser_core.models import bundle, calls_training, training
-from ser_core.models.calls_measures import KNOWN, LINES, NAMES, Temperatures, clips_of
-from ser_core.models.calls_training import CallsRecipe, Networks
-from ser_core.models.training import SeedRecipe
+from ser_core.models import bundle
+from ser_core.models.recipes import seed
 
 ROOT = Path(__file__).parents[1]
 MUSIC = Path("/usr/share/asterisk/moh")
@@ -78,30 +82,25 @@ def main() -> None:
     data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
     work = options.work
     opened = {name: open_corpus(name, data / name) for name in ("ravdess", "emodb", "emovo")}
-    recipe = CallsRecipe(effort=options.effort)
+    recipe = CallsRecipe(effort=options.effort, noise=data / "noise")
+    corpora = list(opened.values())
     with progress_bars() as progress:
-        about = {"progress": progress}
-        noise = data / "noise"
-        networks = Networks(
-            calls_training.gather(list(opened.values()), recipe, noise=noise, **about),
-            recipe,
-            **about,
-        )
-        if not (work / "calls").exists():
-            calls_training.train(
-                list(opened.values()), recipe, work / "calls", noise=noise, **about
-            )
-        if not (work / "calls-open").exists():
-            some = replace(OPEN, effort=OPEN.effort * options.effort)
-            calls_training.train([opened["emodb"]], some, work / "calls-open", **about)
-        if not (work / "seed").exists():
-            training.train([opened["ravdess"]], SEED, work / "seed", **about)
+        about = Work(progress=progress)
+        networks = Networks(recipe.gather(corpora, about), recipe.networks, about)
+        trainings = {
+            "calls": (corpora, recipe),
+            "calls-open": ([opened["emodb"]], replace(OPEN, effort=OPEN.effort * options.effort)),
+            "seed": ([opened["ravdess"]], SEED),
+        }
+        for name, (some, its_recipe) in trainings.items():
+            if not (work / name).exists():
+                training.train(some, its_recipe, work / name, progress=progress)
     figures = {
         "cards": {name: models.read_card(work / name) for name in BUNDLES},
         "known": KNOWN,
-        "conditions": NAMES,
+        "conditions": {name: row.title for name, row in CONDITIONS.items()},
         "chosen": on_folds(networks, CHOSEN_ON),
-        "unchosen": on_folds(networks, range(CHOSEN_ON.stop, networks.recipe.folds)),
+        "unchosen": on_folds(networks, range(CHOSEN_ON.stop, networks.data.fold_count)),
         "calls": CALLS,
         "piece_s": PIECE_S,
         "on_calls": on_calls(work, data, opened["ravdess"], networks),
@@ -120,7 +119,7 @@ def main() -> None:
 
 def on_folds(networks: Networks, folds: range) -> dict[str, list[str]]:
     """UAR in percent of some folds, by what is known: as recorded, mu-law, hard line."""
-    held, data = networks.held_out(), networks.data
+    held, data = networks.held_out(DOUBTED, HISTORY_SHARE), networks.data
     some = np.isin(data.folds, folds)
     told = {}
     for k, known in enumerate(KNOWN):
@@ -160,7 +159,7 @@ def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> lis
         zip([one.speaker for one in ravdess.utterances], networks.data.folds.tolist(), strict=True)
     )
     asked: dict[str, list] = defaultdict(list)
-    for fold in range(networks.recipe.folds):
+    for fold in range(networks.data.fold_count):
         own = [one for one in customers if one.turns and fold_of[one.turns[0].speaker] == fold]
         listed = work / f"calls-of-fold-{fold}.txt"
         listed.write_text("".join(f"{folder / one.file}\n" for one in own))
@@ -216,7 +215,7 @@ def _seed_without_fold(
     matrix = vectors.extract(ravdess.utterances, "seed193")
     known = networks.data.folds != fold
     targets = shares(ravdess.utterances, card.labels)
-    model, _ = training.fit(matrix[known], targets[known], SEED)
+    model, _ = seed.fit(matrix[known], targets[known], SEED)
     bundle.save(to, model, replace(card, name=to.name), matrix[:8])
 
 
@@ -261,7 +260,7 @@ def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[d
         "prompts, English": _prompts(options.prompts / "en_US_f_Allison"),
         "prompts, Italian": _prompts(options.prompts / "it_IT_f_Menardi"),
     }
-    held = networks.held_out()
+    held = networks.held_out(DOUBTED, HISTORY_SHARE)
     card = loaded.card
     own = clips_of(held)["mulaw", "none"]
     fitted = Temperatures(card.temperature, card.temperature_with_history or card.temperature)

@@ -24,14 +24,17 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import recall_score
 
+from ser_core.models.recipes.base import Work
+from ser_core.models.recipes.calls.data import KNOWN, LINES
+from ser_core.models.recipes.calls.ensemble import Networks
+from ser_core.models.recipes.calls.held_out import HeldOut, believed
+from ser_core.models.recipes.calls.members import Member
+from ser_core.models.recipes.calls.recipe import DOUBTED, HISTORY_SHARE, CallsRecipe
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ser_core.conditions import CONDITIONS
 from ser_core.corpora import open_corpus
-from ser_core.models import calls_training
-from ser_core.models.calls import Member
-from ser_core.models.calls_measures import KNOWN, LINES
-from ser_core.models.calls_training import DOUBTED, HISTORY_SHARE, CallsRecipe, HeldOut, Networks
 
 ROOT = Path(__file__).parents[1]
 CORPORA = ("ravdess", "emodb", "emovo")
@@ -45,14 +48,12 @@ _CNN = Member(
 _RNN = replace(_CNN, kind="rnn", rate=2e-3, width=64, seed=3)
 TRIALS = {
     "dense": _DENSE,
-    "dense, no history": replace(_DENSE, history=False),
     "dense, again": replace(_DENSE, seed=10),
     "thirds": replace(_DENSE, inputs="thirds", seed=1),
     "thirds, again": replace(_DENSE, inputs="thirds", seed=11),
     "cnn": _CNN,
     "cnn, long": replace(_CNN, steps=4_200, weight=1.5),
     "cnn, corpora": replace(_CNN, others=True),
-    "cnn, deltas": replace(_CNN, deltas=True),
     "cnn, mixup": replace(_CNN, mixup=0.2),
     "rnn": _RNN,
     "rnn, long": replace(_RNN, steps=4_200, weight=1.5, seed=5),
@@ -79,10 +80,10 @@ def main() -> None:
     data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
     opened = [open_corpus(name, data / name) for name in CORPORA]
     names = dict.fromkeys([*options.only, *(n for shown in options.show for n in shown.split("+"))])
-    recipe = CallsRecipe(members=tuple(TRIALS[name] for name in names))
-    about = {"jobs": options.jobs, "cache": options.cache}
-    gathered = calls_training.gather(opened, recipe, noise=data / "noise", **about)
-    networks = Networks(gathered, recipe, **about, progress=lambda *said: print(*said))
+    recipe = CallsRecipe(members=tuple(TRIALS[name] for name in names), noise=data / "noise")
+    gathered = recipe.gather(opened, Work(options.jobs, options.cache))
+    about = Work(options.jobs, options.cache, progress=lambda *stage: print(*stage))
+    networks = Networks(gathered, recipe.networks, about)
     networks.train(options.folds)
     table = Table(
         title=f"UAR, folds {', '.join(map(str, options.folds))} of {recipe.folds}, pooled"
@@ -94,7 +95,8 @@ def main() -> None:
     table.add_column("CPU s a fold", justify="right")
     for shown in [*options.only, *options.show]:
         members = [TRIALS[name] for name in shown.split("+")]
-        held = average(networks, members, options.folds, tuple(options.doubted), options.share)
+        answers = networks.average(members, options.folds)
+        held = believed(gathered, *answers, tuple(options.doubted), options.share)
         some = np.isin(gathered.folds, options.folds)
         truth = gathered.tested.truth[some]
         cells = []
@@ -113,28 +115,6 @@ def uars(truth: np.ndarray, predicted: Sequence[np.ndarray]) -> str:
     """In percent."""
     every = [recall_score(truth, one, average="macro") for one in predicted]
     return ", ".join(f"{100 * uar:.1f}" for uar in every)
-
-
-def average(
-    networks: Networks,
-    members: Sequence[Member],
-    folds: Sequence[int],
-    doubted: tuple,
-    share: float,
-) -> HeldOut:
-    """Weighted mean of members; zeros in other folds."""
-    data = networks.data
-    labels = len(data.material.labels[0])
-    clips = np.zeros((len(data.tests), len(KNOWN), len(data.folds), labels), np.float32)
-    segments = np.zeros((len(LINES), *data.called.shape, labels), np.float32)
-    fold_of_call = data.folds[data.called[:, 0]]
-    total = sum(one.weight for one in members)
-    for fold in folds:
-        for one in members:
-            kept = networks.kept(one, fold)
-            clips[:, :, data.folds == fold] += one.weight / total * kept["clips"]
-            segments[:, fold_of_call == fold] += one.weight / total * kept["segments"]
-    return calls_training.believed(data, clips, segments, doubted, share)
 
 
 def on_calls(held: HeldOut, folds: Sequence[int]) -> str:

@@ -1,18 +1,25 @@
-"""`ser train`: train a model on labelled speech."""
+"""`ser train`: train a model on labelled speech.
+
+The options of each recipe stand beside the recipe; see `ser_core.models.recipes`.
+"""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines import errors
-from pipelines.arguments import names, numbers, positive
+from pipelines.arguments import positive
 from pipelines.corpus_options import add_corpora, open_corpora
 from pipelines.errors import UsageError
 from pipelines.terminal import check_folder, print_results, progress_bars, say
 
 if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
+
     from ser_core.corpora import Corpus
+    from ser_core.models.recipes.base import Option, Recipe
 
 HELP = "train a model on labelled speech"
 EXAMPLES = (
@@ -21,103 +28,69 @@ EXAMPLES = (
     "ser train --corpus csv=labels.csv --from calls --save ours",
     "ser train --corpus csv=labels.csv ravdess=RAVDESS --architecture dnn --save ours",
     "ser train --corpus ravdess=RAVDESS --recipe seed --scale zscore --save the-article",
+    "ser train --corpus ravdess=RAVDESS --feature-set telephone --save another",
 )
-FOLDS = 6
-_AT_RANDOM = (
-    "split at random, as --split asks: one voice stands in training and test, so that figure tells "
-    "how well voices are remembered; quote the one by speaker"
-)
-_SIMPLER = (
-    "a simpler model learns more from few data: --from calls only teaches a model that is trained "
-    "already, --architecture dnn is the smallest of its own"
-)
-_OF_BOTH = ("emotions", "folds", "seed")
-_OF_CALLS = ("noise", "effort", "architecture", "start")
-_OF_SEED = ("split", "scale", "layers", "dropout", "optimizer", "epochs", "batch_size")
+# An option that belongs to one recipe only, and means it where --recipe is not given.
+_IMPLIES = {"start": "transfer", "feature_set": "seed"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Declare what `ser train` takes."""
+    """Declare the arguments: those of every recipe, then those of each."""
+    from ser_core.models import recipes
+    from ser_core.models.recipes.base import common_options, own_options
+
     add_corpora(parser, "; of several, the first gives the labels and the test")
     parser.add_argument("--save", required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
-        "--recipe", choices=["calls", "seed"], default="calls",
+        "--recipe", choices=recipes.recipe_names(),
         help="calls: several networks for the telephone, an hour of two cores for RAVDESS; "
-        "seed: the article's, minutes (default: calls)",
+        "transfer: starts from a bundle, needs --from; seed: the article's, minutes "
+        "(default: calls, or what --from or --feature-set needs)",
     )  # fmt: skip
-    parser.add_argument("--emotions", type=names, metavar="A,B,…", help="default: all there are")
-    parser.add_argument(
-        "--folds", type=int, metavar="N", help="of speakers (default: 6, or as many as speak)"
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="default: 0")
+    for option in common_options():
+        _add_option(parser, option)
     parser.add_argument("--jobs", type=positive(int), metavar="N", help="default: one a core")
-    group = parser.add_argument_group("recipe calls")
-    group.add_argument(
-        "--from", dest="start", metavar="BUNDLE",
-        help="start from a bundle of this recipe and fit its last layers only: for few labels",
+    for name in recipes.recipe_names():
+        recipe = recipes.get(name)
+        group = parser.add_argument_group(f"recipe {name}")
+        for option in own_options(recipe):
+            _add_option(group, option)
+
+
+def _add_option(parser: ArgumentParser | _ArgumentGroup, option: Option) -> None:
+    parser.add_argument(
+        option.flag, dest=option.name, type=option.parse, choices=option.choices,
+        metavar=option.metavar, help=option.help,
     )  # fmt: skip
-    group.add_argument(
-        "--architecture", choices=["dnn", "cnn", "rnn"],
-        help="one kind of network: dense over the functionals, convolutional or recurrent over "
-        "the picture (default: all, averaged)",
-    )  # fmt: skip
-    group.add_argument("--noise", metavar="DIR", help="recorded noises to train with")
-    group.add_argument(
-        "--effort", type=float, metavar="X", help="times the steps: 0.1 for a first look"
-    )
-    group = parser.add_argument_group("recipe seed")
-    group.add_argument(
-        "--split", choices=["random", "speaker"],
-        help="how the headline figures are held out (default: random, and both are reported; "
-        "for your own recordings speaker, since one voice in training and test flatters)",
-    )  # fmt: skip
-    group.add_argument("--scale", choices=["none", "zscore"], help="default: none, as the article")
-    group.add_argument(
-        "--layers", type=numbers, metavar="N,N,…", help="default: 2x, 1x and half the features"
-    )
-    group.add_argument("--dropout", type=float, metavar="P", help="after each layer (default: 0.2)")
-    group.add_argument("--optimizer", metavar="NAME", help="of Keras (default: adam)")
-    group.add_argument("--epochs", type=int, metavar="N", help="default: 200")
-    group.add_argument("--batch-size", type=int, metavar="N", help="default: 4")
 
 
 def run(options: Namespace) -> int:
-    """Train a bundle, with progress, and print what it is worth; gives the exit status."""
-    from ser_core import models
-    from ser_core.models import calls_training, training, transfer
+    """Train a bundle and print what it is worth; returns the exit status."""
+    from ser_core import models, training
+    from ser_core.models.recipes import preparation
 
-    _check_fit(options)
-    about: dict[str, Any] = {"jobs": options.jobs, "cache": check_folder("--cache", options.cache)}
-    noise = check_folder("--noise", options.noise, there=True)
-    # Everything that can be wrong with settings is told before any audio is read.
-    if options.start:
-        models.read_card(options.start)
-    recipe = _recipe(options, 2 if options.folds is None else options.folds)
+    recipe_class = _recipe_class(options)
+    cache = check_folder("--cache", options.cache)
+    check_folder("--noise", options.noise, there=True)
+    # Wrong settings are reported before any audio is read.
+    recipe = _recipe(recipe_class, options)
     with open_corpora(options, to_train=True) as opened:
         for corpus in opened:
             print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
-        tested = opened if options.start else opened[:1] if options.recipe == "calls" else opened
-        utterances, labels = training.select(tested, recipe.emotions)
-        few = training.advice(utterances, labels)
-        if few and not options.start:
-            few.append(_SIMPLER)
-        for line in few:
+        utterances, labels = preparation.select(recipe.tested(opened), recipe.emotions)
+        for line in _warnings(recipe, opened, preparation.advice(utterances, labels)):
             print(f"ser: warning: {line}")
-        if options.split == "random" and any(corpus.own for corpus in opened):
-            print(f"ser: warning: {_AT_RANDOM}")
         if options.folds is None:
-            speakers = len(training.testable(utterances))
-            recipe = _recipe(options, min(FOLDS, max(speakers, 2)))
-            if 2 <= speakers < FOLDS:
-                print(f"ser: {recipe.folds} folds, as many as there are speakers")
+            speakers = len(preparation.testable(utterances))
+            if speakers < recipe.folds:
+                recipe = _recipe(recipe_class, options, folds=max(speakers, 2))
+                if speakers >= 2:
+                    print(f"ser: {speakers} folds, as many as there are speakers")
         with progress_bars() as progress:
-            about |= {"progress": progress, "say": say}
-            if isinstance(recipe, training.SeedRecipe):
-                folder = training.train(opened, recipe, options.save, **about)
-            elif isinstance(recipe, transfer.TransferRecipe):
-                folder = transfer.train(opened, recipe, options.save, **about)
-            else:
-                folder = calls_training.train(opened, recipe, options.save, noise=noise, **about)
+            folder = training.train(
+                opened, recipe, options.save, jobs=options.jobs, cache=cache, progress=progress,
+                say=say,
+            )  # fmt: skip
     card = models.read_card(folder)
     print_results(card)
     print(f"ser: {card.id}: {card.licence}")
@@ -125,46 +98,55 @@ def run(options: Namespace) -> int:
     return errors.DONE
 
 
-def _check_fit(options) -> None:
-    """Refuse what the recipe has no use for."""
-    by_calls = options.recipe == "calls"
-    for name in _OF_SEED if by_calls else _OF_CALLS:
-        if getattr(options, name) is None:
-            continue
-        if name == "split" and options.split == "random":
-            raise UsageError(
-                "--split random is none of recipe calls, which is always split by speaker: one "
-                "voice in training and test flatters the figures; --recipe seed has it"
-            )
-        raise UsageError(
-            f"{_option(name)} is none of recipe {options.recipe}; "
-            f"leave it out or take --recipe {'seed' if by_calls else 'calls'}"
+def _recipe_class(options: Namespace) -> type[Recipe]:
+    """The recipe that the options ask for.
+
+    Raises
+    ------
+    UsageError
+        An option that does not apply to it.
+    """
+    from ser_core.models import recipes
+    from ser_core.models.recipes.base import own_options
+
+    implied = [recipe for name, recipe in _IMPLIES.items() if getattr(options, name) is not None]
+    chosen = options.recipe or next(iter(implied), recipes.DEFAULT)
+    if chosen == recipes.DEFAULT and options.start is not None:
+        chosen = "transfer"  # --recipe calls --from BUNDLE
+    allowed = {option.name for option in own_options(recipes.get(chosen))}
+    for name in recipes.recipe_names():
+        for option in own_options(recipes.get(name)):
+            if option.name not in allowed and getattr(options, option.name) is not None:
+                raise UsageError(_does_not_apply(option, name, chosen, options))
+    return recipes.get(chosen)
+
+
+def _does_not_apply(option: Option, owner: str, chosen: str, options: Namespace) -> str:
+    if option.name == "split" and options.split == "random":
+        return (
+            f"--split random does not apply to recipe {chosen}, which always splits by speaker: "
+            "one voice in training and test flatters the figures; --recipe seed has it"
         )
-    for name in ("noise", "effort", "architecture") if options.start else ():
-        if getattr(options, name) is not None:
-            raise UsageError(
-                f"{_option(name)} is of a training from the beginning; leave it or --from out"
-            )
+    if chosen == "transfer" and owner == "calls":
+        return f"{option.flag} applies to a training from the beginning; leave it or --from out"
+    return f"{option.flag} does not apply to recipe {chosen}; leave it out or take --recipe {owner}"
 
 
-def _option(name: str) -> str:
-    return "--from" if name == "start" else f"--{name.replace('_', '-')}"
+def _recipe(recipe_class: type[Recipe], options: Namespace, **more: Any) -> Recipe:
+    """The recipe with the options that were given; `more` come on top."""
+    from ser_core.models.recipes.base import common_options, own_options
+
+    names = [option.name for option in (*common_options(), *own_options(recipe_class))]
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return recipe_class(**(given | more))
 
 
-def _recipe(options, folds: int):
-    from ser_core.models import calls_training, training, transfer
-
-    def given(*names: str) -> dict[str, Any]:
-        said = {name: getattr(options, name) for name in (*_OF_BOTH, *names)}
-        return {name: value for name, value in said.items() if value is not None} | {"folds": folds}
-
-    if options.recipe == "seed":
-        return training.SeedRecipe(**given(*_OF_SEED))
-    if options.start:
-        return transfer.TransferRecipe(**given("start"))
-    return calls_training.CallsRecipe(**given("effort", "architecture"))
+def _warnings(recipe: Recipe, corpora: Sequence[Corpus], advice: list[str]) -> list[str]:
+    if advice and recipe.simpler:
+        advice = [*advice, recipe.simpler]
+    return [*advice, *recipe.warnings(corpora)]
 
 
 def _skipped(corpus: Corpus) -> str:
-    said = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items() if count)
-    return f"; left out: {said}" if said else ""
+    skipped = ", ".join(f"{count:,} {reason}" for reason, count in corpus.skipped.items() if count)
+    return f"; left out: {skipped}" if skipped else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ser_core.models.calls_measures import NAMES as CONDITIONS
+from ser_core.conditions import CONDITIONS
 from ser_core.models.comparison import Difference
 from ser_core.models.evaluation import Evaluation, Tested
 from ser_core.models.evaluation_plan import NOTHING
@@ -54,7 +54,7 @@ def page(evaluations: Sequence[Evaluation]) -> str:
         "evaluation",
         sections=[_section(one) for one in evaluations],
         bundles=evaluations[0].bundles,
-        conditions=CONDITIONS,
+        conditions={name: condition.title for name, condition in CONDITIONS.items()},
         known=pictures.KNOWN,
         colours=pictures.COLOURS,
         width=pictures.WIDTH_PX,

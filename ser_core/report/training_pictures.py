@@ -13,12 +13,37 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from ser_core.models.calibration import Bin
+    from ser_core.models.recipes.base import Figures
     from ser_core.models.scores import Scores
 
 _DPI = 110
 _COLOURS = 128
 _INK, _SOFT = "#24292f", "#8a929b"
 _TRAIN, _TEST = _COLOUR = "#4c78a8", "#e4572e"
+
+
+def draw(figures: Figures) -> dict[str, bytes]:
+    """All pictures of a training.
+
+    Returns
+    -------
+    mapping of file name to bytes
+        PNGs, as `CARD.md` shows them.
+    """
+    pictures = {
+        "confusion.png": confusion(figures.confusion),
+        "utterances.png": utterance_counts(figures.counts, figures.counts_title),
+    }
+    if figures.learning_curves:
+        title, curves = figures.learning_curves
+        pictures["learning_curves.png"] = learning_curves(curves, title)
+    if figures.conditions:
+        pictures["conditions.png"] = conditions(figures.conditions)
+    if figures.reliability:
+        pictures["reliability.png"] = reliability(figures.reliability)
+    if figures.coverage:
+        pictures["coverage.png"] = coverage(figures.coverage)
+    return pictures
 
 
 def learning_curves(curves: Mapping[str, Sequence[float]], title: str) -> bytes:

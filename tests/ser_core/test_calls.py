@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from ser_core.features import telephone
-from ser_core.models import calls
-from ser_core.models.calls import Histories, Material, Member, Scale
+from ser_core.models.recipes.calls import fitting
+from ser_core.models.recipes.calls import networks as networks_module
+from ser_core.models.recipes.calls.fitting import EPOCHS_AT_MOST, steps_for
+from ser_core.models.recipes.calls.material import ROWS, Material, Scale
+from ser_core.models.recipes.calls.members import Member, part
+from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalised
 from ser_core.models.runtime import load_keras
 
 LABELS = (("neutral", "calm", "happy", "angry"), ("angry", "neutral"))
@@ -23,7 +27,7 @@ def material(clips: int = 60, copies: int = 2, seed: int = 0) -> Material:
     speaker = corpus * 3 + random.integers(0, 3, clips)
     vectors = random.normal(size=(copies, clips, len(telephone.NAMES))).astype(np.float32)
     vectors[:, :, :40] += 3.0 * (np.arange(40) // 10 == truth[:, None])
-    picture = vectors[:, :, telephone.PICTURE].reshape(copies, clips, telephone.STEPS, calls.ROWS)
+    picture = vectors[:, :, telephone.PICTURE].reshape(copies, clips, telephone.STEPS, ROWS)
     picture[..., :8] += 2.0 * (np.arange(8) // 2 == truth[:, None])[:, None]
     return Material(vectors, truth, corpus, speaker, LABELS)
 
@@ -33,7 +37,7 @@ def test_histories_are_others_of_the_speaker():
     random = np.random.default_rng(1)
     sizes = set()
     for _ in range(5):
-        members = calls.draw_histories(random, some)
+        members = draw_histories(random, some)
         for i, history in enumerate(members):
             there = history[history >= 0]
             sizes.add(len(there))
@@ -57,14 +61,14 @@ def test_moments_are_those_of_the_members():
     # Without a history all stays as it is.
     np.testing.assert_array_equal(mean[2], 0)
     np.testing.assert_array_equal(variance[2], 1)
-    np.testing.assert_array_equal(calls.normalised(x, mean, variance)[2], np.clip(x[2], -6, 6))
+    np.testing.assert_array_equal(normalised(x, mean, variance)[2], np.clip(x[2], -6, 6))
 
 
 def test_the_scale_is_that_of_rows_for_pictures():
     vectors = np.random.default_rng(0).normal(5, 2, (50, len(telephone.NAMES))).astype(np.float32)
     scaled = Scale.of(vectors)(vectors)
     np.testing.assert_allclose(scaled[:, :10].mean(axis=0), 0, atol=1e-5)
-    pictures = calls.part(scaled, "picture")
+    pictures = part(scaled, "picture")
     np.testing.assert_allclose(pictures.mean(axis=(0, 1)), 0, atol=1e-4)
     np.testing.assert_allclose(pictures.std(axis=(0, 1)), 1, atol=1e-4)
     assert np.abs(pictures[:, 0].mean(axis=0)).max() > 0.01
@@ -83,9 +87,9 @@ def test_the_scale_is_that_of_rows_for_pictures():
 def test_what_can_be_learnt_is_learnt(member):
     known, unknown = material(400), material(200, copies=1, seed=9)
     scales = [Scale.of(known.vectors[:, known.corpus == c].reshape(-1, 2223)) for c in (0, 1)]
-    model = calls.fit(known, member, scales)
+    model = fitting.fit(known, member, scales)
     own = unknown.corpus == 0
-    x = calls.part(scales[0](unknown.vectors[0][own]), member.inputs)
+    x = part(scales[0](unknown.vectors[0][own]), member.inputs)
     weight = np.zeros((len(x), 1), dtype=np.float32)
     answers = np.asarray(model([x, weight], training=False))[:, : len(LABELS[0])]
     assert (answers.argmax(axis=1) == unknown.truth[own]).mean() > 0.7
@@ -96,15 +100,15 @@ def test_the_assembled_network_is_its_members(tmp_path):
     members = [
         Member(),
         Member(inputs="thirds", seed=1, weight=0.5),
-        Member(kind="cnn", inputs="picture", deltas=True, seed=2),
+        Member(kind="cnn", inputs="picture", seed=2),
         Member(kind="rnn", inputs="picture", seed=3),
     ]
     vectors = material(40).vectors[0]
     scale = Scale.of(vectors)
     scaled = scale(vectors)
     widths = {"functionals": 651, "thirds": 783, "picture": 0}
-    networks = [(one, calls.network(one, 6, widths[one.inputs])) for one in members]
-    calls.assemble(networks, scale, 4).save(tmp_path / "m.keras")
+    networks = [(one, networks_module.network(one, 6, widths[one.inputs])) for one in members]
+    networks_module.assemble(networks, scale, 4).save(tmp_path / "m.keras")
     whole = keras.saving.load_model(tmp_path / "m.keras", compile=False, safe_mode=True)
 
     history = np.full((40, 16), -1)
@@ -119,9 +123,9 @@ def test_the_assembled_network_is_its_members(tmp_path):
 
     expected = np.zeros((40, 4))
     for one, model in networks:
-        x = calls.part(scaled, one.inputs)
+        x = part(scaled, one.inputs)
         weight, *moments = Histories(x).moments(history)
-        logits = np.asarray(model([calls.normalised(x, *moments), weight], training=False))[:, :4]
+        logits = np.asarray(model([normalised(x, *moments), weight], training=False))[:, :4]
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         expected += one.weight / 3.5 * odds / odds.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -137,9 +141,9 @@ def test_what_annotators_say_is_learned_by_their_shares():
         random.normal(size=(1, n, d)).astype(np.float32), np.zeros(n, int), np.zeros(n, int),
         np.arange(n) % 4, (("a", "b"),), shares,
     )  # fmt: skip
-    member = Member(steps=400, batch=32, smoothing=0.0, mixup=0.0, history=False, decay=1.0)
-    model = calls.fit(some, member, [Scale(np.zeros(d), np.ones(d))])
-    seen = calls.part(some.vectors[0], "functionals")
+    member = Member(steps=400, batch=32, smoothing=0.0, mixup=0.0, decay=1.0)
+    model = fitting.fit(some, member, [Scale(np.zeros(d), np.ones(d))])
+    seen = part(some.vectors[0], "functionals")
     logits = model.predict([seen, np.zeros((n, 1))], verbose=0)
     odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert odds[:, 0].mean() == pytest.approx(0.75, abs=0.05)
@@ -156,6 +160,6 @@ def test_clips_that_nobody_agrees_on_are_known():
 
 def test_few_clips_need_fewer_steps():
     member = Member(steps=1_000, batch=64)
-    assert calls.steps_for(member, 10_000) == 1_000
-    assert calls.steps_for(member, 64) == calls.EPOCHS_AT_MOST
-    assert calls.steps_for(member, 10) == calls.EPOCHS_AT_MOST
+    assert steps_for(member, 10_000) == 1_000
+    assert steps_for(member, 64) == EPOCHS_AT_MOST
+    assert steps_for(member, 10) == EPOCHS_AT_MOST

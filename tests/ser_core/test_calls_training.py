@@ -12,17 +12,33 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_core import models
+from ser_core import models, training
 from ser_core.conditions import CONDITIONS
 from ser_core.corpora import Corpus, open_corpus
-from ser_core.emotions import RAVDESS_EIGHT
+from ser_core.emotions import CALM, RAVDESS_EIGHT
 from ser_core.errors import BundleError, TrainingError
 from ser_core.features import telephone
-from ser_core.models import bundle, calls, calls_measures, calls_training
-from ser_core.models.calls import Material, Member
-from ser_core.models.calls_measures import KNOWN, LINES
-from ser_core.models.calls_training import CallsRecipe, Data, HeldOut
+from ser_core.models import bundle
 from ser_core.models.history import HISTORY
+from ser_core.models.recipes.base import Work
+from ser_core.models.recipes.calls import ensemble, fitting
+from ser_core.models.recipes.calls import networks as networks_module
+from ser_core.models.recipes.calls.data import (
+    CALLS_A_SPEAKER,
+    KNOWN,
+    LINES,
+    Data,
+    draw_calls,
+    known_clips,
+)
+from ser_core.models.recipes.calls.ensemble import Networks, unheard_clips
+from ser_core.models.recipes.calls.held_out import HeldOut, believed
+from ser_core.models.recipes.calls.material import Material, Scale
+from ser_core.models.recipes.calls.measures import measure
+from ser_core.models.recipes.calls.members import Member, flat_width
+from ser_core.models.recipes.calls.recipe import CallsRecipe, figures_of
+from ser_core.models.recipes.preparation import LabelledClips
+from ser_core.report import training_pictures
 
 RATE_HZ = 16_000
 PITCH_HZ = {"neutral": 110, "calm": 140, "happy": 330, "angry": 220}
@@ -68,7 +84,7 @@ def cache(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(buzzes, cache, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "buzzes"
-    return calls_training.train([buzzes], QUICK, folder, jobs=1, cache=cache)
+    return training.train([buzzes], QUICK, folder, jobs=1, cache=cache)
 
 
 def spoken(speakers: int = 4, each: int = 24, seed: int = 0) -> Material:
@@ -85,7 +101,7 @@ def held_out(seed: int = 0, skill: float = 2.0, of: Material | None = None) -> H
     """Answers as networks might give them: right by `skill`, too sure by twice."""
     random = np.random.default_rng(seed)
     some = of or spoken()
-    called, mood = calls_training.draw_calls(some, random)
+    called, mood = draw_calls(some, random)
     data = Data(some, np.empty((len(CONDITIONS), 0, 0)), some.speaker % 2, called, mood)
 
     def answer(truth: np.ndarray) -> np.ndarray:
@@ -114,8 +130,8 @@ def people(some: Material) -> list:
 
 def test_calls_are_of_one_speaker_and_mostly_of_one_emotion():
     some = spoken()
-    called, mood = calls_training.draw_calls(some, np.random.default_rng(0))
-    assert len(called) == 4 * calls_training.CALLS_A_SPEAKER
+    called, mood = draw_calls(some, np.random.default_rng(0))
+    assert len(called) == 4 * CALLS_A_SPEAKER
     sizes = set()
     for clips, main in zip(called, mood, strict=True):
         there = clips[clips >= 0]
@@ -125,7 +141,7 @@ def test_calls_are_of_one_speaker_and_mostly_of_one_emotion():
         felt = Counter(some.truth[there].tolist())
         assert felt[main] == max(felt.values())
         assert sum(count == felt[main] for count in felt.values()) == 1
-        assert all(LABELS[one] in calls.CALM for one in felt if one != main)
+        assert all(LABELS[one] in CALM for one in felt if one != main)
         sizes.add(len(there))
     assert min(sizes) <= 4
     assert max(sizes) >= 10
@@ -135,7 +151,7 @@ def test_calls_are_of_one_speaker_and_mostly_of_one_emotion():
 def test_what_is_known_are_other_clips_of_the_speaker(known):
     some = spoken()
     which = np.arange(0, len(some.truth), 5)
-    members = calls_training.known_clips(some, which, known)
+    members = known_clips(some, which, known)
     assert members.shape == (len(which), 16)
     for clip, history in zip(which, members, strict=True):
         there = history[history >= 0]
@@ -153,14 +169,14 @@ def test_a_history_in_one_mood_is_not_used():
     """As much of each answer as its history is believed, the rest is the answer without."""
     found = held_out(of=spoken(speakers=4, each=48))
     data, doubted = found.data, (0.2, 0.3)
-    mixed = calls_training.believed(data, found.clips, found.segments, doubted)
+    mixed = believed(data, found.clips, found.segments, doubted)
     c, alone = list(CONDITIONS).index("mulaw"), found.clips[:, list(KNOWN).index("none")]
     beliefs = set()
     for k, known in enumerate(KNOWN):
         for clip in range(0, len(data.folds), 7):
-            (history,) = calls_training.known_clips(data.tested, np.array([clip]), known)
+            (history,) = known_clips(data.tested, np.array([clip]), known)
             others = alone[c, history[history >= 0]].mean(axis=0) if known != "none" else [0] * 4
-            moods = [p for p, label in zip(others, LABELS, strict=True) if label not in calls.CALM]
+            moods = [p for p, label in zip(others, LABELS, strict=True) if label not in CALM]
             belief = min(max((0.3 - max(moods)) / 0.1, 0), 1)
             assert mixed.clips_belief[c, k, clip] == pytest.approx(belief, abs=1e-5)
             expected = belief * found.clips[c, k, clip] + (1 - belief) * alone[c, clip]
@@ -169,7 +185,7 @@ def test_a_history_in_one_mood_is_not_used():
     assert {0, 1} < beliefs
     call = data.called[3][data.called[3] >= 0]
     others = alone[c, call[1:]].mean(axis=0)
-    moods = [p for p, label in zip(others, LABELS, strict=True) if label not in calls.CALM]
+    moods = [p for p, label in zip(others, LABELS, strict=True) if label not in CALM]
     belief = min(max((0.3 - max(moods)) / 0.1, 0), 1)
     assert mixed.segments_belief[0, 3, 0] == pytest.approx(belief, abs=1e-5)
     expected = belief * found.segments[0, 3, 0] + (1 - belief) * alone[c, call[0]]
@@ -187,7 +203,7 @@ def test_answers_are_calibrated_by_other_folds_only():
     truth = np.where(own, wrong.truth, first.data.material.truth)
     changed = replace(first, data=replace(first.data, material=replace(wrong, truth=truth)))
     some = people(first.data.material)
-    before, after = (calls_measures.measure(one, some) for one in (first, changed))
+    before, after = (measure(one, some) for one in (first, changed))
     # Fold 0's truth takes no part in what is said of fold 0, so the same labels are predicted.
     columns = [np.array(m.results["mulaw_none"].confusion).sum(axis=0) for m in (before, after)]
     np.testing.assert_array_equal(*columns)
@@ -196,7 +212,7 @@ def test_answers_are_calibrated_by_other_folds_only():
 
 def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
     found = held_out(of=spoken(speakers=8, each=80))
-    measured = calls_measures.measure(found, people(found.data.material))
+    measured = measure(found, people(found.data.material))
     assert measured.temperatures.without > 1.3
     errors = measured.measures["calibration_error"]
     assert errors["segments of calls"] < 0.05
@@ -224,10 +240,11 @@ def test_of_speakers_with_one_clip_each_nothing_else_is_known():
     """As where a CSV has one stretch a recording, and names no speaker."""
     found = held_out(of=spoken(speakers=24, each=1))
     some = people(found.data.material)
-    measured = calls_measures.measure(found, some)
+    measured = measure(found, some)
     assert measured.results["mulaw_none"].utterances == 24
     assert not [name for name in measured.results if "mixed" in name]
-    pictures = calls_training._pictures(measured, Corpus("test", "", tuple(some), {}))
+    clips = LabelledClips(tuple(some), LABELS, found.data.folds)
+    pictures = training_pictures.draw(figures_of(measured, clips, Corpus("test", "", (), {})))
     assert all(pictures.values())
 
 
@@ -237,7 +254,7 @@ def test_a_label_that_annotators_never_agree_on_has_no_figure():
     shares = some.targets.copy()
     shares[angry] = 0.5 * np.isin(LABELS, ["sad", "angry", "happy"])
     found = held_out(of=replace(some, shares=shares))
-    measured = calls_measures.measure(found, people(some))
+    measured = measure(found, people(some))
     assert measured.results["mulaw_none"].recall["angry"] is None
     rows = [row for row in measured.measures["groups"] if row["grouping"] == "angry"]
     assert rows
@@ -253,9 +270,9 @@ def test_what_is_tied_is_not_asked_though_its_rival_was_left_out(buzzes, cache):
         for one in buzzes.utterances
     ]
     recipe = replace(QUICK, emotions=("angry", "happy", "neutral"))
-    few = calls_training._restricted([replace(buzzes, utterances=tuple(some))], recipe)
-    data = calls_training.gather(few, recipe, jobs=1, cache=cache)
-    expected = [one.agreed for one in few[0].utterances]
+    corpora = [replace(buzzes, utterances=tuple(some))]
+    data = recipe.gather(corpora, Work(jobs=1, cache=cache))
+    expected = [one.agreed for one in recipe.restricted(corpora)[0].utterances]
     assert expected.count(False) == 4
     assert data.tested.agreed.tolist() == expected
     assert set(np.flatnonzero(expected)) >= set(data.called[data.called >= 0].tolist())
@@ -293,18 +310,18 @@ def test_what_is_trained_is_kept_and_never_heard_its_fold(
     def refuse(*arguments, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(calls, "fit", refuse)
-    again = calls_training.train([buzzes], QUICK, tmp_path / "again", jobs=1, cache=cache)
+    monkeypatch.setattr(fitting, "fit", refuse)
+    again = training.train([buzzes], QUICK, tmp_path / "again", jobs=1, cache=cache)
     assert models.read_card(again).results == models.read_card(trained).results
 
     def listen(material, member, scales, **options):
         heard.append(set(material.speaker.tolist()))
-        return calls.network(member, len(material.labels[0]), calls_training.flat_width(member))
+        return networks_module.network(member, len(material.labels[0]), flat_width(member))
 
-    monkeypatch.setattr(calls, "fit", listen)
-    data = calls_training.gather([buzzes], QUICK, jobs=1, cache=cache)
-    networks = calls_training.Networks(data, QUICK, jobs=1, cache=tmp_path / "fresh")
-    networks.held_out()
+    monkeypatch.setattr(fitting, "fit", listen)
+    data = QUICK.gather([buzzes], Work(jobs=1, cache=cache))
+    networks = Networks(data, QUICK.networks, Work(jobs=1, cache=tmp_path / "fresh"))
+    networks.held_out(QUICK.doubted, QUICK.history_share)
     folds = [set(data.tested.speaker[data.folds == fold].tolist()) for fold in range(2)]
     everybody = folds[0] | folds[1]
     # Two networks for each fold, and two of everybody.
@@ -324,13 +341,13 @@ def test_nobody_of_a_fold_is_heard_in_another_corpus():
     )
     nothing = np.empty((0, 0), int)
     data = Data(material, np.empty((0, 16, 0)), first.speaker % 2, nothing, nothing)
-    known = calls_training._known(data, 0)
+    known = unheard_clips(data, 0)
     assert set(material.speaker[known]) == {1, 3, 4, 5}
     assert set(material.speaker[known & (material.corpus == 1)]) == {1, 3, 4, 5}
     # A corpus of nobody else has no clips left, and the others keep their scales.
     few = material.of(known & (material.corpus == 1))
-    other = calls_training.Scale.of(few.vectors[0])
-    np.testing.assert_array_equal(calls_training._scales(few)[1].mean, other.mean)
+    other = Scale.of(few.vectors[0])
+    np.testing.assert_array_equal(ensemble._scales(few)[1].mean, other.mean)
 
 
 @pytest.mark.parametrize(
@@ -351,18 +368,18 @@ def test_a_setting_out_of_bounds_is_named_with_its_bound(settings, message):
 def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(BundleError, match="holds files that are no model bundle"):
-        calls_training.train([buzzes], QUICK, tmp_path, jobs=1, cache=cache)
+        training.train([buzzes], QUICK, tmp_path, jobs=1, cache=cache)
     with pytest.raises(TrainingError, match="networks cannot be kept there"):
-        calls_training.Networks(held_out().data, QUICK, cache=tmp_path / "notes.txt")
+        Networks(held_out().data, QUICK.networks, Work(cache=tmp_path / "notes.txt"))
     with pytest.raises(TrainingError, match="no utterance is bored"):
-        calls_training.train(
+        training.train(
             [buzzes], replace(QUICK, emotions=("bored", "happy")), tmp_path / "b", cache=cache
         )
     sad = tuple(replace(one, emotion="sad") for one in buzzes.utterances)
     for some, says in ((sad, "more: it has sad, and"), ((), "more: it has no utterance, and")):
         with pytest.raises(TrainingError, match=says):
-            calls_training.train(
+            training.train(
                 [buzzes, replace(buzzes, name="more", utterances=some)], QUICK, tmp_path / "b"
             )
     with pytest.raises(TrainingError, match="folds=9, but the corpora have 4 speakers"):
-        calls_training.train([buzzes], replace(QUICK, folds=9), tmp_path / "b", cache=cache)
+        training.train([buzzes], replace(QUICK, folds=9), tmp_path / "b", cache=cache)

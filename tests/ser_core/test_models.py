@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from ser_core import features, models
 from ser_core.errors import BundleError
-from ser_core.models import architectures, bundle
+from ser_core.models import bundle
 from ser_core.models.calibration import calibrate
 from ser_core.models.card import BUNDLED, CARD, MODEL, REFERENCE, Card
 from ser_core.models.history import histories, history_belief
 from ser_core.models.network import BATCH_ROWS
+from ser_core.models.recipes import article_network
 from ser_core.models.runtime import load_keras
 from tests import tiny_bundle
 
@@ -37,7 +38,7 @@ def deep(tmp_path_factory) -> models.Bundle:
     """The article's network with weights that were never trained, z-scoring, temperature."""
     folder = tmp_path_factory.mktemp("models") / "deep"
     random = np.random.default_rng(5)
-    model = architectures.dense_network(
+    model = article_network.dense_network(
         COLUMNS, 8, mean=random.normal(size=COLUMNS), variance=random.uniform(0.1, 9, COLUMNS)
     )
     bundle.save(folder, model, card_of("seed193", 8, temperature=0.3), vectors(5))
@@ -99,8 +100,8 @@ def test_every_place_in_a_batch_gives_the_same_bits(deep):
 
 def test_dropout_is_off_and_zscoring_is_inside(tmp_path):
     mean, variance = np.arange(COLUMNS), np.full(COLUMNS, 4.0)
-    plain = architectures.dense_network(COLUMNS, 2, layers=(5,), dropout=0.9)
-    scaled = architectures.dense_network(
+    plain = article_network.dense_network(COLUMNS, 2, layers=(5,), dropout=0.9)
+    scaled = article_network.dense_network(
         COLUMNS, 2, layers=(5,), dropout=0.9, mean=mean, variance=variance
     )
     scaled.layers[1].set_weights(plain.layers[0].get_weights())
@@ -400,7 +401,7 @@ def test_a_failed_save_leaves_the_old_bundle_and_no_rest(tiny, monkeypatch):
 
 
 def test_the_article_s_network():
-    model = architectures.dense_network(193, 8)
+    model = article_network.dense_network(193, 8)
     layers = [(type(layer).__name__, getattr(layer, "units", None)) for layer in model.layers]
     assert layers == [
         ("Dense", 386),
@@ -418,13 +419,13 @@ def test_the_article_s_network():
 def test_one_seed_gives_one_network_and_touches_nothing_else():
     before = np.random.get_state()[1].copy()
     first, again, other = (
-        architectures.dense_network(20, 3, seed=seed).get_weights() for seed in (1, 1, 2)
+        article_network.dense_network(20, 3, seed=seed).get_weights() for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert not any((a == b).all() for a, b in zip(first[::2], other[::2], strict=True))
     # Layers of one shape start differently.
-    square = architectures.dense_network(20, 20, layers=(20, 20)).get_weights()
+    square = article_network.dense_network(20, 20, layers=(20, 20)).get_weights()
     assert not (square[0] == square[2]).all()
 
 

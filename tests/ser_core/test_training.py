@@ -15,15 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from ser_core import models
+from ser_core import models, training
 from ser_core.corpora import Corpus, Utterance, open_corpus
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import BundleError, CorpusError, TrainingError
-from ser_core.models import architectures, calibration, evaluation, training
+from ser_core.models import calibration, evaluation
 from ser_core.models.calibration import calibrate
 from ser_core.models.card import CARD, MODEL, REFERENCE
+from ser_core.models.recipes import article_network
+from ser_core.models.recipes.preparation import speaker_folds
+from ser_core.models.recipes.seed import SeedRecipe, answer, fit
 from ser_core.models.scores import score
-from ser_core.models.training import SeedRecipe
 from ser_core.report import training_pictures
 from tests import tiny_bundle
 
@@ -112,12 +114,12 @@ def people(counts: dict[str, tuple[str, int]]) -> list[Utterance]:
 
 def test_ravdess_s_folds_are_two_men_and_two_women():
     crowd = people({f"{i:02d}": (("female", "male")[i % 2], 60) for i in range(1, 25)})
-    folds = training.speaker_folds(crowd, 6)
+    folds = speaker_folds(crowd, 6)
     for fold in range(6):
         inside = {(one.speaker, one.sex) for one, f in zip(crowd, folds, strict=True) if f == fold}
         assert Counter(sex for _, sex in inside) == {"male": 2, "female": 2}
-    assert (training.speaker_folds(crowd, 6) == folds).all()
-    assert (training.speaker_folds(crowd, 6, seed=1) != folds).any()
+    assert (speaker_folds(crowd, 6) == folds).all()
+    assert (speaker_folds(crowd, 6, seed=1) != folds).any()
 
 
 @given(
@@ -132,7 +134,7 @@ def test_ravdess_s_folds_are_two_men_and_two_women():
 @settings(deadline=None)
 def test_a_speaker_is_in_one_fold_and_no_fold_is_empty(counts, folds):
     crowd = people(counts)
-    found = training.speaker_folds(crowd, folds)
+    found = speaker_folds(crowd, folds)
     assert set(found) == set(range(folds))
     for speaker in counts:
         own = {f for one, f in zip(crowd, found, strict=True) if one.speaker == speaker}
@@ -150,12 +152,12 @@ def test_a_speaker_is_in_one_fold_and_no_fold_is_empty(counts, folds):
 
 def test_more_folds_than_speakers_are_refused():
     with pytest.raises(TrainingError, match="folds=6, but the corpora have 2 speakers"):
-        training.speaker_folds(people({"a": ("", 9), "b": ("", 9)}), 6)
+        speaker_folds(people({"a": ("", 9), "b": ("", 9)}), 6)
 
 
 def test_one_speaker_is_told_to_find_another():
     with pytest.raises(TrainingError, match="label recordings of two speakers or more"):
-        training.speaker_folds(people({"a": ("", 9)}), 2)
+        speaker_folds(people({"a": ("", 9)}), 2)
 
 
 def test_every_fold_has_somebody_whom_annotators_agree_on():
@@ -164,11 +166,11 @@ def test_every_fold_has_somebody_whom_annotators_agree_on():
         replace(one, shares=divided) if one.speaker in "abc" else one
         for one in people({name: ("", 9 if name in "abc" else 4) for name in "abcdef"})
     ]
-    folds = training.speaker_folds(crowd, 3)
+    folds = speaker_folds(crowd, 3)
     assert {f for one, f in zip(crowd, folds, strict=True) if one.agreed} == {0, 1, 2}
     says = "have 3 speakers with these emotions, 3 more on whom annotators are divided"
     with pytest.raises(TrainingError, match=says):
-        training.speaker_folds(crowd, 4)
+        speaker_folds(crowd, 4)
 
 
 # Figures
@@ -247,7 +249,7 @@ def test_one_seed_gives_the_same_network_to_the_bit_and_another_does_not():
     matrix, truth = blobs()
 
     def weights(seed: int) -> np.ndarray:
-        model, _ = training.fit(
+        model, _ = fit(
             matrix, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, seed=seed)
         )
         return np.concatenate([one.ravel() for one in model.get_weights()])
@@ -260,8 +262,8 @@ def test_a_step_follows_the_gradient_of_the_cross_entropy():
     """Of one linear layer and SGD of one batch the step is known: w - lr * gradient."""
     matrix, truth = blobs(7)
     recipe = SeedRecipe(epochs=1, layers=(), optimizer="sgd", batch_size=64)
-    model, _ = training.fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
-    start = architectures.dense_network(6, 3, layers=(), seed=0).get_weights()
+    model, _ = fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
+    start = article_network.dense_network(6, 3, layers=(), seed=0).get_weights()
     logits = matrix @ start[0]
     answers = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     slope = matrix.T @ (answers - np.eye(3)[truth]) / len(matrix)
@@ -272,8 +274,8 @@ def test_a_step_follows_the_gradient_of_the_cross_entropy():
 def test_an_epoch_is_what_keras_s_own_fit_does_short_last_batch_too(optimizer):
     matrix, truth = blobs(50)
     recipe = SeedRecipe(epochs=1, layers=(8,), dropout=0.0, optimizer=optimizer, batch_size=4)
-    found, _ = training.fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
-    expected = architectures.dense_network(6, 3, layers=(8,), dropout=0.0, seed=recipe.seed)
+    found, _ = fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
+    expected = article_network.dense_network(6, 3, layers=(8,), dropout=0.0, seed=recipe.seed)
     expected.compile(optimizer, "categorical_crossentropy")
     order = np.random.default_rng(recipe.seed).permutation(50)
     expected.fit(matrix[order], np.eye(3)[truth[order]], batch_size=4, shuffle=False, verbose=0)
@@ -284,7 +286,7 @@ def test_an_epoch_is_what_keras_s_own_fit_does_short_last_batch_too(optimizer):
 def test_dropout_is_on_in_training():
     matrix, truth = blobs(50)
     with_it, without = (
-        training.fit(
+        fit(
             matrix,
             np.eye(3, dtype=np.float32)[truth],
             SeedRecipe(epochs=1, layers=(8,), dropout=dropout),
@@ -298,11 +300,11 @@ def test_zscoring_makes_units_irrelevant():
     matrix, truth = blobs()
     units = np.float32([1e-4, 1, 1e3, 10, 1, 7])
     recipe = SeedRecipe(epochs=5, scale="zscore")
-    plain, _ = training.fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
-    scaled, _ = training.fit(matrix * units + 5 * units, np.eye(3, dtype=np.float32)[truth], recipe)
+    plain, _ = fit(matrix, np.eye(3, dtype=np.float32)[truth], recipe)
+    scaled, _ = fit(matrix * units + 5 * units, np.eye(3, dtype=np.float32)[truth], recipe)
     np.testing.assert_allclose(
-        training.answer(plain, matrix),
-        training.answer(scaled, matrix * units + 5 * units),
+        answer(plain, matrix),
+        answer(scaled, matrix * units + 5 * units),
         atol=0.02,
     )
 
@@ -311,7 +313,7 @@ def test_learning_curves_have_a_value_an_epoch_and_end_where_the_network_is():
     matrix, truth = blobs()
     test = blobs(60)
     done = []
-    model, curves = training.fit(
+    model, curves = fit(
         matrix,
         np.eye(3, dtype=np.float32)[truth],
         SeedRecipe(epochs=6),
@@ -322,7 +324,7 @@ def test_learning_curves_have_a_value_an_epoch_and_end_where_the_network_is():
     assert {name: len(values) for name, values in curves.items()} == dict.fromkeys(
         ("loss", "accuracy", "test_loss", "test_accuracy"), 6
     )
-    answers = training.answer(model, test[0])
+    answers = answer(model, test[0])
     assert curves["test_accuracy"][-1] == (answers.argmax(axis=1) == test[1]).mean()
     assert curves["test_loss"][-1] == pytest.approx(metrics.log_loss(test[1], answers), rel=1e-4)
     assert curves["loss"][-1] < curves["loss"][0]
@@ -331,7 +333,7 @@ def test_learning_curves_have_a_value_an_epoch_and_end_where_the_network_is():
 def test_a_training_that_diverges_says_so():
     matrix, truth = blobs()
     with pytest.raises(TrainingError, match=r"diverged.*try scale 'zscore'"):
-        training.fit(
+        fit(
             matrix * 1e18, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, optimizer="sgd")
         )
 

@@ -6,43 +6,55 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from ser_core import models
+from ser_core import models, training
 from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
-from ser_core.models import bundle, transfer
+from ser_core.models import bundle
+from ser_core.models.recipes.base import Work
+from ser_core.models.recipes.preparation import select, speaker_folds
+from ser_core.models.recipes.transfer import recipe as transfer
+from ser_core.models.recipes.transfer.last_layers import (
+    PENALTIES,
+    answers_of,
+    embed,
+    fit_last_layers,
+    loss_of,
+    others_of,
+)
+from ser_core.models.recipes.transfer.recipe import TransferRecipe
+from ser_core.models.recipes.transfer.start import Start, take_apart
 from ser_core.models.targets import channels, shares, truths
-from ser_core.models.training import speaker_folds
-from ser_core.models.transfer import TransferRecipe
 from tests.ser_core.test_calls_training import buzzes, cache, trained  # noqa: F401
 
 
 @pytest.fixture(scope="module")
 def start(trained):  # noqa: F811
-    return transfer._start(trained)
+    return take_apart(trained)
 
 
 def heard_of(start, corpus: Corpus, keep):
     matrix = vectors.extract(corpus.utterances, "telephone", jobs=1, cache=keep)
-    return matrix, transfer._heard(start, matrix, channels(corpus.utterances))
+    return matrix, embed(start, matrix, channels(corpus.utterances))
 
 
 @pytest.mark.long
 def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache):  # noqa: F811
     matrix, heard = heard_of(start, buzzes, cache)
     labels = start.card.labels
-    heads = transfer._first_heads(start, labels)
+    heads = start.last_layers(labels)
     plain = replace(
         start.card, temperature=1.0, temperature_with_history=1.0, history_doubted=None,
         history_share=1.0,
     )  # fmt: skip
     whole = bundle.from_keras(bundle.load_keras_model(trained)[1], plain)
     n = len(matrix)
-    answers = transfer._answers(start, heard, heads)
+    answers = answers_of(start, heard, heads)
     np.testing.assert_allclose(answers[:n], whole.predict(matrix), atol=2e-5)
     related = whole.predict(matrix, channels(buzzes.utterances))
     np.testing.assert_allclose(answers[n:], related[heard.clip[n:]], atol=2e-5)
-    again = bundle.from_keras(transfer._assembled(start, heads, labels), plain)
+    again = bundle.from_keras(start.assemble_with(heads, labels), plain)
     np.testing.assert_allclose(again.predict(matrix), whole.predict(matrix), atol=1e-6)
 
 
@@ -50,11 +62,11 @@ def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache): 
 def test_the_hold_goes_from_the_start_to_the_data(start, buzzes, cache):  # noqa: F811
     _, heard = heard_of(start, buzzes, cache)
     targets = shares(buzzes.utterances, start.card.labels)[:, ::-1]  # other labels than it knows
-    first = transfer._first_heads(start, start.card.labels)
+    first = start.last_layers(start.card.labels)
     losses, moved = [], []
-    for hold in transfer.HOLDS:
-        heads = transfer._fit(heard, targets, first, hold)
-        losses.append(transfer._loss(start, heard, targets, heads))
+    for hold in PENALTIES:
+        heads = fit_last_layers(heard, targets, first, hold)
+        losses.append(loss_of(start, heard, targets, heads))
         moved.append(
             sum(
                 np.abs(a - b).sum()
@@ -72,8 +84,8 @@ def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
     """A small step in any direction does not lower the loss, held by 0.1."""
     _, heard = heard_of(start, buzzes, cache)
     targets = shares(buzzes.utterances, start.card.labels)
-    first = transfer._first_heads(start, start.card.labels)
-    heads = transfer._fit(heard, targets, first, 0.1)
+    first = start.last_layers(start.card.labels)
+    heads = fit_last_layers(heard, targets, first, 0.1)
     x, (kernel, bias), (kernel_0, bias_0) = (
         heard.by_network[0], heads.layers[0], first.layers[0],
     )  # fmt: skip
@@ -82,7 +94,7 @@ def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
     weight /= weight.sum()
 
     def cost(kernel, bias):
-        odds = transfer._softmax(x @ kernel + bias)
+        odds = softmax(x @ kernel + bias, axis=1)
         change = (kernel - kernel_0) * sd[:, None]
         shift = bias - bias_0 + mean @ (kernel - kernel_0)
         held = 0.05 * (np.square(change).sum() + np.square(shift).sum())
@@ -101,7 +113,7 @@ def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
 @pytest.mark.long
 def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, tmp_path):  # noqa: F811
     said = []
-    folder = transfer.train(
+    folder = training.train(
         [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
         say=said.append,
     )  # fmt: skip
@@ -126,23 +138,23 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
     assert card.temperature == before.temperature
     assert card.temperature_with_history == before.temperature_with_history
     # It can be started from again.
-    transfer._start(folder)
+    take_apart(folder)
 
 
 @pytest.mark.long
 def test_a_first_look_is_honest(trained, start, buzzes, cache, tmp_path, monkeypatch):  # noqa: F811
     """The second fold wants the start as it is, so the first is shown with just that."""
     best, seen = iter([*range(8), *range(8)[::-1]]), []
-    monkeypatch.setattr(transfer, "_loss", lambda *_: -float(next(best)))
+    monkeypatch.setattr(transfer, "loss_of", lambda *_: -float(next(best)))
     monkeypatch.setattr(transfer, "first_look", lambda truth, odds, folds: seen.append(odds) or "")
-    transfer.train(
+    training.train(
         [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
         say=lambda line: None,
     )  # fmt: skip
     _, heard = heard_of(start, buzzes, cache)
     folds = speaker_folds(buzzes.utterances, 2)
-    first = transfer._first_heads(start, start.card.labels)
-    expected = transfer._answers(start, heard.of(np.flatnonzero(folds == 0)), first)
+    first = start.last_layers(start.card.labels)
+    expected = answers_of(start, heard.of(np.flatnonzero(folds == 0)), first)
     np.testing.assert_allclose(seen[0], expected, atol=1e-6)
 
 
@@ -153,7 +165,7 @@ def test_other_labels_are_learned(trained, buzzes, cache, tmp_path):  # noqa: F8
         buzzes,
         utterances=tuple(replace(one, emotion=new[one.emotion]) for one in buzzes.utterances),
     )
-    folder = transfer.train(
+    folder = training.train(
         [relabelled], TransferRecipe(start=trained, folds=2), tmp_path / "two", jobs=1, cache=cache
     )
     loaded = models.load(folder)
@@ -165,14 +177,12 @@ def test_other_labels_are_learned(trained, buzzes, cache, tmp_path):  # noqa: F8
 
 
 def buzzes_labels(corpus: Corpus) -> tuple[str, ...]:
-    from ser_core.models.training import select
-
     return select([corpus], None)[1]
 
 
 def test_only_bundles_of_recipe_calls_can_be_started_from(tmp_path):
     with pytest.raises(BundleError, match="made by recipe 'seed'; only bundles of recipe calls"):
-        transfer._start("seed")
+        take_apart("seed")
 
 
 def test_settings_out_of_bounds_are_named():
@@ -184,13 +194,13 @@ def test_settings_out_of_bounds_are_named():
 
 def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F811
     told = [{"name": "learn", "licence": "own data"}, {"name": "EMO-DB", "licence": "free"}]
-    start = transfer._Start(replace(models.read_card("calls"), corpora=told), None, ())
+    start = Start(replace(models.read_card("calls"), corpora=told), None, ())
     mine = replace(buzzes, name="more", own=True)
-    (said,) = transfer._with_what_start_knows(mine, start).warnings[-1:]
+    ((said,),) = (c.warnings[-1:] for c in transfer._with_warnings([mine], start, Work()))
     assert "was trained on learn: of speakers" in said
-    assert transfer._with_what_start_knows(buzzes, start) == buzzes
+    assert transfer._with_warnings([buzzes], start, Work()) == [buzzes]
 
 
 def test_others_of_a_channel():
-    found = transfer._others(np.array([3, 5, 3, 3, 7]))
+    found = others_of(np.array([3, 5, 3, 3, 7]))
     assert [sorted(row[row >= 0].tolist()) for row in found] == [[2, 3], [], [0, 3], [0, 2], []]

@@ -6,9 +6,9 @@ bundle; for the figures, to every fold but the one that it is tested on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,44 +17,26 @@ from ser_core.corpora import Utterance
 from ser_core.emotions import GROUPINGS, group_names, group_probabilities
 from ser_core.models.calibration import (
     Bin,
-    calibrate,
     calibration_error,
     coverage_and_risk,
     fit_temperature,
     reliability,
     unsure_below,
 )
-from ser_core.models.history import history_weight
+from ser_core.models.recipes.calls.answers import (
+    Asked,
+    Clips,
+    Temperatures,
+    calibrated,
+    clips_of,
+    segments_of,
+    sure_by_fold,
+)
+from ser_core.models.recipes.calls.data import HEADLINE, KNOWN, LINES
+from ser_core.models.recipes.calls.held_out import HeldOut
 from ser_core.models.scores import Scores, score
 
-if TYPE_CHECKING:
-    from ser_core.models.calls_training import HeldOut
-
-# The condition whose figures are quoted first, and those whose answers set the thresholds.
-HEADLINE = "mulaw"
-LINES = ("mulaw", "hard")
-# What is known of a speaker in a test, all of it in the same condition.
-KNOWN = {
-    "none": "nothing known of the speaker",
-    "mixed": "16 other clips known",
-    "calm": "8 neutral or calm clips known",
-    "angry": "8 angry clips known",
-}
-NAMES = {name: condition.title for name, condition in CONDITIONS.items()}
 _SEXES = {"male": "men", "female": "women"}
-
-
-@dataclass(frozen=True)
-class Temperatures:
-    """Without history, and what it goes to with one."""
-
-    without: float
-    with_history: float
-
-    def __call__(self, probabilities: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Calibrated [n, labels]; `weight` [n] is how much of each row's history was used."""
-        change = self.with_history - self.without
-        return calibrate(probabilities, self.without + change * weight)
 
 
 @dataclass(frozen=True)
@@ -93,39 +75,6 @@ class Measured:
         }
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Answers by row: probabilities [n, labels], true label, the fold that was not trained on,
-    and how much of a history was used: `history_weight` by `history_belief`."""
-
-    probabilities: np.ndarray
-    truth: np.ndarray
-    fold: np.ndarray
-    weight: np.ndarray
-
-    def of(self, which: np.ndarray) -> Asked:
-        """Some rows."""
-        return Asked(*(getattr(self, one.name)[which] for one in fields(self)))
-
-    @classmethod
-    def joined(cls, several: Sequence[Asked]) -> Asked:
-        """All rows of several."""
-        return cls(*(np.concatenate([getattr(x, f.name) for x in several]) for f in fields(cls)))
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """Of the likeliest label."""
-        return self.probabilities.max(axis=1)
-
-    @property
-    def right(self) -> np.ndarray:
-        """Whether the likeliest label is the true one."""
-        return self.probabilities.argmax(axis=1) == self.truth
-
-
-Clips = Mapping[tuple[str, str], Asked]
-
-
 def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
     """All figures of answers by networks that had not heard the speakers.
 
@@ -144,8 +93,8 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
         )
         for fold in np.unique(held_out.data.folds)
     }
-    clips = {key: _calibrated(one, by_fold) for key, one in raw_clips.items()}
-    segments = _calibrated(raw_segments, by_fold)
+    clips = {key: calibrated(one, by_fold) for key, one in raw_clips.items()}
+    segments = calibrated(raw_segments, by_fold)
     recordings = _recordings(held_out, segments)
     kinds = {
         said: Asked.joined([clips[line, known] for line in LINES])
@@ -170,7 +119,7 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
         "calibration_error": {
             **errors,
             **{
-                f"{NAMES[condition]}, {KNOWN[known]}": calibration_error(
+                f"{CONDITIONS[condition].title}, {KNOWN[known]}": calibration_error(
                     reliability(one.confidence, one.right)
                 )
                 for (condition, known), one in clips.items()
@@ -186,43 +135,6 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
         measures=measures,
         bins=bins,
         curves=curves,
-    )
-
-
-def clips_of(held_out: HeldOut) -> Clips:
-    """By condition and what is known, where there is something to know.
-
-    Clips that annotators do not agree on have no truth to be compared with.
-    """
-    data = held_out.data
-    agreed = data.tested.agreed
-    return {
-        (condition, known): Asked(
-            held_out.clips[c, k],
-            data.tested.truth,
-            data.folds,
-            held_out.clips_belief[c, k] * history_weight(data.known[known]),
-        ).of(agreed)
-        for c, condition in enumerate(CONDITIONS)
-        for k, known in enumerate(KNOWN)
-        if known == "none" or data.known[known].any()
-    }
-
-
-def segments_of(held_out: HeldOut) -> Asked:
-    """The segments of calls, under all of `LINES`; a call's other segments are known."""
-    data = held_out.data
-    there = data.called >= 0
-    count = np.repeat(there.sum(axis=1) - 1, there.sum(axis=1))
-    clips = data.called[there]
-    n = len(LINES)
-    return Asked(
-        np.concatenate([held_out.segments[line][there] for line in range(n)]),
-        np.tile(data.tested.truth[clips], n),
-        np.tile(data.folds[clips], n),
-        np.concatenate(
-            [held_out.segments_belief[line][there] * history_weight(count) for line in range(n)]
-        ),
     )
 
 
@@ -254,27 +166,6 @@ def _fit(clips: Clips, segments: Asked) -> Temperatures:
     )
 
 
-def _calibrated(asked: Asked, by_fold: Mapping[int, Temperatures]) -> Asked:
-    probabilities = np.empty_like(asked.probabilities)
-    for fold, temperatures in by_fold.items():
-        own = asked.fold == fold
-        probabilities[own] = temperatures(asked.probabilities[own], asked.weight[own])
-    return replace(asked, probabilities=probabilities)
-
-
-def sure_by_fold(asked: Asked) -> dict[str, float]:
-    """What a threshold does on folds that it was not chosen on."""
-    sure = np.zeros(len(asked.truth), dtype=bool)
-    for fold in np.unique(asked.fold):
-        own, others = asked.fold == fold, asked.of(asked.fold != fold)
-        sure[own] = asked.confidence[own] >= unsure_below(others.confidence, others.right)
-    return {
-        "sure": float(sure.mean()),
-        "right_if_sure": float(asked.right[sure].mean()) if sure.any() else 1.0,
-        "right": float(asked.right.mean()),
-    }
-
-
 def _results(
     clips: Clips, segments: Asked, held_out: HeldOut, utterances: Sequence[Utterance]
 ) -> dict[str, Scores]:
@@ -290,7 +181,7 @@ def _results(
             one.probabilities,
             labels=labels,
             speakers=speakers[which],
-            protocol=f"{said}{NAMES[condition]}, {KNOWN[known]}",
+            protocol=f"{said}{CONDITIONS[condition].title}, {KNOWN[known]}",
         )
 
     every = np.arange(len(agreed))

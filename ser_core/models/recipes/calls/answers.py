@@ -1,0 +1,118 @@
+"""Answers of networks by row, and their temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from ser_core.conditions import CONDITIONS
+from ser_core.models.calibration import calibrate, unsure_below
+from ser_core.models.history import history_weight
+from ser_core.models.recipes.calls.data import KNOWN, LINES
+from ser_core.models.recipes.calls.held_out import HeldOut
+
+
+@dataclass(frozen=True)
+class Temperatures:
+    """Without history, and what it goes to with one."""
+
+    without: float
+    with_history: float
+
+    def __call__(self, probabilities: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Calibrated [n, labels]; `weight` [n] is how much of each row's history was used."""
+        change = self.with_history - self.without
+        return calibrate(probabilities, self.without + change * weight)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Answers by row: probabilities [n, labels], true label, the fold that was not trained on,
+    and how much of a history was used: `history_weight` by `history_belief`."""
+
+    probabilities: np.ndarray
+    truth: np.ndarray
+    fold: np.ndarray
+    weight: np.ndarray
+
+    def of(self, which: np.ndarray) -> Asked:
+        """Some rows."""
+        return Asked(*(getattr(self, one.name)[which] for one in fields(self)))
+
+    @classmethod
+    def joined(cls, several: Sequence[Asked]) -> Asked:
+        """All rows of several."""
+        return cls(*(np.concatenate([getattr(x, f.name) for x in several]) for f in fields(cls)))
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Of the likeliest label."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the likeliest label is the true one."""
+        return self.probabilities.argmax(axis=1) == self.truth
+
+
+Clips = Mapping[tuple[str, str], Asked]
+
+
+def clips_of(held_out: HeldOut) -> Clips:
+    """By condition and what is known, where there is something to know.
+
+    Clips that annotators do not agree on have no truth to be compared with.
+    """
+    data = held_out.data
+    agreed = data.tested.agreed
+    return {
+        (condition, known): Asked(
+            held_out.clips[c, k],
+            data.tested.truth,
+            data.folds,
+            held_out.clips_belief[c, k] * history_weight(data.known[known]),
+        ).of(agreed)
+        for c, condition in enumerate(CONDITIONS)
+        for k, known in enumerate(KNOWN)
+        if known == "none" or data.known[known].any()
+    }
+
+
+def segments_of(held_out: HeldOut) -> Asked:
+    """The segments of calls, under all of `LINES`; a call's other segments are known."""
+    data = held_out.data
+    there = data.called >= 0
+    count = np.repeat(there.sum(axis=1) - 1, there.sum(axis=1))
+    clips = data.called[there]
+    n = len(LINES)
+    return Asked(
+        np.concatenate([held_out.segments[line][there] for line in range(n)]),
+        np.tile(data.tested.truth[clips], n),
+        np.tile(data.folds[clips], n),
+        np.concatenate(
+            [held_out.segments_belief[line][there] * history_weight(count) for line in range(n)]
+        ),
+    )
+
+
+def calibrated(asked: Asked, by_fold: Mapping[int, Temperatures]) -> Asked:
+    probabilities = np.empty_like(asked.probabilities)
+    for fold, temperatures in by_fold.items():
+        own = asked.fold == fold
+        probabilities[own] = temperatures(asked.probabilities[own], asked.weight[own])
+    return replace(asked, probabilities=probabilities)
+
+
+def sure_by_fold(asked: Asked) -> dict[str, float]:
+    """What a threshold does on folds that it was not chosen on."""
+    sure = np.zeros(len(asked.truth), dtype=bool)
+    for fold in np.unique(asked.fold):
+        own, others = asked.fold == fold, asked.of(asked.fold != fold)
+        sure[own] = asked.confidence[own] >= unsure_below(others.confidence, others.right)
+    return {
+        "sure": float(sure.mean()),
+        "right_if_sure": float(asked.right[sure].mean()) if sure.any() else 1.0,
+        "right": float(asked.right.mean()),
+    }

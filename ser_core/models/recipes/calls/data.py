@@ -1,0 +1,206 @@
+"""What recipe `calls` trains and tests on: clips under conditions, and calls made of clips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from ser_core.conditions import CONDITIONS, COPIES
+from ser_core.corpora import Corpus
+from ser_core.models.recipes.base import Work
+from ser_core.models.recipes.calls.material import Material
+from ser_core.models.recipes.preparation import LabelledClips, select
+from ser_core.models.targets import shares, truths
+
+FEATURE_SET = "telephone"
+# The condition whose figures are quoted first, and those whose answers set the thresholds.
+HEADLINE = "mulaw"
+LINES = ("mulaw", "hard")
+# What is known of a speaker in a test, all of it in the same condition.
+KNOWN = {
+    "none": "nothing known of the speaker",
+    "mixed": "16 other clips known",
+    "calm": "8 neutral or calm clips known",
+    "angry": "8 angry clips known",
+}
+_MIXED, _ONE_SIDED = 16, 8
+# Calls put together from a held-out speaker's clips: how many a speaker, of how many segments,
+# and of these the share in the call's main emotion; the others are neutral or calm.
+CALLS_A_SPEAKER = 40
+CALL_SEGMENTS = (3, 12)
+CALL_SHARE = (0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Corpora as arrays; the first `len(folds)` clips are those of the first corpus.
+
+    Parameters
+    ----------
+    material : Material
+    tests : np.ndarray [shape=(conditions, n, dimensions)], float32
+        The first corpus under each of `CONDITIONS`.
+    folds : np.ndarray [shape=(n,)], int
+    called : np.ndarray [shape=(calls, segments)], int
+        Clips of each made-up call; -1 fills up.
+    mood : np.ndarray [shape=(calls,)], int
+        The emotion of most of its segments.
+    """
+
+    material: Material
+    tests: np.ndarray
+    folds: np.ndarray
+    called: np.ndarray
+    mood: np.ndarray
+
+    @cached_property
+    def tested(self) -> Material:
+        """The first corpus, without its vectors."""
+        n, all_of = len(self.folds), self.material
+        shares = None if all_of.shares is None else all_of.shares[:n, : len(all_of.labels[0])]
+        return Material(
+            all_of.vectors[:0, :n], all_of.truth[:n], all_of.corpus[:n], all_of.speaker[:n],
+            all_of.labels[:1], shares, None if all_of.tied is None else all_of.tied[:n],
+        )  # fmt: skip
+
+    @cached_property
+    def known(self) -> Mapping[str, np.ndarray]:
+        """How many other clips are known of each, by `KNOWN`."""
+        every = np.arange(len(self.folds))
+        return {known: (known_clips(self.tested, every, known) >= 0).sum(axis=1) for known in KNOWN}
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds."""
+        return int(self.folds.max()) + 1
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of all of it."""
+        digest = hashlib.sha256(repr(self.material.labels).encode())
+        for array in (
+            self.material.vectors, self.material.truth, self.material.corpus,
+            self.material.speaker, self.tests, self.folds, self.called,
+            *(() if self.material.shares is None else (self.material.shares,)),
+        ):  # fmt: skip
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def gather(
+    tested: LabelledClips,
+    corpora: Sequence[Corpus],
+    *,
+    seed: int,
+    noise: Path | None,
+    work: Work,
+) -> Data:
+    """Extract everything that is trained and tested on.
+
+    Parameters
+    ----------
+    tested : LabelledClips
+        Those of the first corpus.
+    corpora : sequence of Corpus
+        The first one, with nothing but these clips, and others to train on.
+    seed : int
+        Seed of the calls that are put together.
+    noise : Path or None
+        Folder of recorded noises for the copies.
+    work : Work
+
+    Raises
+    ------
+    CorpusError
+        Files that cannot be read.
+    """
+    utterances = [one for corpus in corpora for one in corpus.utterances]
+    labels = (tested.labels, *(select([corpus], None)[1] for corpus in corpora[1:]))
+    truth = [truths(one.utterances, own) for one, own in zip(corpora, labels, strict=True)]
+    _, speaker = np.unique([one.speaker for one in utterances], return_inverse=True)
+    material = Material(
+        vectors=np.stack([work.extract(utterances, FEATURE_SET, copy, noise) for copy in COPIES]),
+        truth=np.concatenate(truth),
+        corpus=np.repeat(np.arange(len(corpora)), [len(one.utterances) for one in corpora]),
+        speaker=speaker,
+        labels=labels,
+        shares=_shares(corpora, labels),
+        tied=np.array([not one.agreed for one in utterances]),
+    )
+    tests = np.stack(
+        [work.extract(tested.utterances, FEATURE_SET, condition, noise) for condition in CONDITIONS]
+    )
+    data = Data(material, tests, tested.folds, np.empty((0, 0), int), np.empty(0, int))
+    called, mood = draw_calls(data.tested, np.random.default_rng(seed))
+    return replace(data, called=called, mood=mood)
+
+
+def _shares(corpora: Sequence[Corpus], labels: Sequence[Sequence[str]]) -> np.ndarray | None:
+    """Of `Material`, where any corpus has several annotators."""
+    if not any(one.shares for corpus in corpora for one in corpus.utterances):
+        return None
+    return block_diag(
+        *(shares(one.utterances, own) for one, own in zip(corpora, labels, strict=True))
+    ).astype(np.float32)
+
+
+def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Calls put together from the clips of one speaker each, those that annotators agree on.
+
+    Returns
+    -------
+    clips [calls, segments], -1 fills up, and the main emotion [calls]
+    """
+    called, mood = [], []
+    low, high = CALL_SEGMENTS
+    agreed = tested.agreed
+    for speaker in np.unique(tested.speaker[agreed]):
+        own = np.flatnonzero((tested.speaker == speaker) & agreed)
+        calm = own[tested.calm[own]]
+        for _ in range(CALLS_A_SPEAKER):
+            main = random.choice(np.unique(tested.truth[own]))
+            size = int(random.integers(low, high + 1))
+            share = max(round(size * random.uniform(*CALL_SHARE)), size // 2 + 1)
+            felt = random.permutation(own[tested.truth[own] == main])[:share]
+            # As many others at most as leave the main emotion ahead.
+            others = np.setdiff1d(calm, felt)
+            rest = random.permutation(others)[: min(size - share, max(len(felt) - 1, 0))]
+            clips = np.full(high, -1)
+            some = random.permutation(np.concatenate([felt, rest]))
+            clips[: len(some)] = some
+            called.append(clips)
+            mood.append(main)
+    return np.array(called), np.array(mood)
+
+
+def known_clips(tested: Material, which: np.ndarray, known: str) -> np.ndarray:
+    """Of some clips, others of their speakers that are known in a test.
+
+    Parameters
+    ----------
+    known : str
+        One of `KNOWN`. What a speaker has none of gives an empty history.
+
+    Returns
+    -------
+    np.ndarray [shape=(len(which), 16)], int
+        -1 fills up.
+    """
+    members = np.full((len(which), _MIXED), -1)
+    labels = tested.labels[0]
+    angry = np.array([label == "angry" for label in labels])[tested.truth]
+    every = np.ones_like(angry)
+    wanted = {"none": ~every, "mixed": every, "calm": tested.calm, "angry": angry}[known]
+    most = _MIXED if known == "mixed" else _ONE_SIDED
+    for row, clip in enumerate(which):
+        others = np.flatnonzero((tested.speaker == tested.speaker[clip]) & wanted)
+        random = np.random.default_rng(clip)
+        chosen = random.permutation(others[others != clip])[:most]
+        members[row, : len(chosen)] = chosen
+    return members

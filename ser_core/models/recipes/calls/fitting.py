@@ -1,0 +1,149 @@
+"""Training of one network of the ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ser_core.features import telephone
+from ser_core.models.recipes.calls.material import ROWS, Material, Scale
+from ser_core.models.recipes.calls.members import Member, part
+from ser_core.models.recipes.calls.networks import network
+from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalised
+from ser_core.models.runtime import load_keras
+
+# Of the training, for whatever keeps its results.
+VERSION = 2
+# How often a clip is seen at most: few clips need fewer steps.
+EPOCHS_AT_MOST = 200
+
+
+def steps_for(member: Member, clips: int) -> int:
+    """Steps of a training: the member's, but no clip (a copy counts as one) too often."""
+    return max(1, min(member.steps, EPOCHS_AT_MOST * clips // min(member.batch, clips)))
+
+
+def fit(
+    material: Material,
+    member: Member,
+    scales: Sequence[Scale],
+    *,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> Any:
+    """Train one member to its last step.
+
+    Parameters
+    ----------
+    material : Material
+        Of training speakers only.
+    scales : sequence of Scale
+        One a corpus, of training speakers only.
+    """
+    keras = load_keras()
+    import tensorflow as tf
+
+    copies, n = material.vectors.shape[:2]
+    scaled = [part(_scaled(material, copy, scales), member.inputs) for copy in range(copies)]
+    sums = [Histories(x) for x in scaled]
+    offsets = np.cumsum([0, *(len(labels) for labels in material.labels)])
+    outputs = int(offsets[-1])
+    targets = (1 - member.smoothing) * material.targets
+    for c, labels in enumerate(material.labels):
+        own = material.corpus == c
+        targets[own, offsets[c] : offsets[c + 1]] += member.smoothing / len(labels)
+    steps, batch = steps_for(member, copies * n), min(member.batch, copies * n)
+    model = network(member, outputs, scaled[0].shape[1], unroll=True)
+    schedule = keras.optimizers.schedules.CosineDecay(member.rate, steps)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=member.decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    random = np.random.default_rng(member.seed)
+
+    @tf.autograph.experimental.do_not_convert
+    def step(x, weight, t):
+        if member.kind != "dense":
+            x = _perturbed(x)
+        if member.mixup:
+            # Beta(a, a) by two gammas.
+            a, b = (tf.random.gamma([tf.shape(t)[0], 1], member.mixup) + 1e-6 for _ in range(2))
+            share = tf.maximum(a, b) / (a + b)
+            order = tf.random.shuffle(tf.range(tf.shape(t)[0]))
+            wide = share if len(x.shape) == 2 else share[:, :, None]
+            x = wide * x + (1 - wide) * tf.gather(x, order)
+            weight = share * weight + (1 - share) * tf.gather(weight, order)
+            t = share * t + (1 - share) * tf.gather(t, order)
+        with tf.GradientTape() as tape:
+            logits = model([x, weight], training=True)
+            loss = 0.0
+            for low, high in pairwise(offsets):
+                loss -= tf.reduce_sum(
+                    t[:, low:high] * tf.nn.log_softmax(logits[:, low:high]), axis=1
+                )
+            loss = tf.reduce_mean(loss)
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, *scaled[0].shape[1:]]),
+            tf.TensorSpec([None, 1]),
+            tf.TensorSpec([None, outputs]),
+        ]
+    )
+    def run(x, weight, t):
+        for start in tf.range(0, tf.shape(x)[0] - batch + 1, batch):
+            some = slice(start, start + batch)
+            step(x[some], weight[some], t[some])
+
+    tf.random.set_seed(member.seed)
+    todo = steps
+    while todo > 0:
+        # An epoch is every clip once, in some copy, with some history: as many times as copies.
+        xs, ws, ts = [], [], []
+        for copy in random.permutation(copies):
+            weight, *moments = sums[copy].moments(draw_histories(random, material))
+            xs.append(normalised(scaled[copy], *moments))
+            ws.append(weight)
+            ts.append(targets)
+        order = random.permutation(copies * n)[: todo * batch]
+        x, weight, t = (np.concatenate(some)[order] for some in (xs, ws, ts))
+        run(tf.constant(x), tf.constant(weight), tf.constant(t))
+        todo -= len(order) // batch
+        if on_epoch:
+            on_epoch(steps - max(todo, 0), steps)
+    if member.kind == "rnn":
+        unrolled, model = model, network(member, outputs, scaled[0].shape[1])
+        model.set_weights(unrolled.get_weights())
+    return model
+
+
+def _scaled(material: Material, copy: int, scales: Sequence[Scale]) -> np.ndarray:
+    vectors = material.vectors[copy]
+    scaled = np.empty_like(vectors)
+    for c, scale in enumerate(scales):
+        own = material.corpus == c
+        scaled[own] = scale(vectors[own])
+    return scaled
+
+
+def _perturbed(x):
+    """Pictures with steps and bands masked, their bands shifted and tilted (SpecAugment)."""
+    import tensorflow as tf
+
+    count = tf.shape(x)[0]
+    bands = tf.linspace(-1.0, 1.0, telephone.N_MELS)[None, None, :]
+    shift = tf.random.normal([count, 1, 1], stddev=0.2)
+    tilt = tf.random.normal([count, 1, 1], stddev=0.2)
+    change = tf.pad(shift + tilt * bands, [[0, 0], [0, 0], [0, ROWS - telephone.N_MELS]])
+    x = x + change
+    for axis, size, most in ((1, telephone.STEPS, 4), (2, telephone.N_MELS, 6)):
+        for _ in range(2):
+            length = tf.random.uniform([count, 1], 0, most + 1, tf.int32)
+            start = tf.random.uniform([count, 1], 0, size, tf.int32)
+            at = tf.range(x.shape[axis])[None]
+            kept = tf.cast((at < start) | (at >= start + length), tf.float32)
+            x = x * (kept[:, :, None] if axis == 1 else kept[:, None, :])
+    return x

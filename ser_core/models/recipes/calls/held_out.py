@@ -1,0 +1,93 @@
+"""Out-of-fold answers of the ensemble, with and without histories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser_core.conditions import CONDITIONS
+from ser_core.models.history import history_belief
+from ser_core.models.recipes.calls.data import KNOWN, LINES, Data, known_clips
+
+_KNOWN = tuple(KNOWN)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What networks say of speakers that they never heard, averaged, not calibrated.
+
+    Parameters
+    ----------
+    data : Data
+    clips : np.ndarray [shape=(conditions, known, n, labels)], float32
+        Of each clip under `CONDITIONS`, with what is `KNOWN`.
+    segments : np.ndarray [shape=(lines, calls, segments, labels)], float32
+        Of made-up calls' segments under `LINES`, the others being known; zeros fill up.
+    clips_belief, segments_belief : np.ndarray
+        Of the same shapes, less the labels: how much of each history was used, from 0 to 1.
+    """
+
+    data: Data
+    clips: np.ndarray
+    segments: np.ndarray
+    clips_belief: np.ndarray
+    segments_belief: np.ndarray
+
+
+def believed(
+    data: Data,
+    clips: np.ndarray,
+    segments: np.ndarray,
+    doubted: tuple[float, float],
+    most: float = 1.0,
+) -> HeldOut:
+    """Answers with histories, as far as these are believed, as `Bundle.predict` does it.
+
+    Parameters
+    ----------
+    data : Data
+    clips, segments : np.ndarray
+        As in `HeldOut`, every history being used as it is.
+    doubted : two floats
+    most : float in (0, 1]
+        `Card.history_share`.
+    """
+    labels = data.material.labels[0]
+    alone = clips[:, _KNOWN.index("none")]
+    clips_belief = np.ones(clips.shape[:3], np.float32)
+    every = np.arange(len(data.folds))
+    for k, known in enumerate(_KNOWN):
+        members = known_clips(data.tested, every, known)
+        for c in range(len(clips)):
+            others = mean_answers(alone[c], members)
+            clips_belief[c, k] = most * history_belief(others, labels, doubted)
+    share = clips_belief[..., None]
+    clips = share * clips + (1 - share) * alone[:, None]
+    segments_belief = np.zeros(segments.shape[:3], np.float32)
+    segments = segments.copy()
+    there = data.called >= 0
+    others_called = other_segments(data.called)[there]
+    for line, condition in enumerate(LINES):
+        by_clip = alone[list(CONDITIONS).index(condition)]
+        others = mean_answers(by_clip, others_called)
+        segments_belief[line][there] = most * history_belief(others, labels, doubted)
+        share = segments_belief[line][there][:, None]
+        segments[line][there] = (
+            share * segments[line][there] + (1 - share) * by_clip[data.called[there]]
+        )
+    return HeldOut(data, clips, segments, clips_belief, segments_belief)
+
+
+def mean_answers(answers: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Mean answers of clips [m, most], -1 being none: [m, labels]; zeros of none at all."""
+    there = members >= 0
+    sums = (answers[np.maximum(members, 0)] * there[..., None]).sum(axis=1)
+    return sums / np.maximum(there.sum(axis=1), 1)[:, None]
+
+
+def other_segments(called: np.ndarray) -> np.ndarray:
+    """Of each segment of calls [calls, segments], the others of its call, along a third axis."""
+    others = np.repeat(called[:, None], called.shape[1], axis=1)
+    others[:, np.arange(called.shape[1]), np.arange(called.shape[1])] = -1
+    return others

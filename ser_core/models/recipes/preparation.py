@@ -1,0 +1,233 @@
+"""What recipes share: labelled clips and their folds of speakers, and the common part of a card."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from ser_core import __version__
+from ser_core.corpora import Corpus, Utterance
+from ser_core.emotions import RAVDESS_EIGHT, check_labels
+from ser_core.errors import SerError, TrainingError
+from ser_core.models.recipes.base import Recipe
+from ser_core.models.runtime import load_keras
+from ser_core.models.targets import shares, truths
+
+# The bundled model whose data anybody may use for anything.
+OPEN = "calls-open"
+_LIBRARIES = ("keras", "numpy", "scikit-learn", "soundfile", "soxr")
+# With less than this a model had better be simple. Of each emotion the public corpora have about
+# 200 clips of 24 speakers (RAVDESS) or 70 of 10 (EMO-DB).
+FEW_CLIPS, FEW_SPEAKERS = 50, 10
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """The utterances that give the labels and the test, and their folds.
+
+    Parameters
+    ----------
+    utterances : tuple of n Utterance
+    labels : tuple of str
+    folds : np.ndarray [shape=(n,)], int
+        Folds of speakers; see `speaker_folds`.
+    """
+
+    utterances: tuple[Utterance, ...]
+    labels: tuple[str, ...]
+    folds: np.ndarray
+
+    @classmethod
+    def of(cls, corpora: Sequence[Corpus], recipe: Recipe) -> LabelledClips:
+        """Those of the corpora that a recipe wants.
+
+        Raises
+        ------
+        TrainingError
+            Emotions that the corpora don't have, or fewer speakers than folds.
+        """
+        utterances, labels = select(corpora, recipe.emotions)
+        return cls(utterances, labels, speaker_folds(utterances, recipe.folds, recipe.seed))
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Index of each utterance's label, int [n]."""
+        return truths(self.utterances, self.labels)
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """Shares of the annotators by label, float32 [n, labels]."""
+        return shares(self.utterances, self.labels)
+
+    @cached_property
+    def agreed(self) -> np.ndarray:
+        """Utterances that can be tested: annotators are not divided, bool [n]."""
+        return np.array([one.agreed for one in self.utterances])
+
+    @cached_property
+    def speakers(self) -> np.ndarray:
+        """Who speaks, str [n]."""
+        return np.array([one.speaker for one in self.utterances])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of utterances of each label, in the labels' order."""
+        counts = Counter(one.emotion for one in self.utterances)
+        return {label: counts[label] for label in self.labels}
+
+
+def count_title(clips: LabelledClips, corpora: Sequence[Corpus]) -> str:
+    """Title of the picture of `LabelledClips.counts`."""
+    return f"{len(clips.utterances):,} utterances of {', '.join(one.name for one in corpora)}"
+
+
+def select(
+    corpora: Sequence[Corpus], emotions: Sequence[str] | None
+) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
+    """The utterances to train on, and the labels: RAVDESS's in its order, then others."""
+    utterances = tuple(one for corpus in corpora for one in corpus.utterances)
+    there = {one.emotion for one in utterances}
+    missing = sorted(set(emotions or ()) - there)
+    if missing:
+        raise TrainingError(
+            f"emotions: no utterance is {' or '.join(missing)}; "
+            f"the corpora have: {', '.join(sorted(there))}"
+        )
+    wanted = there if emotions is None else set(emotions)
+    known = [label for label in RAVDESS_EIGHT if label in wanted]
+    try:
+        labels = check_labels((*known, *sorted(wanted - set(known))))
+    except SerError as error:
+        raise TrainingError(f"the corpora's emotions: {error}") from None
+    return tuple(one for one in utterances if one.emotion in wanted), labels
+
+
+def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) -> np.ndarray:
+    """Deal speakers out to folds, evenly by sex, then by utterances.
+
+    Utterances on which annotators are divided do not count: every fold has somebody to test.
+
+    Parameters
+    ----------
+    utterances : sequence of n utterances
+    folds : int >= 2
+    seed : int
+        Of the order among speakers with as many utterances.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], int
+        Each utterance's fold; a speaker has one.
+
+    Raises
+    ------
+    TrainingError
+        Fewer speakers than folds.
+    """
+    asked = testable(utterances)
+    spoken = {utterance.speaker: 0 for utterance in utterances}
+    spoken |= Counter(utterance.speaker for utterance in utterances if utterance.agreed)
+    sex = {utterance.speaker: utterance.sex for utterance in utterances}
+    if len(asked) < folds:
+        divided = len(spoken) - len(asked)
+        raise TrainingError(
+            f"folds={folds}, but the corpora have {len(asked)} speakers with these emotions"
+            + (f", {divided} more on whom annotators are divided" if divided else "")
+            + (
+                "; give at most that many folds (2 at least)"
+                if len(asked) > 1
+                else "; label recordings of two speakers or more: one trains, another one tests"
+            )
+        )
+    shuffled = np.random.default_rng(seed).permutation(sorted(spoken))
+    order = sorted(shuffled, key=lambda speaker: (sex[speaker], -spoken[speaker]))
+    fold_of: dict[str, int] = {}
+    dealt: Counter[int] = Counter()
+    of_sex: Counter[tuple] = Counter()
+    for speaker in order:
+        fold = min(
+            range(folds),
+            key=lambda one: (of_sex[one, sex[speaker]], dealt[one], one),
+        )
+        fold_of[speaker] = fold
+        of_sex[fold, sex[speaker]] += 1
+        dealt[fold] += spoken[speaker]
+    return np.array([fold_of[utterance.speaker] for utterance in utterances])
+
+
+def testable(utterances: Sequence[Utterance]) -> set[str]:
+    """Speakers of whom annotators agree on something: who can be tested."""
+    return {utterance.speaker for utterance in utterances if utterance.agreed}
+
+
+def advice(utterances: Sequence[Utterance], labels: Sequence[str]) -> list[str]:
+    """What to do where there are few data: simplify."""
+    counts = Counter(one.emotion for one in utterances)
+    speakers = len({one.speaker for one in utterances})
+    scarce = [f"{label} {counts[label]}" for label in labels if counts[label] < FEW_CLIPS]
+    said = []
+    if scarce:
+        said.append(
+            f"few clips of {', '.join(scarce)} ({FEW_CLIPS} each wanted): take fewer emotions "
+            "(--emotions, or a --label-map that joins some)"
+        )
+    if speakers < FEW_SPEAKERS:
+        said.append(
+            f"{speakers} speakers ({FEW_SPEAKERS} wanted): figures will have wide intervals"
+        )
+    return said
+
+
+def first_look(truth: np.ndarray, probabilities: np.ndarray, folds: int) -> str:
+    """What the first fold says, before the others are trained."""
+    from sklearn.metrics import recall_score
+
+    uar = recall_score(truth, probabilities.argmax(axis=1), average="macro", zero_division=0)
+    guess = 1 / len(np.unique(truth))
+    return (
+        f"a first look, fold 1 of {folds}: UAR {uar:.1%} on {len(truth):,} clips of unheard "
+        f"speakers (a guess has {guess:.1%}); the other folds follow"
+    )
+
+
+def described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
+    used = [one for one in corpus.utterances if one.emotion in labels]
+    return {
+        "name": corpus.name,
+        "licence": corpus.licence,
+        "note": corpus.note,
+        "utterances": len(used),
+        "speakers": len({one.speaker for one in used}),
+        "by_emotion": {label: sum(one.emotion == label for one in used) for label in labels},
+        "other_emotions": len(corpus.utterances) - len(used),
+        "skipped": dict(corpus.skipped),
+        "warnings": list(corpus.warnings),
+        "agreement": None if corpus.agreement is None else corpus.agreement.as_json(),
+    }
+
+
+def licence(corpora: Sequence[Corpus]) -> str:
+    """What a model of these corpora may be used for, in one line, and the way out."""
+    said = "trained on " + "; ".join(f"{one.name}, {one.licence}" for one in corpora)
+    if all(one.any_use for one in corpora):
+        return said
+    return f"{said}. For commercial use take {OPEN}, or train on calls of your own (ser train)"
+
+
+def versions() -> dict[str, str]:
+    load_keras()
+    import tensorflow as tf
+
+    return {
+        "ser-pipeline": __version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        **{name: version(name) for name in _LIBRARIES},
+    }

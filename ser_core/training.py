@@ -1,0 +1,72 @@
+"""Train a bundle by a recipe, and write it with its pictures.
+
+The one place above models and report: recipes measure, `training_pictures` draws.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ser_core.corpora import Corpus
+from ser_core.corpora.vectors import Progress
+from ser_core.models import bundle
+from ser_core.models.recipes.base import Recipe, Say, Work
+
+
+def train(
+    corpora: Sequence[Corpus],
+    recipe: Recipe,
+    save_to: str | Path,
+    *,
+    jobs: int | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Path:
+    """Train a bundle and measure it.
+
+    Parameters
+    ----------
+    corpora : sequence of Corpus
+        At least one; the recipe says which of them give the labels and the test.
+    recipe : Recipe
+    save_to : path
+        Folder of the bundle, whose name it takes; an older bundle there is replaced.
+    jobs : int >= 1, optional
+        Processes, of one thread each; one a core unless given.
+    cache : Path, optional
+        Where vectors and networks are kept: an interrupted training goes on where it was.
+    progress : callable, optional
+        Called with a stage, how much of it is done, and of how much.
+    say : callable, optional
+        Called with a line for a person, such as a first look at the first fold.
+
+    Returns
+    -------
+    Path
+        The folder, with `CARD.md` and pictures beside the bundle's own files.
+
+    Raises
+    ------
+    TrainingError
+        Emotions that the corpora don't have, fewer speakers than folds, or a training that
+        diverged.
+    CorpusError
+        Files that cannot be read: all of them.
+    BundleError
+        A folder that no bundle may be written to (checked before the training), or a bundle to
+        start from that cannot be loaded.
+    """
+    from ser_core.report import training_pictures
+
+    folder = Path(save_to)
+    bundle.check_target(folder)
+    trained = recipe.train(corpora, Work(jobs, cache, progress, say))
+    name = re.sub(r"\W+", "-", folder.resolve().name).strip("-") or "model"
+    pictures = training_pictures.draw(trained.figures)
+    card = replace(trained.card, name=name)
+    bundle.save(folder, trained.model, card, trained.inputs, extras=pictures)
+    return folder
