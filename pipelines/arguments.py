@@ -51,16 +51,6 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} found, whole numbers such as 386,193,96 expected"
-        ) from None
-
-
 def add_output(parser: ArgumentParser) -> None:
     """--output, the folder of the tables."""
     parser.add_argument(

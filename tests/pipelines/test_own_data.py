@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
-from ser_core import models
+from ser_core import features, models
+from tests.conftest import CALLS
 from tests.pipelines.test_mistakes import ends
 from tests.ser_core.test_training import speak
 
@@ -83,6 +85,30 @@ def test_a_table_of_labels_and_public_corpora(ser, labels, tmp_path):
     assert [one["name"] for one in card["corpora"]] == ["labels", "RAVDESS"]
 
 
+@pytest.mark.long
+def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser, labels, tmp_path):
+    done = ser(
+        "train", "--corpus", f"csv={labels}", "--feature-set", "test_simple", "--scale", "zscore",
+        "--epochs", "4", "--save", tmp_path / "simple", "--cache", tmp_path / "cache",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    card = models.read_card(tmp_path / "simple")
+    assert card.feature_set == "test_simple"
+    assert card.fingerprint == features.get("test_simple").fingerprint
+    assert (card.settings["recipe"], card.settings["layers"]) == ("seed", [8, 4, 2])
+    assert set(card.results) == {"speaker", "speaker_mulaw"}
+    done = ser(
+        "run", "--input", CALLS, "--output", tmp_path / "out", "--model", tmp_path / "simple",
+        "--channel-roles", "agent,customer", "--date", "2026-03-01",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = pq.read_table(tmp_path / "out" / "recordings").to_pylist()
+    labelled = [row for row in rows if row["status"] == "labelled"]
+    assert labelled
+    assert {row["model_id"] for row in labelled} == {card.id}
+    assert {row["label"] for row in labelled} <= {"angry", "happy", "sad"}
+
+
 def test_mistakes_of_labels_end_a_training_before_it_begins(ser, labels, tmp_path):
     with labels.open("a") as file:
         csv.writer(file).writerows(
@@ -99,10 +125,13 @@ def test_mistakes_of_labels_end_a_training_before_it_begins(ser, labels, tmp_pat
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--split", "random"), "is none of recipe calls, which is always split by speaker"),
-        (("--epochs", "3"), "--epochs is none of recipe calls"),
-        (("--recipe", "seed", "--from", "calls"), "--from is none of recipe seed"),
-        (("--from", "calls", "--architecture", "cnn"), "--architecture is of a training from"),
+        (("--split", "random"), "does not apply to recipe calls, which always splits by speaker"),
+        (("--epochs", "3"), "--epochs does not apply to recipe calls"),
+        (("--recipe", "seed", "--from", "calls"), "--from does not apply to recipe seed"),
+        (("--from", "calls", "--architecture", "cnn"), "--architecture applies to a training from"),
+        (("--recipe", "transfer"), "needs a bundle to start from: give --from"),
+        (("--recipe", "calls", "--feature-set", "seed193"), "--feature-set does not apply to"),
+        (("--feature-set", "gone"), "no feature set is called 'gone'"),
         (("--from", "gone"), "model 'gone': no such folder"),
         (("--from", "seed"), "only bundles of recipe calls can be started from"),
         (("--label-map", "gone.csv"), "gone.csv: cannot be read"),

@@ -249,9 +249,7 @@ def test_one_seed_gives_the_same_network_to_the_bit_and_another_does_not():
     matrix, truth = blobs()
 
     def weights(seed: int) -> np.ndarray:
-        model, _ = fit(
-            matrix, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, seed=seed)
-        )
+        model, _ = fit(matrix, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, seed=seed))
         return np.concatenate([one.ravel() for one in model.get_weights()])
 
     np.testing.assert_array_equal(weights(0), weights(0))

@@ -87,6 +87,8 @@ class SeedRecipe(Recipe):
     ------
     TrainingError
         A value out of bounds.
+    FeatureError
+        No feature set of that name.
     """
 
     name: ClassVar[str] = "seed"
@@ -122,6 +124,7 @@ class SeedRecipe(Recipe):
         check_whole("batch_size", self.batch_size, 1)
         for width in self.layers or ():
             check_whole("layers", width, 1)
+        features.get(self.feature_set)
         if not 0 <= self.dropout < 1:
             raise TrainingError(f"dropout={self.dropout!r}: a number from 0 to below 1 expected")
 
