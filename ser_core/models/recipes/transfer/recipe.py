@@ -73,6 +73,7 @@ class TransferRecipe(Recipe):
 
     def train(self, corpora: Sequence[Corpus], work: Work) -> Trained:
         """See `Recipe.train`; all corpora together give the labels and the test."""
+        assert self.start is not None
         start = take_apart(self.start)
         corpora = _with_warnings(corpora, start, work)
         clips = LabelledClips.of(corpora, self)
