@@ -37,7 +37,7 @@ from benchmarks import watch
 from pipelines import graph, ledger, nightly
 from pipelines.runners.local import Runner
 from pipelines.steps.item import Item, tick
-from pipelines.storage import store
+from pipelines.storage import published
 from ser_core import features, models
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
@@ -155,8 +155,8 @@ def night(out: Path, count: int, chunk: int, workers: int) -> None:
         ),
     )
     print(f"{time.monotonic() - started:.0f} s")
-    parts = store.Tables(out).files("recordings")
-    rows = sum(store.parquet(path).metadata.num_rows for path in parts)
+    parts = published.open_reader(out).paths("recordings")
+    rows = sum(published.open_parquet(path).metadata.num_rows for path in parts)
     if status or rows != count:
         raise SystemExit(f"{rows} recordings in the tables, {count} expected")
 

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from pipelines import ledger
 from pipelines.errors import CommandError
-from pipelines.storage import files
+from pipelines.storage import files, published
 from ser_core import tables
 from ser_core.examine import MIXED
+from ser_core.tables import database
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,11 @@ def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
             spoke = pc.is_in(table["status"], pa.array([tables.LABELLED, tables.EXTRACTED]))
             yield pa.table([table["uri"], spoke], schema=rows)
 
-    with ledger.database() as db:
-        ledger.fill(db, "given", ledger.LIST, _read(staged, "", [listed.name], ["uri"]))
-        ledger.fill(db, "rows", rows, recordings())
+    with database.connect() as db:
+        database.fill(db, "given", ledger.LIST, _read(staged, "", [listed.name], ["uri"]))
+        database.fill(db, "rows", rows, recordings())
         for name in ("segments", "features"):
-            ledger.fill(db, name, ledger.LIST, _read(staged, name, parts, ["uri"]))
+            database.fill(db, name, ledger.LIST, _read(staged, name, parts, ["uri"]))
         db.execute(
             "CREATE TABLE counts AS SELECT uri, sum(given) AS given, sum(rows) AS rows, "
             "bool_or(spoke) AS spoke, sum(segments) AS segments, sum(features) AS features FROM ("
@@ -198,4 +199,4 @@ def _count(recordings: pa.Table) -> Books:
 def _read(staged: str, table: str, parts: Sequence[str], columns) -> Iterator[pa.Table]:
     folder = files.join(staged, table) if table else staged
     for name in parts:
-        yield from ledger.row_groups(files.join(folder, name), columns)
+        yield from published.read_row_groups(files.join(folder, name), columns)

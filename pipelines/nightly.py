@@ -24,9 +24,8 @@ from pipelines.errors import NothingMatchedError
 from pipelines.publishing import RunRecord
 from pipelines.runners import jobs
 from pipelines.runners.local import Outcome, Runner
-from pipelines.steps.loading import stored_meta
 from pipelines.steps.parts import Layout
-from pipelines.storage import bundles, files, store
+from pipelines.storage import bundles, files, published, store
 from pipelines.uri_fields import UriFields
 from ser_core import audio, features, models, tables
 from ser_core.examine import Settings
@@ -147,7 +146,7 @@ def label(job: Job) -> int:
         Task(
             finder=ledger.StoredRecordings(output, job.labelling.model_id),
             examine=graph.Load,
-            meta=stored_meta,
+            meta=lambda output: published.open_reader(output.root).meta_names(),
             nothing=f"--output {output}: no recording in it was labelled, "
             "extracted or without speech; fill it with `ser run` or `ser extract` first",
         ),
@@ -204,7 +203,7 @@ def _opened(job: Job) -> Iterator[store.Output]:
         for line in output.remarks:
             job.say(line)
         feature_set = features.get(job.labelling.feature_set)
-        output.check_feature_set(feature_set.id, feature_set.fingerprint)
+        published.check_feature_set(output.root, feature_set.id, feature_set.fingerprint)
         yield output
 
 

@@ -14,12 +14,13 @@ from rich.table import Table
 
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError
-from pipelines.storage import files, store
+from pipelines.storage import files, published
 from pipelines.storage.inputs import local_path
 from pipelines.uri_fields import UriFields
 from ser_core import audio, features
 from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
+from ser_core.tables import Reader
 
 # Headers of this many recordings tell about all.
 SAMPLE = 300
@@ -43,10 +44,10 @@ def show(
     NothingMatchedError
         No input matches.
     """
-    there = store.Tables(output)
+    tables = published.open_reader(output)
     feature_set = features.get(settings.feature_set)
-    there.check_feature_set(feature_set.id, feature_set.fingerprint)
-    with ledger.NewRecordings(tuple(inputs), date, there.root).found() as todo:
+    published.check_feature_set(output, feature_set.id, feature_set.fingerprint)
+    with ledger.NewRecordings(tuple(inputs), date, tables.root).found() as todo:
         if not todo.matched:
             raise NothingMatchedError(f"--input {' '.join(inputs)}: nothing matches")
         new = _New(fields)
@@ -56,10 +57,10 @@ def show(
     probes = [_probe(source, settings) for source in sample]
     hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
     total_hours = sum(hours) / max(1, len(sample)) * todo.todo
-    cost, basis = _cost(there)
+    cost, basis = _cost(tables)
     problems = Counter(problem for _, problem in probes if problem)
 
-    table = Table(title=f"What a run into {there.root} would do", show_header=False)
+    table = Table(title=f"What a run into {tables.root} would do", show_header=False)
     table.add_row("matched", f"{todo.matched:,}")
     table.add_row("already done", f"{todo.matched - todo.todo:,}")
     table.add_row("new", f"{todo.todo:,} ({new.said()})")
@@ -131,10 +132,10 @@ class _New:
         return ", ".join(f"{n:,} {kind}" for kind, n in self.kinds.most_common(5)) or "nothing"
 
 
-def _cost(there: store.Tables) -> tuple[float, str]:
+def _cost(tables: Reader) -> tuple[float, str]:
     """CPU seconds an hour of audio: of the last run there that did an hour or more."""
-    for path in reversed(there.files("runs")):
-        for row in store.parquet(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
+    for path in reversed(tables.paths("runs")):
+        for row in tables.open_file(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
             if row["audio_hours"] >= 1:
                 return row["cpu_seconds"] / row["audio_hours"], "as in the last run"
     return CPU_S_AN_HOUR, "a guess: no run there has done an hour yet"

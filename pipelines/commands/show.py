@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines import errors
@@ -14,8 +14,8 @@ from pipelines.errors import NothingMatchedError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.storage import store
     from ser_core.report import call_picture
+    from ser_core.tables import Reader
 
 HELP = "draw one call: waves, segments, emotions over time"
 EXAMPLES = (
@@ -59,17 +59,18 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
     UsageError
         Several recordings that fit.
     """
-    from pipelines.storage import store
+    from pipelines.storage import published
     from ser_core import tables
     from ser_core.errors import SerError
     from ser_core.report import call_picture
+    from ser_core.tables.reader import label_names
 
-    row, path = _find(store.Tables(output), recording)
+    reader = published.open_reader(output)
+    row, path = _find(reader, recording)
     if row["status"] == tables.REJECTED:
         yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; there is nothing to draw"
         return
-    names = store.parquet(path).schema_arrow.names
-    labels = [name[2:] for name in names if name.startswith("p_")]
+    labels = label_names(reader.schema(path))
     segments = _segments(path, row, labels)
     waves, rate = _waves(row)
     channels = row["by_channel"]
@@ -121,15 +122,15 @@ def first_rows(output: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.storage import store
+    from pipelines.storage import published
 
-    there = store.Tables(output)
+    reader = published.open_reader(output)
     for name, query in _FIRST_ROWS.items():
         # The newest have all that is asked for, but for a run of few recordings.
-        newest = sorted(there.files(name), key=_run)[-20:]
+        newest = reader.newest_first(name)[:20]
         if not newest:
             raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
-        columns = [store.parquet(path).read() for path in newest]
+        columns = [reader.open_file(path).read() for path in newest]
         every = pa.concat_tables(columns, promote_options="default")  # noqa: F841  (DuckDB's)
         answer = duckdb.execute(query)
         table = Table(title=name)
@@ -141,30 +142,26 @@ def first_rows(output: str) -> None:
         Console(width=max(console.width, 120)).print(table)
 
 
-def _run(path: str) -> str:
-    return path.split("/")[-2]
+def _find(reader: Reader, recording: str) -> tuple[dict, str]:
+    """The latest row whose id begins, or whose URI ends, with what was asked for; its file."""
+    import pyarrow.compute as pc
 
+    from pipelines.storage import published
 
-def _find(there: store.Tables, recording: str) -> tuple[dict, str]:
-    """The latest row whose id begins, or whose URI ends, with what was asked for."""
-    from pipelines.storage import store
-
-    paths = sorted(there.files("recordings"), key=_run)
+    paths = reader.paths("recordings")
     if not paths:
-        raise NothingMatchedError(f"--output {there.root}: no tables found; `ser run` fills them")
+        raise NothingMatchedError(f"--output {reader.root}: no tables found; `ser run` fills them")
     wanted = recording.replace("\\", "/")
-    latest: dict[str, tuple[str, int]] = {}
-    for path in paths:
-        rows = store.parquet(path).read(columns=["uri", "recording_id"])
-        for i, (uri, identity) in enumerate(
-            zip(rows["uri"].to_pylist(), rows["recording_id"].to_pylist(), strict=True)
-        ):
-            exact = uri in (wanted, os.path.abspath(wanted)) or identity == wanted
-            part = len(wanted) >= 4 and (
-                (identity or "").startswith(wanted) or uri.endswith(f"/{wanted.lstrip('/')}")
-            )
-            if exact or part:
-                latest[uri] = (path, i)
+    exact = (wanted, os.path.abspath(wanted))
+    end = f"/{wanted.lstrip('/')}"
+    fitting = []
+    for rows in reader.rows(paths, ["uri", "recording_id"]):
+        for row in rows.to_pylist():
+            uri, identity = row["uri"], row["recording_id"] or ""
+            part = len(wanted) >= 4 and (identity.startswith(wanted) or uri.endswith(end))
+            if uri in exact or identity == wanted or part:
+                fitting.append(row)
+    latest = {row["uri"]: row["path"] for row in sorted(fitting, key=lambda row: row["run"])}
     if not latest:
         raise NothingMatchedError(
             f"--recording {recording}: no recording's id begins or URI ends so; ask "
@@ -173,19 +170,20 @@ def _find(there: store.Tables, recording: str) -> tuple[dict, str]:
     if len(latest) > 1:
         some = ", ".join(sorted(latest)[:3])
         raise UsageError(f"--recording {recording}: {len(latest)} recordings fit: {some}, …")
-    ((path, i),) = latest.values()
-    return store.parquet(path).read().slice(i, 1).to_pylist()[0], path
+    ((uri, path),) = latest.items()
+    rows = published.read_rows(path, pc.field("uri") == uri)
+    return rows.to_pylist()[0], path
 
 
-def _segments(path: str, row: dict, labels: list[str]) -> list[call_picture.Segment]:
+def _segments(path: str, row: dict, labels: Sequence[str]) -> list[call_picture.Segment]:
     """The segments of that row; only those that were labelled."""
     import pyarrow.compute as pc
 
-    from pipelines.ledger import beside
-    from pipelines.storage import store
+    from pipelines.storage import published
     from ser_core.report import call_picture
+    from ser_core.tables import beside
 
-    rows = store.rows(beside(path, "segments"), pc.field("uri") == row["uri"])
+    rows = published.read_rows(beside(path, "segments"), pc.field("uri") == row["uri"])
     return [
         call_picture.Segment(
             **{name: one[name] for name in ("channel", "role", "start_s", "end_s", "rms_db")},

@@ -26,12 +26,15 @@ import pyarrow.compute as pc
 
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import files, store
+from pipelines.storage import files, published
 from pipelines.storage.inputs import as_local_file, local_path
 from ser_core import audio, tables
 from ser_core.errors import AudioError
 from ser_core.examine import Source
 from ser_core.report import pages, review_page
+from ser_core.tables import Reader, database
+from ser_core.tables.reader import feature_set_of, label_names, night_of, run_of
+from ser_core.tables.schemas import META
 
 if TYPE_CHECKING:
     from pipelines.steps.predicting import BundleHandler
@@ -49,7 +52,8 @@ Progress = Callable[[str, int, int], None]
 
 _RECORDINGS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("path", pa.string()), ("status", pa.string()),
-     ("recording_id", pa.string()), ("size_bytes", pa.int64()), ("modified_us", pa.int64()),
+     ("run", pa.string()), ("recording_id", pa.string()), ("size_bytes", pa.int64()),
+     ("modified_us", pa.int64()),
      ("channels", pa.int16()), ("speaker", pa.string())]
 )  # fmt: skip
 _SEGMENTS = pa.schema(
@@ -272,13 +276,13 @@ def select(wanted: Wanted, *, say: Say, progress: Progress) -> Selection:
     UsageError
         An unknown column, or a bundle that cannot be compared.
     """
-    there = store.Tables(wanted.output)
-    with ledger.database() as db:
-        night, parts = _night(db, there, wanted)
-        labels = _fill_pool(db, parts)
-        total = ledger.count(db, "pool")
+    reader = published.open_reader(wanted.output)
+    with database.connect() as db:
+        night, parts = _night(db, reader, wanted)
+        labels = _fill_pool(db, reader, parts)
+        total = database.count(db, "pool")
         if wanted.against is not None:
-            _score(db, parts, wanted.against, total, progress)
+            _score(db, reader, parts, wanted.against, total, progress)
         db.execute(
             "CREATE TABLE chosen (uri VARCHAR, channel SMALLINT, start_s DOUBLE, why VARCHAR, "
             "weight DOUBLE)"
@@ -313,29 +317,29 @@ def quotas(n: int, by: Sequence[tuple[str, float]]) -> dict[str, int]:
     return parts
 
 
-def _night(db: Any, there: store.Tables, wanted: Wanted) -> tuple[str, list[str]]:
+def _night(db: Any, reader: Reader, wanted: Wanted) -> tuple[str, list[str]]:
     """Fill `newest`, the latest row a URI; the night in words, and its parts with such rows."""
     by_night: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for path in there.files("recordings"):
-        date, run = (name.partition("=")[2] for name in path.split("/")[-3:-1])
-        by_night[date, run].append(path)
+    for path in reader.paths("recordings"):
+        by_night[night_of(path), run_of(path)].append(path)
     if not by_night:
-        raise NothingMatchedError(f"--output {there.root}: no tables found; `ser run` fills them")
+        raise NothingMatchedError(f"--output {reader.root}: no tables found; `ser run` fills them")
     nights = sorted({date for date, _ in by_night}, reverse=True)
     if wanted.run_id is not None:
         asked = f"--run-id {wanted.run_id}"
         tried = {f"run {wanted.run_id}": [key for key in by_night if key[1] == wanted.run_id]}
     else:
         some = [wanted.date] if wanted.date is not None else nights
-        asked = f"--date {wanted.date}" if wanted.date is not None else f"--output {there.root}"
+        asked = f"--date {wanted.date}" if wanted.date is not None else f"--output {reader.root}"
         tried = {f"night {one}": [key for key in by_night if key[0] == one] for one in some}
     if not any(tried.values()):
         said = ", ".join(nights[:5]) + (", …" if len(nights) > 5 else "")
         raise NothingMatchedError(f"{asked}: nothing found; there are the nights {said}")
     if wanted.speaker_field is not None:
-        _check_speaker_field(there, wanted.speaker_field)
+        _check_speaker_field(reader, wanted.speaker_field)
     for words, keys in tried.items():
-        _fill_newest(db, [path for key in keys for path in by_night[key]], wanted.speaker_field)
+        paths = [path for key in keys for path in by_night[key]]
+        _fill_newest(db, reader, paths, wanted.speaker_field)
         spoken = db.execute(
             "SELECT DISTINCT path FROM newest WHERE status = ? ORDER BY path", [tables.LABELLED]
         ).fetchall()
@@ -347,10 +351,8 @@ def _night(db: Any, there: store.Tables, wanted: Wanted) -> tuple[str, list[str]
     )
 
 
-def _check_speaker_field(there: store.Tables, name: str) -> None:
-    from pipelines.steps.loading import META, stored_meta
-
-    known = stored_meta(there)
+def _check_speaker_field(reader: Reader, name: str) -> None:
+    known = reader.meta_names()
     if name.removeprefix(META) not in known:
         said = ", ".join(known) or "none"
         raise UsageError(
@@ -358,48 +360,36 @@ def _check_speaker_field(there: store.Tables, name: str) -> None:
         )
 
 
-def _fill_newest(db: Any, paths: Sequence[str], speaker_field: str | None) -> None:
+def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], speaker_field: str | None) -> None:
+    """Fill `newest`, the latest row of each URI in these files."""
+    speaker = META + (speaker_field or "").removeprefix(META)
+    columns = [name for name in _RECORDINGS.names if name not in ("run", "path", "modified_us")]
+    columns.append("modified_at")
+
     def rows() -> Iterator[pa.Table]:
-        columns = ["uri", "run_id", "status", "recording_id", "size_bytes", "modified_at"]
-        speaker = f"meta_{(speaker_field or '').removeprefix('meta_')}"
-        for path in paths:
-            for some in ledger.row_groups(path, [*columns, "channels", speaker]):
-                n, names = len(some), some.schema.names
-                yield pa.table(
-                    {
-                        "uri": some["uri"],
-                        "run_id": some["run_id"],
-                        "path": pa.array([path] * n, pa.string()),
-                        "status": some["status"],
-                        "recording_id": some["recording_id"],
-                        "size_bytes": some["size_bytes"],
-                        "modified_us": some["modified_at"].cast(pa.int64()),
-                        "channels": some["channels"],
-                        "speaker": some[speaker] if speaker in names else pa.nulls(n, pa.string()),
-                    },
-                    schema=_RECORDINGS,
-                )
+        wanted = [speaker if name == "speaker" else name for name in columns]
+        for table in reader.rows(paths, wanted):
+            names = ["speaker" if name == speaker else name for name in table.schema.names]
+            yield table.rename_columns(names).select(_RECORDINGS.names).cast(_RECORDINGS)
 
     db.execute("DROP TABLE IF EXISTS every")
     db.execute("DROP TABLE IF EXISTS newest")
-    ledger.fill(db, "every", _RECORDINGS, rows())
-    db.execute(
-        "CREATE TABLE newest AS SELECT DISTINCT ON (uri) * FROM every ORDER BY uri, run_id DESC"
-    )
+    database.fill(db, "every", _RECORDINGS, rows())
+    database.keep_latest(db, "newest", "every")
 
 
-def _fill_pool(db: Any, parts: Sequence[str]) -> tuple[str, ...]:
+def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]:
     """Fill `pool`, all segments that may be picked; gives the labels that models had."""
     labels: dict[str, None] = {}
 
     def rows() -> Iterator[pa.Table]:
         for part in parts:
-            path = ledger.beside(part, "segments")
-            labels.update(dict.fromkeys(_labels(path)))
-            for some in ledger.row_groups(path, _SEGMENTS.names):
+            path = tables.beside(part, "segments")
+            labels.update(dict.fromkeys(label_names(reader.schema(path))))
+            for some in published.read_row_groups(path, _SEGMENTS.names):
                 yield some.select(_SEGMENTS.names).cast(_SEGMENTS)
 
-    ledger.fill(db, "segments", _SEGMENTS, rows())
+    database.fill(db, "segments", _SEGMENTS, rows())
     db.execute(
         "CREATE TABLE pool AS FROM segments SEMI JOIN (FROM newest WHERE status = ?) "
         "USING (uri, run_id)",
@@ -407,11 +397,6 @@ def _fill_pool(db: Any, parts: Sequence[str]) -> tuple[str, ...]:
     )
     db.execute("DROP TABLE segments")
     return tuple(labels)
-
-
-def _labels(path: str) -> list[str]:
-    with store.parquet(path) as file:
-        return [name[2:] for name in file.schema_arrow.names if name.startswith("p_")]
 
 
 def _take(db: Any, kind: str, n: int, total: int, seed: int, most: int) -> None:
@@ -473,22 +458,22 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.square(distance))
 
 
-def _score(db: Any, parts: Sequence[str], model: str, total: int, progress: Progress) -> None:
+def _score(
+    db: Any, reader: Reader, parts: Sequence[str], model: str, total: int, progress: Progress
+) -> None:
     """Fill `scores` with the disagreement of another bundle, with histories as in a night."""
     from pipelines.steps.predicting import BundleHandler
     from pipelines.storage import bundles
 
     card = bundles.check(model, "--against")
-    with store.parquet(parts[0]) as file:
-        said = file.schema_arrow.metadata or {}
-    there = said.get(b"feature_set", b"").decode(), said.get(b"fingerprint", b"").decode()
+    there = feature_set_of(reader.schema(parts[0]))
     if there != (card.feature_set, card.fingerprint):
         raise UsageError(
             f"--against {model}: made for features {card.feature_set!r} ({card.fingerprint}), and "
             f"the tables hold {there[0]!r} ({there[1]}); take a bundle for these"
         )
     for part in parts:
-        labels = _labels(ledger.beside(part, "segments"))
+        labels = label_names(reader.schema(tables.beside(part, "segments")))
         if len(set(labels) & set(card.labels)) < 2:
             raise UsageError(
                 f"--against {model}: its labels are {', '.join(card.labels)}, those of the tables "
@@ -505,7 +490,7 @@ def _score(db: Any, parts: Sequence[str], model: str, total: int, progress: Prog
             yield one
         progress(f"asking {card.id}", total, total)
 
-    ledger.fill(db, "scores", _SCORES, rows())
+    database.fill(db, "scores", _SCORES, rows())
 
 
 def _stored(db: Any, part: str) -> ledger.Stored:
@@ -513,7 +498,7 @@ def _stored(db: Any, part: str) -> ledger.Stored:
         "SELECT uri FROM newest WHERE path = ? AND status = ? ORDER BY uri",
         [part, tables.LABELLED],
     ).fetchall()
-    segments, features = (ledger.beside(part, table) for table in ("segments", "features"))
+    segments, features = (tables.beside(part, table) for table in ("segments", "features"))
     return ledger.Stored(part, segments, features, tuple(uri for (uri,) in uris))
 
 
@@ -537,10 +522,16 @@ def disagreements(
     from pipelines.steps import loading
     from pipelines.steps.predicting import MAX_RECORDINGS_A_BATCH
 
-    common = [label for label in _labels(one.segments) if label in bundle.labels]
+    common = [
+        label
+        for label in label_names(published.open_parquet(one.segments).schema_arrow)
+        if label in bundle.labels
+    ]
     columns = [bundle.labels.index(label) for label in common]
     with files.naming("--output", f"{one.segments} cannot be read", "mend that and run again"):
-        night = store.rows(one.segments, pc.field("uri").isin(pa.array(one.uris, pa.string())))
+        night = published.read_rows(
+            one.segments, pc.field("uri").isin(pa.array(one.uris, pa.string()))
+        )
     ours = np.stack([night[f"p_{label}"].to_numpy() for label in common], axis=1)
     rows_of: dict[str, list[int]] = defaultdict(list)
     for i, uri in enumerate(night["uri"].to_pylist()):

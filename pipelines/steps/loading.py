@@ -13,21 +13,9 @@ import pyarrow.compute as pc
 
 from pipelines.ledger import Stored
 from pipelines.steps.item import Item, tick
-from pipelines.storage import files, store
+from pipelines.storage import files, published
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
-
-META = "meta_"
-
-
-def stored_meta(there: store.Tables) -> tuple[str, ...]:
-    """All names of `meta_` columns that any run wrote, in the order of their appearance."""
-    names = {
-        name.removeprefix(META): None
-        for path in there.files("recordings")
-        for name in store.parquet(path).schema_arrow.names
-        if name.startswith(META)
-    }
-    return tuple(names)
+from ser_core.tables.schemas import META
 
 
 class LoadStored(beam.DoFn):
@@ -56,7 +44,7 @@ def load(stored: Stored) -> Iterable[Item]:
         "its files in recordings, segments and features belong together",
     ):  # fmt: skip
         recordings, segments, features = (
-            store.rows(path, pc.field("uri").isin(uris))
+            published.read_rows(path, pc.field("uri").isin(uris))
             for path in (stored.recordings, stored.segments, stored.features)
         )
     segment_rows = _by_uri(segments.select([*_names(SpeechSegment), "uri"]))

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines import ledger
 from pipelines.books import Part
-from pipelines.storage import files
+from pipelines.storage import files, published
 from pipelines.usage import peak_memory_mb, spending
 from ser_core import tables
 
@@ -149,7 +148,7 @@ def merge(parts: Sequence[Part], staged: str, layout: Layout) -> Part:
             held: list[pa.Table] = []
             for part in parts:
                 path = files.join(staged, table, part.name)
-                for rows in ledger.row_groups(path, schema.names):
+                for rows in published.read_row_groups(path, schema.names):
                     held.append(rows)
                     if sum(map(len, held)) >= ROWS_MERGED:
                         writer.write(table, pa.concat_tables(held))

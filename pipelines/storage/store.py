@@ -10,10 +10,8 @@ counts once its row in `runs` is to be seen, which is copied last.
 from __future__ import annotations
 
 import datetime as dt
-import glob
 import json
 import os
-import re
 import shutil
 import socket
 import uuid
@@ -23,10 +21,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import filelock
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.errors import HeldError, StoreError, UsageError
+from pipelines.errors import HeldError, StoreError
 from pipelines.runners import jobs
 from pipelines.storage import files
 from pipelines.storage.files import naming
@@ -40,7 +36,6 @@ MANIFEST = "publish.json"
 # What a pipeline writes last, and what was known of the run before it.
 SEAL, ABOUT = "seal.json", "run.json"
 PROGRESS = "progress"
-_PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
 
 
 @dataclass(frozen=True)
@@ -52,89 +47,13 @@ class Move:
 
 
 @dataclass
-class Tables:
-    """The published tables of an output folder, for reading.
-
-    Parameters
-    ----------
-    where : str or path
-        A folder of this machine, or one of an object store.
-    """
-
-    where: str | os.PathLike
-    root: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.root = files.absolute(self.where)
-
-    @property
-    def remote(self) -> bool:
-        """Whether it is in an object store."""
-        return files.is_remote(self.root)
-
-    def files(self, table: str) -> list[str]:
-        """All published files of a table, oldest date first."""
-        folder = files.join(self.root, table)
-        if not self.remote:
-            pattern = files.join(glob.escape(folder), "date=*/run=*/part-*.parquet")
-            return sorted(glob.glob(pattern))
-        with self._naming("cannot be read"):
-            return sorted(one.path for one in files.below(folder) if _PART.search(one.path))
-
-    def check_feature_set(self, feature_set: str, fingerprint: str) -> None:
-        """One output folder holds one feature set.
-
-        Raises
-        ------
-        UsageError
-            It holds another.
-        """
-        for path in self.files("recordings")[-1:]:
-            said = parquet(path).schema_arrow.metadata or {}
-            there = said.get(b"feature_set", b"").decode(), said.get(b"fingerprint", b"").decode()
-            if there != (feature_set, fingerprint):
-                raise UsageError(
-                    f"--output {self.root}: it holds features of {there[0]!r} ({there[1]}), and "
-                    f"this run makes {feature_set!r} ({fingerprint}); use another folder"
-                )
-
-    def _naming(self, what: str = "cannot be written") -> naming:
-        return naming(f"--output {self.root}", what)
-
-
-def parquet(path: str) -> pq.ParquetFile:
-    """A Parquet file, wherever it lies; a local one is read through the page cache.
-
-    Raises
-    ------
-    StoreError
-        It cannot be read.
-    """
-    with files.naming("--output", f"{path} cannot be read", "mend that and run again"):
-        return pq.ParquetFile(files.read(path) if files.is_remote(path) else path)
-
-
-def rows(path: str, filters: Any) -> pa.Table:
-    """Those rows of a Parquet file that an expression picks.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    """
-    if files.is_remote(path):
-        with files.read(path) as file:
-            return pq.read_table(file, filters=filters, partitioning=None)
-    return pq.read_table(path, filters=filters, partitioning=None)
-
-
-@dataclass
-class Output(Tables):
+class Output:
     """An output folder, held by this process while the context lasts.
 
     Parameters
     ----------
     where : str or path
+        A folder of this machine, or one of an object store.
     finish : callable, optional
         Takes the output and a staging folder whose pipeline ended though its launcher did not
         come to publish it, and publishes it.
@@ -147,9 +66,19 @@ class Output(Tables):
         It cannot be made or written.
     """
 
+    where: str | os.PathLike
     finish: Callable[[Output, str], None] | None = None
+    root: str = field(init=False)
     remarks: list[str] = field(default_factory=list, init=False)  # what recovery has to say
     _lock: Any = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.root = files.absolute(self.where)
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is in an object store."""
+        return files.is_remote(self.root)
 
     def __enter__(self) -> Output:
         self._acquire()
@@ -202,6 +131,9 @@ class Output(Tables):
                     os.unlink(files.join(self.root, STAGING, HOLDER))
         finally:
             self._lock.release()
+
+    def _naming(self) -> naming:
+        return naming(f"--output {self.root}")
 
     def recover(self) -> None:
         """Finish publications that were cut off; clear away runs that never got that far."""

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from pipelines import ledger
 from pipelines.ledger import NewRecordings, Stored, StoredRecordings
 from pipelines.storage import inputs
+from ser_core import tables
 from ser_core.examine import Source
+from ser_core.tables import database
 
 NIGHT = dt.date(2026, 3, 1)
 URIS = [f"/calls/{name}.wav" for name in ("a", "b", "ä", "c d", "z", "\U0001f600")]
@@ -71,7 +73,7 @@ def test_new_is_what_no_run_dealt_with(tmp_path_factory, matched, done, unreadab
 
 
 def test_a_list_far_larger_than_the_memory_it_may_take(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger, "MEMORY", "40MB")
+    monkeypatch.setattr(database, "MEMORY", "40MB")
     n = 40_000
     order = np.random.default_rng(0).permutation(n)
     long = "/calls/" + "x" * 800
@@ -106,6 +108,6 @@ def test_stored_recordings_by_part(tmp_path):
 
 def test_beside():
     path = "s3://b/out/recordings/date=2026-03-01/run=r1/part-00000-of-00001.parquet"
-    assert ledger.beside(path, "segments") == path.replace("recordings", "segments")
+    assert tables.beside(path, "segments") == path.replace("recordings", "segments")
     assert ledger.uris(Stored("r", "s", "f", ("a", "b"))) == ("a", "b")
     assert ledger.uris(Source("a", 1, 1)) == ("a",)

@@ -28,7 +28,7 @@ from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.review import selection as review
 from pipelines.review.selection import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
-from pipelines.storage import files, inputs, store
+from pipelines.storage import files, inputs, published, store
 from ser_core import models, tables
 from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine
 from tests import object_stores, tiny_bundle
@@ -327,9 +327,9 @@ def scores(out, model) -> dict:
 
     handler = BundleHandler(str(model))
     found = {}
-    for path in store.Tables(out).files("recordings"):
-        beside = ledger.beside(path, "segments"), ledger.beside(path, "features")
-        uris = store.parquet(path).read(columns=["uri"])["uri"].to_pylist()
+    for path in published.open_reader(out).paths("recordings"):
+        beside = tables.beside(path, "segments"), tables.beside(path, "features")
+        uris = published.open_parquet(path).read(columns=["uri"])["uri"].to_pylist()
         one = ledger.Stored(path, *beside, tuple(uris))
         for *place, score in review.disagreements(one, handler, handler.load_model()):
             found[tuple(place)] = score

@@ -1,0 +1,90 @@
+"""The published tables of an output folder, on this machine or in an object store, for reading."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import UsageError
+from pipelines.storage import files
+from ser_core import tables
+from ser_core.tables import reader
+
+_PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
+
+
+def open_reader(output: str | os.PathLike) -> tables.Reader:
+    """The reader of an output folder's tables; its files are read when they are asked for."""
+    root = files.absolute(output)
+    return tables.Reader(root, lambda table: list_paths(root, table), open_parquet)
+
+
+def list_paths(root: str, table: str) -> list[str]:
+    """All published files of a table, oldest night first.
+
+    Raises
+    ------
+    StoreError
+        They cannot be listed.
+    """
+    folder = files.join(root, table)
+    if not files.is_remote(root):
+        return sorted(glob.glob(files.join(glob.escape(folder), reader.PATTERN)))
+    with files.naming(f"--output {root}", "cannot be read"):
+        return sorted(found.path for found in files.below(folder) if _PART.search(found.path))
+
+
+def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: str) -> None:
+    """One output folder holds one feature set.
+
+    Raises
+    ------
+    UsageError
+        It holds another.
+    """
+    published = open_reader(output)
+    for path in published.paths("recordings")[-1:]:
+        found = reader.feature_set_of(published.schema(path))
+        if found != (feature_set, fingerprint):
+            raise UsageError(
+                f"--output {published.root}: it holds features of {found[0]!r} ({found[1]}), and "
+                f"this run makes {feature_set!r} ({fingerprint}); use another folder"
+            )
+
+
+def open_parquet(path: str) -> pq.ParquetFile:
+    """A Parquet file, wherever it lies; a local one is read through the page cache.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read.
+    """
+    with files.naming("--output", f"{path} cannot be read", "mend that and run again"):
+        return pq.ParquetFile(files.read(path) if files.is_remote(path) else path)
+
+
+def read_row_groups(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of a Parquet file, a row group at a time. Raises what `open_parquet` does."""
+    with open_parquet(path) as file:
+        yield from reader.read_row_groups(file, columns)
+
+
+def read_rows(path: str, filters: Any) -> pa.Table:
+    """Those rows of a Parquet file that an expression picks.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    if files.is_remote(path):
+        with files.read(path) as file:
+            return pq.read_table(file, filters=filters, partitioning=None)
+    return pq.read_table(path, filters=filters, partitioning=None)

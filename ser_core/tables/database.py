@@ -1,0 +1,85 @@
+"""A DuckDB database for more rows than memory holds: it takes little of it, and the disk beyond."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+# Rows that travel between Python and DuckDB at a time.
+ROWS = 20_000
+MEMORY = "400MB"
+
+
+@contextmanager
+def connect() -> Iterator[Any]:
+    """A new database, gone at the end of the context."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        db = duckdb.connect(os.path.join(folder, "db"))
+        try:
+            db.execute(f"SET memory_limit = '{MEMORY}'")
+            db.execute(f"SET temp_directory = '{folder}'")
+            db.execute("SET threads = 1")
+            db.execute("SET preserve_insertion_order = false")
+            yield db
+        finally:
+            db.close()
+
+
+def count(db: Any, table: str) -> int:
+    """Rows of a table."""
+    # All rows are fetched: an answer that is open keeps DuckDB from taking anything else.
+    return db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+
+
+def fill(db: Any, name: str, schema: pa.Schema, rows: Iterable[Any]) -> None:
+    """A new table of tuples, or of Arrow tables."""
+    db.register("schema_of", schema.empty_table())
+    db.execute(f"CREATE TABLE {name} AS FROM schema_of")
+    for some in _as_arrow(schema, rows):
+        db.register("arrow_rows", some)
+        db.execute(f"INSERT INTO {name} FROM arrow_rows")
+
+
+def _as_arrow(schema: pa.Schema, rows: Iterable[Any]) -> Iterator[pa.Table]:
+    """Tuples as Arrow tables of some length; Arrow tables as they are."""
+    rows = iter(rows)
+    for first in rows:
+        if isinstance(first, pa.Table):
+            yield first
+            continue
+        some = [first, *itertools.islice(rows, ROWS - 1)]
+        columns = zip(zip(*some, strict=True), schema, strict=True)
+        yield pa.table([pa.array(values, one.type) for values, one in columns], schema=schema)
+
+
+def fetch(db: Any, query: str) -> Iterator[tuple]:
+    """The rows of an answer, as many at a time as memory should hold."""
+    answer = db.execute(query)
+    while some := answer.fetchmany(ROWS):
+        yield from some
+
+
+def keep_latest(db: Any, name: str, rows: str) -> None:
+    """A new table with the latest row of each URI.
+
+    Parameters
+    ----------
+    db
+        From `connect`.
+    name : str
+        The new table.
+    rows : str
+        The table that holds all rows, with columns `uri` and `run`.
+    """
+    # Run ids sort by time.
+    db.execute(
+        f"CREATE TABLE {name} AS SELECT DISTINCT ON (uri) * FROM {rows} ORDER BY uri, run DESC"
+    )

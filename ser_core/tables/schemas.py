@@ -1,0 +1,177 @@
+"""The four tables as Arrow schemas (version 1), and their Parquet files.
+
+One row a recording, one a segment, one a vector, one a run. docs/tables.md describes each
+column. A new column is added here, in `rows` and in docs/tables.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ser_core import emotions, features
+
+SCHEMA_VERSION = 1
+# In the order in which they are published.
+TABLES = ("features", "segments", "recordings", "runs")
+
+LABELLED, NO_SPEECH, REJECTED, EXTRACTED = "labelled", "no_speech", "rejected", "extracted"
+
+_UTC = pa.timestamp("us", tz="UTC")
+_KEYS = [("recording_id", pa.string()), ("uri", pa.string()), ("run_id", pa.string())]
+PLACE = [
+    ("channel", pa.int16()),
+    ("role", pa.string()),
+    ("start_s", pa.float64()),
+    ("end_s", pa.float64()),
+]
+_VERDICT = [("label", pa.string()), ("confidence", pa.float32()), ("unsure", pa.bool_())]
+_CHANNEL = pa.struct(
+    [
+        ("channel", pa.int16()),
+        ("role", pa.string()),
+        ("analysed", pa.bool_()),
+        ("speech_s", pa.float64()),
+        ("label", pa.string()),
+        ("confidence", pa.float32()),
+    ]
+)
+# What the names of columns begin with: a label's probability, a named group of --uri-fields.
+PROBABILITY, META = "p_", "meta_"
+QUARTERS = [f"negativity_q{q + 1}" for q in range(emotions.QUARTERS)]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """The model of a run, as rows need it. No labels: a run that only extracts.
+
+    Parameters
+    ----------
+    model_id : str or None
+    labels : tuple of str
+    feature_set : str
+    unsure_segment_below, unsure_recording_below : float
+        Confidence below which a label is `unsure`.
+    """
+
+    model_id: str | None
+    labels: tuple[str, ...]
+    feature_set: str
+    unsure_segment_below: float = emotions.UNSURE_SEGMENT_BELOW
+    unsure_recording_below: float = emotions.UNSURE_RECORDING_BELOW
+
+
+def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
+    """Every input of a run exactly once; `meta` are the named groups of --uri-fields."""
+    return _schema(
+        [
+            *_KEYS,
+            ("size_bytes", pa.int64()),
+            ("modified_at", _UTC),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+            ("detail", pa.string()),
+            ("call_time", _UTC),
+            ("duration_s", pa.float64()),
+            ("sample_rate_hz", pa.int32()),
+            ("channels", pa.int16()),
+            ("codec", pa.string()),
+            ("speech_s", pa.float64()),
+            ("music_s", pa.float64()),
+            ("clipping_ratio", pa.float32()),
+            ("snr_db", pa.float32()),
+            ("bandwidth_hz", pa.float32()),
+            *_VERDICT,
+            *probability_columns(labelling),
+            ("negativity", pa.float32()),
+            *((name, pa.float32()) for name in QUARTERS),
+            ("arc", pa.string()),
+            ("silence_s", pa.float64()),
+            ("overlap_s", pa.float64()),
+            ("by_channel", pa.list_(_CHANNEL)),
+            *((f"{META}{name}", pa.string()) for name in meta),
+            ("model_id", pa.string()),
+            ("feature_set", pa.string()),
+            ("processed_at", _UTC),
+        ],
+        labelling,
+    )
+
+
+def segments_schema(labelling: Labelling) -> pa.Schema:
+    """One row a stretch of speech."""
+    columns = [
+        *_KEYS,
+        *PLACE,
+        *_VERDICT,
+        *probability_columns(labelling),
+        ("rms_db", pa.float32()),
+    ]
+    return _schema(columns, labelling)
+
+
+def features_schema(labelling: Labelling) -> pa.Schema:
+    """One row a stretch of speech, with its vector; the dimensions' names are in the metadata."""
+    names = features.get(labelling.feature_set).names
+    columns = [*_KEYS, *PLACE, ("vector", pa.list_(pa.float32(), len(names)))]
+    return _schema(columns, labelling, names=json.dumps(list(names)))
+
+
+def runs_schema() -> pa.Schema:
+    """One row a run."""
+    return pa.schema(
+        [
+            ("run_id", pa.string()),
+            ("night", pa.date32()),
+            ("command", pa.string()),
+            ("versions", pa.map_(pa.string(), pa.string())),
+            ("model_id", pa.string()),
+            ("model_licence", pa.string()),
+            ("feature_set", pa.string()),
+            *((name, pa.int64()) for name in ("matched", "already_done", LABELLED, EXTRACTED)),
+            *((name, pa.int64()) for name in (NO_SPEECH, REJECTED)),
+            ("by_reason", pa.map_(pa.string(), pa.int64())),
+            ("mixed", pa.int64()),
+            ("audio_hours", pa.float64()),
+            ("cpu_seconds", pa.float64()),
+            ("peak_memory_mb", pa.float64()),
+            ("started", _UTC),
+            ("ended", _UTC),
+        ],
+        metadata={"schema_version": str(SCHEMA_VERSION)},
+    )
+
+
+def probability_columns(labelling: Labelling) -> list[tuple[str, pa.DataType]]:
+    return [(f"{PROBABILITY}{label}", pa.float32()) for label in labelling.labels]
+
+
+def _schema(columns, labelling: Labelling, **more: str) -> pa.Schema:
+    metadata = {
+        "schema_version": str(SCHEMA_VERSION),
+        "feature_set": labelling.feature_set,
+        "fingerprint": features.get(labelling.feature_set).fingerprint,
+        "model_id": labelling.model_id or "",
+        **more,
+    }
+    return pa.schema(columns, metadata=metadata)
+
+
+def writer(path: str | os.PathLike | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """A Parquet file of one of these tables: zstd, and vectors as byte streams split."""
+    vectors = {"vector.list.element": "BYTE_STREAM_SPLIT"} if "vector" in schema.names else None
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[
+            name for name in schema.names if pa.types.is_string(schema.field(name).type)
+        ],
+        column_encoding=vectors,
+    )
