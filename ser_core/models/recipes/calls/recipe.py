@@ -46,7 +46,7 @@ from ser_core.models.recipes.preparation import (
 )
 
 _REFERENCE_ROWS = 12
-# Chosen on folds 0 to 2: docs/accuracy.md, "When a history is believed".
+# Chosen on folds 0 to 2: docs/accuracy.md, "When a history is used".
 DOUBTED = (0.4, 0.5)
 HISTORY_SHARE = 0.75
 
