@@ -35,7 +35,7 @@ import apache_beam as beam
 
 from benchmarks import watch
 from pipelines import graph, ledger, nightly
-from pipelines.runners.local import Runner
+from pipelines.runners.runner import Runner
 from pipelines.steps.item import Item, tick
 from pipelines.storage import published
 from ser_core import features, models

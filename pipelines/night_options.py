@@ -91,11 +91,9 @@ def examination_settings(options: Namespace, feature_set: str) -> Settings:
 def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
     """The work on this runner; `more` are further fields of `Job`."""
     from pipelines.nightly import Job
-    from pipelines.runners import local
+    from pipelines.runners.runner import choose
 
-    runner, chosen = local.settled(
-        options.runner, options.workers, options.beam_options, options.debug
-    )
+    runner, chosen = choose(options.runner, options.workers, options.beam_options, options.debug)
     if chosen:
         say(chosen)
     return Job(

@@ -23,7 +23,7 @@ from pipelines.books import Books, Listed, Seal
 from pipelines.errors import NothingMatchedError
 from pipelines.publishing import RunRecord
 from pipelines.runners import jobs
-from pipelines.runners.local import Outcome, Runner
+from pipelines.runners.runner import Outcome, Runner
 from pipelines.steps.parts import Layout
 from pipelines.storage import bundles, files, published, store
 from pipelines.uri_fields import UriFields

@@ -36,7 +36,7 @@ def is_dataflow(runner: str | None) -> bool:
     return name in ("dataflow", "dataflowrunner")
 
 
-def settings(given: Sequence[str], workers: int | None = None) -> tuple[list[str], str]:
+def complete_options(given: Sequence[str], workers: int | None = None) -> tuple[list[str], str]:
     """Complete the options of a Dataflow job, and say in a line what was chosen.
 
     Parameters

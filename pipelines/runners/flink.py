@@ -1,7 +1,4 @@
-"""What our settings mean to Beam's runners: the options that a user need not say.
-
-What the user did say is never touched.
-"""
+"""Flink: the options of a job that a user need not give, and the cluster's REST interface."""
 
 from __future__ import annotations
 
@@ -10,16 +7,22 @@ import json
 import os
 import shutil
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.errors import CommandError, UsageError
-from pipelines.runners import dataflow, jobs
 
 WORKER = "ser-worker"
+_ANSWER_S = 10.0
+_END_S = 60.0
+_LOOK_EVERY_S = 0.5
+_ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
 def is_flink(name: str) -> bool:
@@ -27,31 +30,26 @@ def is_flink(name: str) -> bool:
     return name.lower().rpartition(".")[2] == "flinkrunner"
 
 
-def settle(
-    name: str,
-    workers: int | None,
+def complete_options(
     given: Sequence[str],
-    slots: Callable[[str], int] = jobs.flink_slots,
+    workers: int | None = None,
+    slots: Callable[[str], int] | None = None,
 ) -> tuple[list[str], str | None]:
-    """Add to Beam's options what follows from ours.
+    """Complete the options of a Flink job, and say in a line what was chosen.
 
     Parameters
     ----------
-    name : str
-        Of a runner that is not this machine.
-    workers : int or None
-        `--workers`; None is as many as the cluster has room for.
     given : sequence of str
-        The user's options for Beam.
-    slots : callable
+        The user's options for Beam; none of them is changed.
+    workers : int, optional
+        `--workers`; as many as the cluster has room for where left out.
+    slots : callable, optional
         Flink's master -> its slots; may raise OSError, ValueError or KeyError.
 
     Returns
     -------
-    list of str
-        All options for Beam.
-    str or None
-        A line that says what was chosen.
+    list of str, str or None
+        All options for Beam, and the line.
 
     Raises
     ------
@@ -60,10 +58,6 @@ def settle(
     CommandError
         The cluster cannot be asked.
     """
-    if dataflow.is_dataflow(name):
-        return dataflow.settings(given, workers)
-    if not is_flink(name):
-        return list(given), None
     said = PipelineOptions(list(given)).get_all_options(drop_default=True)
     if "job_endpoint" in said:
         return list(given), None  # a job server of the user's own, with a configuration of its own
@@ -77,7 +71,7 @@ def settle(
     if master.startswith("["):  # [local]: within this process
         added.append(f"--parallelism={workers or len(os.sched_getaffinity(0))}")
         return [*_without(added, said), *given], None
-    known = _slots(master, slots)
+    known = _slots(master, slots or slots_of)
     if "parallelism" not in said:
         if not (workers or known):
             raise UsageError(
@@ -133,7 +127,7 @@ def _environment(master: str) -> list[str]:
 
 
 def _is_this_machine(master: str) -> bool:
-    host = urlsplit(jobs.flink_url(master)).hostname or ""
+    host = urlsplit(url(master)).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -143,3 +137,67 @@ def _is_this_machine(master: str) -> bool:
 def _without(options: Sequence[str], said) -> list[str]:
     """Those that the user has not given."""
     return [one for one in options if one.removeprefix("--").partition("=")[0] not in said]
+
+
+# ---------------------------------------------------------------- its REST interface
+
+
+def cancel(master: str, name: str) -> str | None:
+    """Cancel the job of that name and wait for its end; a line to say, None where none goes on."""
+    try:
+        running = [job["jid"] for job in _jobs(master) if _goes_on(job, name)]
+        for jid in running:
+            _ask(master, f"/v1/jobs/{jid}?mode=cancel", method="PATCH")
+        ended = _wait_for_end(master, name)
+    except (OSError, ValueError, KeyError) as error:
+        return (
+            f"job {name} of an earlier run may still go on: {master} cannot be asked "
+            f"({error}). It can publish nothing"
+        )
+    if not running:
+        return None
+    return f"job {name} of a run that was cut off: " + (
+        "cancelled" if ended else f"cancelled, but it has not ended after {_END_S:g} s"
+    )
+
+
+def slots_of(master: str) -> int:
+    """How many tasks a Flink cluster can run at once.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError
+        It does not answer, or not as Flink does.
+    """
+    return int(_ask(master, "/v1/overview")["slots-total"])
+
+
+def url(master: str) -> str:
+    """The address of a JobManager's REST interface, as Beam reads `--flink_master`."""
+    return master if master.startswith(("http://", "https://")) else f"http://{master}"
+
+
+def _wait_for_end(master: str, name: str) -> bool:
+    end = time.monotonic() + _END_S
+    while any(_goes_on(job, name) for job in _jobs(master)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return True
+
+
+def _jobs(master: str) -> list[dict]:
+    return _ask(master, "/v1/jobs/overview")["jobs"]
+
+
+def _goes_on(job: dict, name: str) -> bool:
+    return job["name"] == name and job["state"] not in _ENDED
+
+
+def _ask(master: str, path: str, method: str = "GET") -> dict:
+    request = urllib.request.Request(url(master) + path, method=method)
+    with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
+        text = answer.read()
+    with suppress(ValueError):
+        return json.loads(text)
+    raise ValueError("this is not the REST interface of a Flink JobManager")

@@ -9,20 +9,16 @@ is published by nobody.
 from __future__ import annotations
 
 import json
-import time
-import urllib.request
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from pipelines.runners import dataflow
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.runners import dataflow, flink
 from pipelines.storage import files
 
 NOTE = "job.json"
 FLINK, DATAFLOW = "flink", "dataflow"
-_ANSWER_S = 10.0
-_END_S = 60.0
-_LOOK_EVERY_S = 0.5
-_ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,29 @@ class SubmittedJob:
     runner: str
     master: str
     name: str
+
+
+def job_of(runner: str, beam_options: Sequence[str], run_id: str) -> SubmittedJob | None:
+    """A run's job on a cluster; None where all of it ends with this process.
+
+    Parameters
+    ----------
+    runner : str
+        Beam's name of a runner that is not this machine.
+    beam_options : sequence of str
+    run_id : str
+    """
+    name = f"ser-{run_id.lower()}"  # lower case is what Dataflow wants
+    if dataflow.is_dataflow(runner):
+        where = dataflow.where(beam_options)
+        return SubmittedJob(DATAFLOW, where, dataflow.job_name(beam_options, name))
+    given = PipelineOptions(list(beam_options)).get_all_options(drop_default=True)
+    kind, where = runner, given.get("job_endpoint", "")
+    if not where and flink.is_flink(runner):
+        kind, where = FLINK, given.get("flink_master", "[")
+    if not where or where.startswith("["):
+        return None  # Beam starts a job server of its own, a child of this process
+    return SubmittedJob(kind, where, name)
 
 
 def note_job(staged: str, job: SubmittedJob) -> None:
@@ -69,65 +88,9 @@ def cancel(job: SubmittedJob) -> str | None:
     """Cancel a job and wait for its end. Returns a line to say, None where it did not go on."""
     if job.runner == DATAFLOW:
         return dataflow.cancel(job.master, job.name)
-    if job.runner != FLINK:
-        return (
-            f"job {job.name} of an earlier run may still go on ({job.runner} {job.master}): "
-            "cancel it there. It can publish nothing"
-        )
-    try:
-        running = [one["jid"] for one in _flink_jobs(job.master) if _is(one, job.name)]
-        for jid in running:
-            _ask(job.master, f"/v1/jobs/{jid}?mode=cancel", method="PATCH")
-        ended = _wait_for_end(job)
-    except (OSError, ValueError, KeyError) as error:
-        return (
-            f"job {job.name} of an earlier run may still go on: {job.master} cannot be asked "
-            f"({error}). It can publish nothing"
-        )
-    if not running:
-        return None
-    return f"job {job.name} of a run that was cut off: " + (
-        "cancelled" if ended else f"cancelled, but it has not ended after {_END_S:g} s"
+    if job.runner == FLINK:
+        return flink.cancel(job.master, job.name)
+    return (
+        f"job {job.name} of an earlier run may still go on ({job.runner} {job.master}): "
+        "cancel it there. It can publish nothing"
     )
-
-
-def flink_slots(master: str) -> int:
-    """How many tasks a Flink cluster can run at once.
-
-    Raises
-    ------
-    OSError, ValueError, KeyError
-        It does not answer, or not as Flink does.
-    """
-    return int(_ask(master, "/v1/overview")["slots-total"])
-
-
-def flink_url(master: str) -> str:
-    """The address of a JobManager's REST interface, as Beam reads `--flink_master`."""
-    return master if master.startswith(("http://", "https://")) else f"http://{master}"
-
-
-def _wait_for_end(job: SubmittedJob) -> bool:
-    end = time.monotonic() + _END_S
-    while any(_is(one, job.name) for one in _flink_jobs(job.master)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(_LOOK_EVERY_S)
-    return True
-
-
-def _flink_jobs(master: str) -> list[dict]:
-    return _ask(master, "/v1/jobs/overview")["jobs"]
-
-
-def _is(job: dict, name: str) -> bool:
-    return job["name"] == name and job["state"] not in _ENDED
-
-
-def _ask(master: str, path: str, method: str = "GET") -> dict:
-    request = urllib.request.Request(flink_url(master) + path, method=method)
-    with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
-        text = answer.read()
-    with suppress(ValueError):
-        return json.loads(text)
-    raise ValueError("this is not the REST interface of a Flink JobManager")

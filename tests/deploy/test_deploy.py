@@ -287,7 +287,7 @@ def test_dockerfile_versions_and_files():
 
 def test_dataflow_run_has_all_that_a_job_needs(tmp_path):
     options = parse(dataflow_words(tmp_path))
-    words, line = dataflow.settings(options.beam_options, options.workers)
+    words, line = dataflow.complete_options(options.beam_options, options.workers)
     assert words[: len(options.beam_options)] == options.beam_options
     assert "at most 10 workers of n2-standard-4" in line
     assert "private addresses" in line
@@ -327,7 +327,7 @@ def test_flex_template(tmp_path):
     assert set(given) == set(known), "a parameter that this test knows nothing of"
     assert options.channel_roles == ("agent", "customer")
     assert options.max_reject_ratio == 0.1
-    assert dataflow.submits_only(dataflow.settings(options.beam_options)[0])
+    assert dataflow.submits_only(dataflow.complete_options(options.beam_options)[0])
 
 
 def test_flex_template_build(tmp_path):

@@ -23,8 +23,9 @@ from google.auth.credentials import AnonymousCredentials
 
 from pipelines import errors, nightly
 from pipelines.errors import CommandError, HeldError, UsageError
-from pipelines.runners import dataflow, jobs, local
-from pipelines.runners.local import Runner
+from pipelines.runners import dataflow, jobs
+from pipelines.runners import runner as runner_module
+from pipelines.runners.runner import Runner
 from ser_core import models
 from tests.conftest import CALLS
 from tests.dataflow_stand_in import (
@@ -47,7 +48,7 @@ WORDS = [*NEEDED, f"--sdk_container_image={IMAGE}"]
 
 
 def test_what_is_given_stays_and_what_is_missing_is_added():
-    words, line = dataflow.settings(WORDS, workers=8)
+    words, line = dataflow.complete_options(WORDS, workers=8)
     assert words[: len(WORDS)] == WORDS
     assert words[len(WORDS) :] == [
         "--machine_type=n2-standard-4",
@@ -59,9 +60,9 @@ def test_what_is_given_stays_and_what_is_missing_is_added():
         "Dataflow: project p, region europe-west3, at most 8 workers of n2-standard-4, "
         f"image {IMAGE}, public addresses"
     )
-    assert dataflow.settings(words, workers=8)[0] == words
+    assert dataflow.complete_options(words, workers=8)[0] == words
     own = ["--worker_machine_type=e2-highmem-8", "--num_workers=3", "--no_use_public_ips"]
-    words, line = dataflow.settings([*WORDS, *own], workers=8)
+    words, line = dataflow.complete_options([*WORDS, *own], workers=8)
     assert not any("max_num_workers" in word or word.startswith("--machine") for word in words)
     assert "at most 3 workers of e2-highmem-8" in line
     assert "private addresses" in line
@@ -71,7 +72,7 @@ def test_what_is_given_stays_and_what_is_missing_is_added():
 def test_what_a_job_cannot_do_without_is_named(ser, tmp_path, missing):
     given = [word for word in WORDS if not word.startswith(missing)]
     with pytest.raises(UsageError, match=f"{missing}="):
-        dataflow.settings(given)
+        dataflow.complete_options(given)
     if missing == "--region":  # the command itself, once: nothing is made, nothing sent
         out = tmp_path / "out"
         done = ser("run", "--input", CALLS, "--output", out, "--runner=DataflowRunner", *given)
@@ -90,7 +91,7 @@ def test_what_a_job_cannot_do_without_is_named(ser, tmp_path, missing):
 def test_values_that_cannot_be(word, says):
     given = [one for one in WORDS if one.partition("=")[0] != word.partition("=")[0]]
     with pytest.raises(UsageError, match=says):
-        dataflow.settings([*given, word])
+        dataflow.complete_options([*given, word])
 
 
 def test_names_that_beam_takes_for_dataflow():
@@ -132,7 +133,7 @@ def night(monkeypatch, storage, archive, level_model, tmp_path):
     def run(stand_in: DataflowStandIn, *words: str, debug: bool = False, output: str = "") -> int:
         with stand_in.serving():
             given = [*WORDS, *words, "--no_auth", f"--dataflow_endpoint={stand_in.endpoint}"]
-            runner, _ = local.settled("DataflowRunner", 4, given, debug)
+            runner, _ = runner_module.choose("DataflowRunner", 4, given, debug)
             card = models.read_card(str(level_model))
             job = nightly.Job(
                 output=output or str(tmp_path / "out"),
@@ -332,11 +333,11 @@ def test_a_template_is_made_and_not_waited_for(monkeypatch, storage, tmp_path):
     with stand_in.serving():
         given = [*WORDS, "--no_auth", f"--dataflow_endpoint={stand_in.endpoint}"]
         given.append("--template_location=gs://bucket/templates/night")
-        runner, _ = local.settled("DataflowRunner", None, given, False)
+        runner, _ = runner_module.choose("DataflowRunner", None, given, False)
         job = runner.job("r1")
         pipeline = runner.pipeline(job)
         _ = pipeline | beam.Create([1, 2])
-        assert runner.run(pipeline, None, 2, job) is local.Outcome.SUBMITTED
+        assert runner.run(pipeline, None, 2, job) is runner_module.Outcome.SUBMITTED
         assert not stand_in.jobs
         template = json.loads(staged(storage)["templates/night"])
         assert template["name"] == job.name == "ser-r1"

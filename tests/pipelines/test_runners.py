@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.errors import CommandError, UsageError
 from pipelines.runners import flink, jobs
-from pipelines.runners.local import Runner, _cause
+from pipelines.runners.failures import cause
+from pipelines.runners.runner import Runner, complete_options
 from pipelines.storage import store
 
 HERE = "--flink_master=127.0.0.1:8081"
@@ -19,7 +20,7 @@ OTHER = ("--environment_type=EXTERNAL", "--environment_config=localhost:50000")
 
 
 def settle(*given, workers=None, slots=6):
-    return flink.settle("FlinkRunner", workers, given, lambda master: slots)
+    return flink.complete_options(given, workers, lambda master: slots)
 
 
 def test_a_cluster_here_needs_no_more_than_its_address():
@@ -66,7 +67,7 @@ def test_a_cluster_that_is_not_there(ser, tmp_path, level_model):
 
 
 def test_another_runner_is_left_alone():
-    assert flink.settle("SparkRunner", 8, ["--parallelism=3"]) == (["--parallelism=3"], None)
+    assert complete_options("SparkRunner", 8, ["--parallelism=3"]) == (["--parallelism=3"], None)
 
 
 def test_only_a_job_that_outlives_its_command_has_a_name():
@@ -102,12 +103,12 @@ Caused by: org.apache.flink.NoResourceAvailableException: Could not acquire the 
 
 def test_a_failed_job_says_its_cause_in_one_line():
     ours = "pipelines.errors.StoreError: --output: it cannot be written"
-    assert _cause(RuntimeError(PYTHON.format(ours, ours))) == "--output: it cannot be written"
-    said = _cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
+    assert cause(RuntimeError(PYTHON.format(ours, ours))) == "--output: it cannot be written"
+    said = cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
     assert said == "the run failed: KeyError: 'x' (--debug shows the whole trace)"
-    said = _cause(RuntimeError(JAVA))
+    said = cause(RuntimeError(JAVA))
     assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in said
-    assert _cause(RuntimeError("unknown\nerror")) == "the run failed: RuntimeError: unknown"
+    assert cause(RuntimeError("unknown\nerror")) == "the run failed: RuntimeError: unknown"
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,6 @@ def test_a_master_that_is_no_flink(tmp_path):
     master = f"127.0.0.1:{server.server_port}"
     try:
         with pytest.raises(CommandError, match="cannot be asked"):
-            flink.settle("FlinkRunner", None, [f"--flink_master={master}"])
+            flink.complete_options([f"--flink_master={master}"])
     finally:
         server.shutdown()

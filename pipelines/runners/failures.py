@@ -1,0 +1,41 @@
+"""Why a pipeline failed, in one line for a person."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable
+
+_TRACE = "Traceback (most recent call last)"
+_ERROR_LINE = re.compile(
+    r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
+)
+_WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
+# Their messages say all that a person needs.
+_EXPLAINED = ("StoreError", "SerError", "BundleError", "FeatureError", "CommandError")
+
+
+def cause(error: BaseException) -> str:
+    """The innermost line of a trace that went through several processes and languages."""
+    _, trace, python = str(error).rpartition(_TRACE)
+    lines = _ERROR_LINE.findall(python)
+    if not lines:
+        first = next(iter(str(error).splitlines()), "")
+        return f"the run failed: {type(error).__name__}: {first}"
+    # After Python's line there may follow what Java made of it.
+    kind, text = lines[0] if trace else lines[-1]
+    text = re.sub(r" \[while running .*", "", text)
+    if kind in _EXPLAINED:
+        return text
+    return f"the run failed: {kind}: {text} (--debug shows the whole trace)"
+
+
+def worker_death(messages: Iterable[str]) -> str | None:
+    """How a worker of this machine was killed, if one of Beam's messages reports it."""
+    for match in filter(None, map(_WORKER_DIED.search, messages)):
+        name = signal.Signals(int(match[1])).name
+        return (
+            f"the run failed: a worker process was ended by {name}, perhaps for want of memory "
+            "(fewer --workers need less); run again: what was published stays"
+        )
+    return None

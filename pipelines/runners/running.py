@@ -1,0 +1,175 @@
+"""Running a pipeline to its end.
+
+The pipeline runs in a thread with SIGINT blocked (its processes inherit that) while the main
+thread shows progress and receives Ctrl-C, which also cancels a job on a cluster.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from pipelines.errors import CommandError
+from pipelines.runners import dataflow, failures, jobs, local, progress
+
+_LOOK_EVERY_S = 0.2
+_GRACE_S = 15.0
+_ASK_EVERY_S = 1.0
+# A JobManager may be away for a while without losing its jobs.
+_UNREACHABLE_S = 300.0
+_SUBMIT_S = 60.0
+
+
+class Execution:
+    """A pipeline at work in a thread of its own.
+
+    Parameters
+    ----------
+    pipeline : beam.Pipeline
+    job : jobs.SubmittedJob or None
+        What it is called on a cluster; None where all of it ends with this process.
+    only_submits : bool
+        A template is made, whose job somebody else starts.
+    """
+
+    def __init__(
+        self, pipeline: beam.Pipeline, job: jobs.SubmittedJob | None, *, only_submits: bool
+    ) -> None:
+        self.error: BaseException | None = None
+        self._pipeline, self._job, self._only_submits = pipeline, job, only_submits
+        self._result: PipelineResult | None = None
+        self._submitted = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def start(self, result: PipelineResult | None = None) -> None:
+        """Start the thread; a result is that of a pipeline which runs already."""
+        self._result = result
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def goes_on(self, beam_messages: Sequence[str]) -> bool:
+        """Wait a little, and tell whether it is still at work.
+
+        Beam may wait for ever for a worker that died: we don't.
+
+        Raises
+        ------
+        CommandError
+            A worker died, and the run did not end of it.
+        """
+        self._thread.join(_LOOK_EVERY_S)
+        if self._thread.is_alive() and failures.worker_death(beam_messages):
+            self._thread.join(_GRACE_S)
+            if self._thread.is_alive():
+                raise CommandError(failures.worker_death(beam_messages))
+        return self._thread.is_alive()
+
+    def cancel(self) -> None:
+        """Cancel the job on a cluster, if there is one."""
+        if self._job is None or self._only_submits or self._thread.ident is None:
+            return
+        self._submitted.wait(_SUBMIT_S)
+        if self._job.runner in (jobs.FLINK, jobs.DATAFLOW):
+            # Beam 2.77 asks Flink for it at a wrong address, and waits for Dataflow.
+            message = jobs.cancel(self._job)
+            if message and self._job.runner == jobs.DATAFLOW:  # which takes minutes to end it
+                print(f"ser: {message}", file=sys.stderr, flush=True)
+        elif self._result is not None:
+            with suppress(Exception):  # what ended the run is what counts
+                self._result.cancel()
+        self._thread.join(_GRACE_S)  # Beam takes its jar away from the cluster
+
+    def _work(self) -> None:
+        try:
+            try:
+                self._result = self._result or self._pipeline.run()
+            finally:
+                self._submitted.set()
+            if self._job is not None and self._job.runner == jobs.DATAFLOW:
+                if not self._only_submits:
+                    dataflow.wait(self._result)
+            else:
+                _wait_for(self._result, _UNREACHABLE_S if self._job else 0.0)
+        except BaseException as error:
+            self.error = error
+
+
+def run_to_end(
+    pipeline: beam.Pipeline,
+    job: jobs.SubmittedJob | None,
+    *,
+    only_submits: bool,
+    in_main_thread: bool,
+    folder: str | None,
+    total: int | None,
+    debug: bool,
+) -> None:
+    """Run a pipeline, and show its progress meanwhile.
+
+    Parameters
+    ----------
+    pipeline : beam.Pipeline
+    job, only_submits
+        Of `Execution`.
+    in_main_thread : bool
+        Start it from this thread.
+    folder, total
+        Of `progress.watch`.
+    debug : bool
+        Raise Beam's own errors.
+
+    Raises
+    ------
+    CommandError
+        The pipeline failed; the message is the cause's.
+    KeyboardInterrupt
+        After everything that was started is gone, and the job was cancelled.
+    """
+    beam_messages: list[str] = []  # of Beam's own threads that failed
+
+    def hear(args: threading.ExceptHookArgs) -> None:
+        beam_messages.append(str(args.exc_value))
+        if debug:
+            threading.__excepthook__(args)
+
+    threading.excepthook = hear
+    execution = Execution(pipeline, job, only_submits=only_submits)
+    try:
+        execution.start(pipeline.run() if in_main_thread else None)
+        progress.watch(partial(execution.goes_on, beam_messages), folder, total)
+        if execution.error:
+            raise execution.error
+    except BaseException as error:
+        execution.cancel()
+        local.end_children()
+        interrupted = not isinstance(error, Exception) and error is not execution.error
+        if debug or interrupted or isinstance(error, CommandError):
+            raise
+        message = failures.worker_death(beam_messages) or failures.cause(error)
+        raise CommandError(message) from None
+
+
+def _wait_for(result: PipelineResult, unreachable_s: float) -> None:
+    """Wait for a job's end. Beam's own waiting asks ever more seldom, and gives up at once."""
+    answered = time.monotonic()
+    while True:
+        try:
+            if PipelineState.is_terminal(result.state):
+                break
+            answered = time.monotonic()
+        except Exception:
+            if time.monotonic() - answered >= unreachable_s:
+                raise
+        time.sleep(_ASK_EVERY_S)
+    result.wait_until_finish()  # raises why it failed
