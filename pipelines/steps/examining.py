@@ -45,7 +45,6 @@ class ExamineRecordings(beam.DoFn):
                 examined = self._examiner.examine(path, source)
         except OSError as error:
             examined = Examined(source, reason="unreadable", detail=f"not fetched: {error}")
-        examined.cpu_s["peak_memory_mb"] = self._examiner.peak_memory_mb
         inc_counter(examined.reason or "examined")
         tick(self._progress)
-        yield Item(examined, *self._fields.read(source.uri))
+        yield Item(examined, *self._fields.read(source.uri), self._examiner.peak_memory_mb)

@@ -16,11 +16,24 @@ NAMESPACE = "ser"
 
 @dataclass(frozen=True)
 class Item:
-    """A recording on its way to the tables, with what its URI tells."""
+    """A recording on its way to the tables.
+
+    Parameters
+    ----------
+    examined : Examined
+    call_time : datetime or None
+        From its URI, as is `meta`.
+    meta : dict
+        Values of the columns `meta_<name>`.
+    decoder_peak_mb : float
+        The most memory that the child process which decoded it has held so far; 0 where nothing
+        was decoded.
+    """
 
     examined: Examined
     call_time: dt.datetime | None = None
     meta: dict[str, str | None] = field(default_factory=dict)
+    decoder_peak_mb: float = 0.0
 
 
 def inc_counter(name: str, by: int = 1) -> None:

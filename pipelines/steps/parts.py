@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines.books import Part
+from pipelines.steps.item import Item
 from pipelines.storage import files, published
 from pipelines.usage import peak_memory_mb, spending
 from ser_core import tables
@@ -86,16 +87,14 @@ class PartWriter:
         with self._naming():
             self._writers[table].write_table(rows)
 
-    def count(self, uri: str, cpu_s: dict[str, float]) -> None:
-        """Add a recording to what the part tells of itself."""
-        self._first_uri = min(filter(None, [self._first_uri, uri]))
+    def count(self, item: Item) -> None:
+        """Add a recording to the part's own figures."""
+        self._first_uri = min(filter(None, [self._first_uri, item.examined.source.uri]))
         self._recordings += 1
-        spent = dict(cpu_s)
-        child_mb = spent.pop("peak_memory_mb", 0.0)
-        own_mb = peak_memory_mb()
+        self._cpu_s.update(item.examined.cpu_s)
         process = f"{socket.gethostname()}/{os.getpid()}"
-        self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), own_mb + child_mb)
-        self._cpu_s.update(spent)
+        peak_mb = peak_memory_mb() + item.decoder_peak_mb
+        self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
 
     def close(self, merged: Sequence[Part] = ()) -> Part:
         """Finish the files; `merged` are the parts whose rows they hold, if they were others'."""

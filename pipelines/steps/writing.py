@@ -85,6 +85,6 @@ class WriteParts(beam.DoFn):
             )
             for name, rows in (("segments", segments), ("recordings", recordings)):
                 self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
-        for one in examined:
-            self._writer.count(one.source.uri, one.cpu_s)
+        for item, _ in held:
+            self._writer.count(item)
         return self._writer

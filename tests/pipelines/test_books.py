@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import books, ledger
+from pipelines import books, ledger, usage
 from pipelines.books import Books, Listed, Part, Seal
 from pipelines.errors import CommandError
 from pipelines.steps import parts as parts_module
@@ -34,8 +35,9 @@ def item(uri: str, segments: int = 1, reason: str | None = None) -> Item:
             Source(uri, 1, 1), reason=reason, detail=reason, duration_s=None if reason else 360.0,
             by_channel=channels, segments=spoken,
             vectors=np.arange(4.0 * segments, dtype=np.float32).reshape(segments, 4),
-            cpu_s={"decode": 0.5, "peak_memory_mb": 100.0},
-        )
+            cpu_s={"decode": 0.5},
+        ),
+        decoder_peak_mb=100.0,
     )  # fmt: skip
 
 
@@ -166,10 +168,12 @@ def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
     assert after.num_row_groups < 6
     assert merged.recordings == 14
     assert merged.first_uri == "/00"
+    assert set(merged.cpu_s) == {"decode", "write"}  # CPU seconds and nothing else
     assert merged.cpu_s["decode"] == pytest.approx(7.0)
     assert merged.size_bytes > 0
-    (process,) = merged.peak_memory_mb
-    assert process.endswith(str(__import__("os").getpid()))
+    ((process, peak_mb),) = merged.peak_memory_mb.items()
+    assert process.endswith(f"/{os.getpid()}")
+    assert peak_mb == pytest.approx(usage.peak_memory_mb() + 100.0, abs=20)
     uris = [one.examined.source.uri for one in some]
     assert books.check(str(tmp_path), [merged.name], given_to(tmp_path, uris)).examined == 14
 
