@@ -31,5 +31,9 @@ class HeldError(CommandError):
     status = HELD
 
 
+class RecordingError(CommandError):
+    """An unexpected error that names the recording on which it happened."""
+
+
 class StoreError(CommandError):
     """Files that cannot be listed, read or written."""

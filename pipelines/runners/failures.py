@@ -6,6 +6,8 @@ import re
 import signal
 from collections.abc import Iterable
 
+from pipelines.errors import RecordingError
+
 _TRACE = "Traceback (most recent call last)"
 _ERROR_LINE = re.compile(
     r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
@@ -27,6 +29,8 @@ def cause(error: BaseException) -> str:
     text = re.sub(r" \[while running .*", "", text)
     if kind in _EXPLAINED:
         return text
+    if kind == RecordingError.__name__:
+        return f"the run failed at {text} (--debug shows the whole trace)"
     return f"the run failed: {kind}: {text} (--debug shows the whole trace)"
 
 

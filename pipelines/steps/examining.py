@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 
-from pipelines.steps.item import Item, inc_counter, tick
+from pipelines.steps.item import Item, inc_counter, naming_recording, tick
 from pipelines.storage import inputs
 from pipelines.uri_fields import UriFields
 from ser_core.examine import Examined, Settings, Source
@@ -40,11 +40,15 @@ class ExamineRecordings(beam.DoFn):
         self._examiner.close()
 
     def process(self, source: Source) -> Iterable[Item]:
-        try:
-            with inputs.as_local_file(source) as path:
-                examined = self._examiner.examine(path, source)
-        except OSError as error:
-            examined = Examined(source, reason="unreadable", detail=f"not fetched: {error}")
+        with naming_recording(source.uri):
+            examined = self._examine(source)
         inc_counter(examined.reason or "examined")
         tick(self._progress)
         yield Item(examined, *self._fields.read(source.uri), self._examiner.peak_memory_mb)
+
+    def _examine(self, source: Source) -> Examined:
+        try:
+            with inputs.as_local_file(source) as path:
+                return self._examiner.examine(path, source)
+        except OSError as error:
+            return Examined(source, reason="unreadable", detail=f"not fetched: {error}")

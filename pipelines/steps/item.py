@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from apache_beam.metrics import Metrics
 
+from pipelines.errors import RecordingError
+from ser_core.errors import SerError
 from ser_core.examine import Examined
 
 NAMESPACE = "ser"
@@ -34,6 +38,23 @@ class Item:
     call_time: dt.datetime | None = None
     meta: dict[str, str | None] = field(default_factory=dict)
     decoder_peak_mb: float = 0.0
+
+
+@contextmanager
+def naming_recording(uri: str) -> Iterator[None]:
+    """Raise an error anew with the recording on which it happened.
+
+    Raises
+    ------
+    RecordingError
+        In place of whatever was raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        explained = isinstance(error, SerError)
+        text = str(error) if explained else f"{type(error).__name__}: {error}"
+        raise RecordingError(f"recording {uri}: {text}") from error
 
 
 def inc_counter(name: str, by: int = 1) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
-from pipelines.steps.item import NAMESPACE, Item
+from pipelines.steps.item import NAMESPACE, Item, naming_recording
 from pipelines.storage import bundles
 from pipelines.usage import spending
 from ser_core import models
@@ -30,30 +29,53 @@ class BundleHandler(ModelHandler[Item, Predicted, models.Bundle]):
         return bundles.load(self._model)
 
     def run_inference(
-        self, batch: Sequence[Item], model: models.Bundle, inference_args=None
+        self, batch: Sequence[Item], model: models.Bundle, inference_args: Any = None
     ) -> Iterable[Predicted]:
+        """Probabilities of a batch; the CPU seconds are shared out among its recordings.
+
+        Raises
+        ------
+        RecordingError
+            The model fails on a recording.
+        """
         spent: dict[str, float] = {}
         with spending(spent, "predict"):
-            spoken = [one.examined for one in batch if one.examined.segments]
-            matrix = [one.vectors for one in spoken if one.vectors is not None]
-            channels = [
-                f"{i}/{segment.channel}" for i, one in enumerate(spoken) for segment in one.segments
-            ]
-            answers = iter(())
-            if matrix:
-                answers = iter(model.predict(np.concatenate(matrix), channel=np.asarray(channels)))
-        nothing = np.empty((0, len(model.labels)), dtype=np.float32)
-        for item in batch:
-            share = spent["predict"] / len(batch)
-            item.examined.cpu_s["predict"] = share
-            count = len(item.examined.segments)
-            yield item, np.stack(list(itertools.islice(answers, count))) if count else nothing
+            try:
+                predicted = predict_batch(batch, model)
+            except Exception:
+                # Which of them it was is worth a second look, one by one.
+                for item in batch:
+                    with naming_recording(item.examined.source.uri):
+                        predict_batch([item], model)
+                raise
+        for item, probabilities in zip(batch, predicted, strict=True):
+            item.examined.cpu_s["predict"] = spent["predict"] / len(batch)
+            yield item, probabilities
 
-    def batch_elements_kwargs(self):
+    def batch_elements_kwargs(self) -> dict[str, int]:
         return {"min_batch_size": 1, "max_batch_size": MAX_RECORDINGS_A_BATCH}
 
     def get_metrics_namespace(self) -> str:
         return NAMESPACE
+
+
+def predict_batch(batch: Sequence[Item], model: models.Bundle) -> list[np.ndarray]:
+    """Probabilities of each recording's segments, float32 [segments, labels]."""
+    vectors = [
+        item.examined.vectors
+        for item in batch
+        if item.examined.segments and item.examined.vectors is not None
+    ]
+    if not vectors:
+        return [np.empty((0, len(model.labels)), dtype=np.float32) for _ in batch]
+    channels = [
+        f"{i}/{segment.channel}"
+        for i, item in enumerate(batch)
+        for segment in item.examined.segments
+    ]
+    probabilities = model.predict(np.concatenate(vectors), channel=np.asarray(channels))
+    ends = np.cumsum([len(item.examined.segments) for item in batch])
+    return np.split(probabilities, ends[:-1])
 
 
 def without_model(item: Item) -> Predicted:

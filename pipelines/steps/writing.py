@@ -6,11 +6,13 @@ import datetime as dt
 from collections.abc import Iterator
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.books import Part
 from pipelines.steps import parts
+from pipelines.steps.item import Item, naming_recording
 from pipelines.steps.parts import Layout, PartWriter
 from pipelines.steps.predicting import Predicted
 from pipelines.storage import store
@@ -64,20 +66,11 @@ class WriteParts(beam.DoFn):
             now = dt.datetime.now(dt.UTC)
             recordings, segments = [], []
             for item, probabilities in held:
-                recordings.append(
-                    tables.recording_row(
-                        item.examined,
-                        probabilities,
-                        self._layout.labelling,
-                        run_id=self._run_id,
-                        call_time=item.call_time,
-                        meta={name: item.meta.get(name) for name in self._layout.meta},
-                        processed_at=now,
+                with naming_recording(item.examined.source.uri):
+                    recordings.append(self._recording_row(item, probabilities, now))
+                    segments += tables.segment_rows(
+                        item.examined, probabilities, self._layout.labelling, run_id=self._run_id
                     )
-                )
-                segments += tables.segment_rows(
-                    item.examined, probabilities, self._layout.labelling, run_id=self._run_id
-                )
             examined = [item.examined for item, _ in held]
             self._writer.write(
                 "features",
@@ -88,3 +81,14 @@ class WriteParts(beam.DoFn):
         for item, _ in held:
             self._writer.count(item)
         return self._writer
+
+    def _recording_row(self, item: Item, probabilities: np.ndarray, now: dt.datetime) -> dict:
+        return tables.recording_row(
+            item.examined,
+            probabilities,
+            self._layout.labelling,
+            run_id=self._run_id,
+            call_time=item.call_time,
+            meta={name: item.meta.get(name) for name in self._layout.meta},
+            processed_at=now,
+        )

@@ -108,6 +108,9 @@ def test_a_failed_job_says_its_cause_in_one_line():
     assert said == "the run failed: KeyError: 'x' (--debug shows the whole trace)"
     said = cause(RuntimeError(JAVA))
     assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in said
+    ours = "pipelines.errors.RecordingError: recording /a.wav: ValueError: no"
+    said = cause(RuntimeError(PYTHON.format(ours, ours)))
+    assert said.startswith("the run failed at recording /a.wav: ValueError: no (--debug")
     assert cause(RuntimeError("unknown\nerror")) == "the run failed: RuntimeError: unknown"
 
 
