@@ -87,7 +87,7 @@ class Runner:
         CommandError
             The pipeline failed; the message is the cause's.
         KeyboardInterrupt
-            After everything that was started is gone, and the job was cancelled.
+            After the processes that the run started are gone, and the job was cancelled.
         """
         running.run_to_end(
             pipeline,

@@ -10,11 +10,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from types import TracebackType
 
 import apache_beam as beam
+import psutil
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines.errors import CommandError
@@ -58,7 +60,7 @@ class Execution:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def goes_on(self, beam_messages: Sequence[str]) -> bool:
+    def goes_on(self, messages: Sequence[str]) -> bool:
         """Wait a little, and tell whether it is still at work.
 
         Beam may wait for ever for a worker that died: we don't.
@@ -69,10 +71,10 @@ class Execution:
             A worker died, and the run did not end of it.
         """
         self._thread.join(_LOOK_EVERY_S)
-        if self._thread.is_alive() and failures.worker_death(beam_messages):
+        if self._thread.is_alive() and failures.worker_death(messages):
             self._thread.join(_GRACE_S)
             if self._thread.is_alive():
-                raise CommandError(failures.worker_death(beam_messages))
+                raise CommandError(failures.worker_death(messages))
         return self._thread.is_alive()
 
     def cancel(self) -> None:
@@ -134,30 +136,70 @@ def run_to_end(
     CommandError
         The pipeline failed; the message is the cause's.
     KeyboardInterrupt
-        After everything that was started is gone, and the job was cancelled.
+        After the processes that the run started are gone, and the job was cancelled.
     """
-    beam_messages: list[str] = []  # of Beam's own threads that failed
-
-    def hear(args: threading.ExceptHookArgs) -> None:
-        beam_messages.append(str(args.exc_value))
-        if debug:
-            threading.__excepthook__(args)
-
-    threading.excepthook = hear
     execution = Execution(pipeline, job, only_submits=only_submits)
+    servers: list[psutil.Process] = []
+    with beam_messages(debug) as messages:
+        try:
+            if in_main_thread:
+                before = local.children()
+                try:
+                    result = pipeline.run()
+                finally:  # Beam has started a job server
+                    servers = [child for child in local.children() if child not in before]
+                execution.start(result)
+            else:
+                execution.start()
+            progress.watch(partial(execution.goes_on, messages), folder, total)
+            if execution.error:
+                raise execution.error
+        except BaseException as error:
+            execution.cancel()
+            local.end([*local.workers(pipeline), *servers])
+            interrupted = not isinstance(error, Exception) and error is not execution.error
+            if debug or interrupted or isinstance(error, CommandError):
+                raise
+            message = failures.worker_death(messages) or failures.cause(error)
+            raise CommandError(message) from None
+
+
+@contextmanager
+def beam_messages(debug: bool) -> Iterator[list[str]]:
+    """What Beam's threads fail with meanwhile, in place of traces on standard error.
+
+    Failures of other threads go to the hook that was there before, which is put back at the end.
+
+    Parameters
+    ----------
+    debug : bool
+        Beam's failures go to that hook as well.
+    """
+    messages: list[str] = []
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        of_beam = _is_beams(args.exc_traceback)
+        if of_beam:
+            messages.append(str(args.exc_value))
+        if debug or not of_beam:
+            before(args)
+
+    threading.excepthook = hook
     try:
-        execution.start(pipeline.run() if in_main_thread else None)
-        progress.watch(partial(execution.goes_on, beam_messages), folder, total)
-        if execution.error:
-            raise execution.error
-    except BaseException as error:
-        execution.cancel()
-        local.end_children()
-        interrupted = not isinstance(error, Exception) and error is not execution.error
-        if debug or interrupted or isinstance(error, CommandError):
-            raise
-        message = failures.worker_death(beam_messages) or failures.cause(error)
-        raise CommandError(message) from None
+        yield messages
+    finally:
+        if threading.excepthook is hook:
+            threading.excepthook = before
+
+
+def _is_beams(trace: TracebackType | None) -> bool:
+    """Whether a trace went through Beam's code."""
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("apache_beam."):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _wait_for(result: PipelineResult, unreachable_s: float) -> None:

@@ -10,5 +10,5 @@ import threading
 from ser_core.guarded import end_with
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with, args=(int(sys.argv.pop(1)),), daemon=True).start()
+    threading.Thread(target=end_with, args=(int(sys.argv[1]),), daemon=True).start()
     runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")

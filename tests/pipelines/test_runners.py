@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
+import soundfile
 
+from pipelines import nightly
 from pipelines.errors import CommandError, UsageError
-from pipelines.runners import flink, jobs
+from pipelines.runners import flink, jobs, local, running
 from pipelines.runners.failures import cause
 from pipelines.runners.runner import Runner, complete_options
 from pipelines.storage import store
+from ser_core import models
 
 HERE = "--flink_master=127.0.0.1:8081"
 THERE = "--flink_master=http://flink.example:8081"
@@ -145,3 +153,68 @@ def test_a_master_that_is_no_flink(tmp_path):
             flink.complete_options([f"--flink_master={master}"])
     finally:
         server.shutdown()
+
+
+# ---------------------------------------------------------------- within somebody else's process
+
+
+def run_failing(out, level_model, inputs) -> None:
+    """A night in this process whose examination fails: its decoder cannot be started."""
+    card = models.read_card(str(level_model))
+    job = nightly.Job(
+        output=str(out),
+        date=dt.date(2026, 3, 1),
+        command="ser run",
+        labelling=nightly.labelling_of(card),
+        runner=Runner(workers=1),
+        bundle=str(level_model),
+        inputs=(str(inputs),),
+        say=lambda line: None,
+    )
+    nightly.run(job)
+
+
+def test_a_failed_run_ends_its_own_processes_only(tmp_path, level_model, monkeypatch):
+    from tests.speechlike import call
+
+    soundfile.write(tmp_path / "a.wav", call([(1, 4, -20)], 5), 8_000)
+    before, hook = set(local.children()), threading.excepthook
+    ours = subprocess.Popen(["sleep", "600"])
+    # What the decoder imports and the worker does not.
+    broken = tmp_path / "broken" / "soxr"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('planted')")
+    monkeypatch.setenv("PYTHONPATH", f"{broken.parent}{os.pathsep}{os.environ['PYTHONPATH']}")
+    try:
+        with pytest.raises(CommandError, match=r"recording .*a\.wav: .*cannot be started.*planted"):
+            run_failing(tmp_path / "out", level_model, tmp_path / "a.wav")
+        assert ours.poll() is None
+        assert {child.pid for child in set(local.children()) - before} == {ours.pid}
+        assert threading.excepthook is hook
+    finally:
+        ours.kill()
+        ours.wait()
+
+
+def test_only_failures_of_beams_threads_are_kept(capsys):
+    seen: list[str] = []
+    before = threading.excepthook
+    threading.excepthook = lambda args: seen.append(str(args.exc_value))
+
+    def fail() -> None:
+        raise ValueError("of another thread")
+
+    def fail_in_beam() -> None:
+        beam.Create(3)  # not iterable
+
+    try:
+        with running.beam_messages(debug=False) as messages:
+            for target in (fail, fail_in_beam):
+                thread = threading.Thread(target=target)
+                thread.start()
+                thread.join()
+        (message,) = messages
+        assert "iterable" in message
+        assert seen == ["of another thread"]
+    finally:
+        threading.excepthook = before
