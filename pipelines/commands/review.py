@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
 from pipelines.arguments import add_output, date, names, positive
+from pipelines.review import DISAGREEMENT, KINDS
 from pipelines.terminal import progress_bars, say
 
 HELP = "pick segments worth a listen, with a page that takes labels"
@@ -16,8 +17,6 @@ EXAMPLES = (
     "ser review --output /tables --against my-bundle --by disagreement=0.7,random=0.3",
     "ser train --corpus csv=review-ana.csv --save my-bundle",
 )
-# Of `pipelines.review.selection`.
-KINDS = ("least_sure", "disagreement", "random")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -88,10 +87,11 @@ def _shares(text: str) -> tuple[tuple[str, float], ...]:
 
 def run(options: Namespace) -> int:
     """Write the list, the page and the clips; gives the exit status."""
-    from pipelines.review import selection as review
+    from pipelines.review.listing import review
+    from pipelines.review.selection import Wanted
 
-    kinds = [kind for kind in KINDS if options.against or kind != "disagreement"]
-    wanted = review.Wanted(
+    kinds = [kind for kind in KINDS if options.against or kind != DISAGREEMENT]
+    wanted = Wanted(
         output=options.output,
         date=options.date and options.date.isoformat(),
         run_id=options.run_id,
@@ -103,7 +103,7 @@ def run(options: Namespace) -> int:
         speaker_field=options.speaker_field,
     )
     with progress_bars() as progress:
-        review.review(
+        review(
             wanted,
             save=options.save,
             page=options.page,

@@ -1,54 +1,27 @@
-"""`ser review`: segments of a night worth a listen, as a CSV and a page that plays them.
+"""Which segments of a night are worth a listen.
 
-`select` picks them from the tables, `review` writes the list that `ser train` reads once it has
-labels, `write_clips` copies their audio where that is asked for. A night may have millions of
-segments: DuckDB sorts them, and what another bundle says of them is told part by part.
+A night may have millions of segments: DuckDB sorts them.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import math
-import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import files, published
-from pipelines.storage.inputs import as_local_file, local_path
-from ser_core import audio, tables
-from ser_core.errors import AudioError
-from ser_core.examine import Source
-from ser_core.report import pages, review_page
+from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Progress, Say
+from pipelines.review.disagreement import fill_scores
+from pipelines.storage import published
+from ser_core import tables
+from ser_core.report import review_page
 from ser_core.tables import Reader, database
-from ser_core.tables.reader import feature_set_of, label_names, night_of, run_of
+from ser_core.tables.reader import label_names, night_of, run_of
 from ser_core.tables.schemas import META
-
-if TYPE_CHECKING:
-    from pipelines.steps.predicting import BundleHandler
-    from ser_core.models import Bundle
-
-LEAST_SURE, DISAGREEMENT, RANDOM = "least_sure", "disagreement", "random"
-KINDS = (LEAST_SURE, DISAGREEMENT, RANDOM)
-# What `ser train` reads, and what it leaves alone.
-READ_BACK = ("uri", "channel", "start_s", "end_s", "label", "annotator", "speaker")
-EXTRA = ("why", "weight", "confidence", "recording_id", "run_id")
-GUESS = "guess"
-
-Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
 
 _RECORDINGS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("path", pa.string()), ("status", pa.string()),
@@ -61,12 +34,6 @@ _SEGMENTS = pa.schema(
      ("start_s", pa.float64()), ("end_s", pa.float64()), ("label", pa.string()),
      ("confidence", pa.float32())]
 )  # fmt: skip
-_SCORES = pa.schema(
-    [("uri", pa.string()), ("channel", pa.int16()), ("start_s", pa.float64()),
-     ("score", pa.float64())]
-)  # fmt: skip
-# Segments between two words about how far it is.
-_TOLD = 500
 # A number that anybody can draw again: it depends on the segment and the seed alone. Segments of
 # a channel do not overlap and last a second or more, so milliseconds tell them apart.
 _DRAWN = "md5(concat_ws('/', {}, channel, round(start_s * 1000)::BIGINT, uri))"
@@ -158,111 +125,6 @@ class Selection:
     choices: tuple[Choice, ...]
 
 
-def review(
-    wanted: Wanted,
-    *,
-    save: str,
-    page: str | None = None,
-    clips: str | None = None,
-    labels: Sequence[str] = (),
-    annotator: str = "",
-    show_guess: bool = False,
-    say: Say,
-    progress: Progress,
-) -> None:
-    """Pick segments and write the list, the page and, where asked for, the clips.
-
-    Parameters
-    ----------
-    wanted : Wanted
-    save, page : str
-        The CSV and the page; this beside that unless given.
-    clips : str, optional
-        A folder for the segments' audio, copied there.
-    labels : sequence of str
-        The page's buttons; the bundle's labels unless given.
-    annotator : str
-        Who is going to listen, if that is known.
-    show_guess : bool
-        Whether list and page hold the model's label, too.
-    say, progress : callable
-
-    Raises
-    ------
-    NothingMatchedError
-        No such night, or none with labelled segments.
-    UsageError
-        Files that would be written over others, a bundle for other features, and the like.
-    StoreError
-        Files that cannot be read or written.
-    """
-    save, page = _places(save, page)
-    for label, count in Counter(labels).items():
-        if count > 1:
-            raise UsageError(f"--labels: {label!r} twice; a button each expected")
-    chosen = select(wanted, say=say, progress=progress)
-    columns = (*READ_BACK, *EXTRA, *([GUESS] if show_guess else []))
-    rows = [_row(one, columns) for one in chosen.choices]
-    sources = _originals(chosen.choices)
-    if clips is not None:
-        sources = write_clips(chosen.choices, clips, page=page, progress=progress)
-    _say_what_is_missing(sources, say)
-    with files.naming(f"--save {save}"):
-        files.write_whole(save, as_csv(columns, rows))
-    pages.write(
-        page,
-        review_page.render(
-            chosen.night,
-            segments=chosen.segments,
-            columns=columns,
-            rows=rows,
-            items=[
-                _item(one, source, show_guess)
-                for one, source in zip(chosen.choices, sources, strict=True)
-            ],
-            labels=labels or chosen.labels,
-            annotator=annotator,
-            clips=clips is not None,
-        ),
-    )
-    if clips is not None:
-        say(f"clips: {clips}: recordings of people; take them away when you are done")
-    say(f"list: {save}")
-    say(f"page: {page}; open it in a browser, and train on what it downloads")
-
-
-def _places(save: str, page: str | None) -> tuple[str, str]:
-    """Absolute paths of list and page; a list that somebody filled in is not written over."""
-    for option, path in (("--save", save), ("--page", page)):
-        if path is not None and files.is_remote(path):
-            raise UsageError(f"{option} {path}: a file of this machine expected")
-    save = files.absolute(save)
-    page = files.absolute(page) if page else str(Path(save).with_suffix(".html"))
-    if page == save:
-        raise UsageError(f"--save {save}: the page would take its place; end it in .csv")
-    if os.path.lexists(save) and (what := _worth_keeping(save)):
-        raise UsageError(f"--save {save}: {what}; give another name")
-    return save, page
-
-
-def _worth_keeping(path: str) -> str | None:
-    """What a file holds that a new list must not take the place of."""
-    with (
-        files.naming(f"--save {path}", "cannot be read"),
-        open(path, newline="", encoding="utf-8") as file,
-    ):
-        try:
-            lines = csv.DictReader(file)
-            if not set(READ_BACK) <= {*(lines.fieldnames or READ_BACK)}:
-                return "another file is there"
-            return "it holds labels" if any(line["label"] for line in lines) else None
-        except (csv.Error, UnicodeDecodeError):
-            return "another file is there"
-
-
-# ---------------------------------------------------------------- picking
-
-
 def select(wanted: Wanted, *, say: Say, progress: Progress) -> Selection:
     """Pick segments: those drawn at random first, from all; then the others, kind by kind.
 
@@ -282,7 +144,7 @@ def select(wanted: Wanted, *, say: Say, progress: Progress) -> Selection:
         labels = _fill_pool(db, reader, parts)
         total = database.count(db, "pool")
         if wanted.against is not None:
-            _score(db, reader, parts, wanted.against, total, progress)
+            fill_scores(db, reader, parts, wanted.against, total, progress)
         db.execute(
             "CREATE TABLE chosen (uri VARCHAR, channel SMALLINT, start_s DOUBLE, why VARCHAR, "
             "weight DOUBLE)"
@@ -433,311 +295,3 @@ def _chosen(db: Any, seed: int) -> tuple[Choice, ...]:
         f"USING (uri) ORDER BY {drawn}"
     ).fetchall()
     return tuple(Choice(*row) for row in rows)
-
-
-# ---------------------------------------------------------------- what another bundle says
-
-
-def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon divergence by row, in bits: 0 where two say the same, 1 where the opposite.
-
-    Parameters
-    ----------
-    p, q : np.ndarray [shape=(n, k)]
-        Non-negative; rows are scaled to add up to 1.
-
-    Returns
-    -------
-    np.ndarray [shape=(n,)]
-    """
-    from scipy.spatial.distance import jensenshannon
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        distance = jensenshannon(p.astype(np.float64), q.astype(np.float64), base=2, axis=1)
-    # Rounding may bring the sum under the root just below zero.
-    return np.nan_to_num(np.square(distance))
-
-
-def _score(
-    db: Any, reader: Reader, parts: Sequence[str], model: str, total: int, progress: Progress
-) -> None:
-    """Fill `scores` with the disagreement of another bundle, with histories as in a night."""
-    from pipelines.steps.predicting import BundleHandler
-    from pipelines.storage import bundles
-
-    card = bundles.check(model, "--against")
-    there = feature_set_of(reader.schema(parts[0]))
-    if there != (card.feature_set, card.fingerprint):
-        raise UsageError(
-            f"--against {model}: made for features {card.feature_set!r} ({card.fingerprint}), and "
-            f"the tables hold {there[0]!r} ({there[1]}); take a bundle for these"
-        )
-    for part in parts:
-        labels = label_names(reader.schema(tables.beside(part, "segments")))
-        if len(set(labels) & set(card.labels)) < 2:
-            raise UsageError(
-                f"--against {model}: its labels are {', '.join(card.labels)}, those of the tables "
-                f"{', '.join(labels)}; two or more in common expected"
-            )
-    handler = BundleHandler(model)
-    bundle = handler.load_model()
-
-    def rows() -> Iterator[tuple]:
-        found = (one for part in parts for one in disagreements(_stored(db, part), handler, bundle))
-        for done, one in enumerate(found):
-            if done % _TOLD == 0:
-                progress(f"asking {card.id}", done, total)
-            yield one
-        progress(f"asking {card.id}", total, total)
-
-    database.fill(db, "scores", _SCORES, rows())
-
-
-def _stored(db: Any, part: str) -> ledger.Stored:
-    uris = db.execute(
-        "SELECT uri FROM newest WHERE path = ? AND status = ? ORDER BY uri",
-        [part, tables.LABELLED],
-    ).fetchall()
-    segments, features = (tables.beside(part, table) for table in ("segments", "features"))
-    return ledger.Stored(part, segments, features, tuple(uri for (uri,) in uris))
-
-
-def disagreements(
-    one: ledger.Stored, handler: BundleHandler, bundle: Bundle
-) -> Iterator[tuple[str, int, float, float]]:
-    """How far another bundle is from what a night wrote, over the labels that both have.
-
-    Parameters
-    ----------
-    one : ledger.Stored
-        Some recordings of a part.
-    handler, bundle
-        The other bundle, asked as a night asks: a channel's other segments are its history.
-
-    Yields
-    ------
-    tuple
-        URI, channel, start in s, and `divergence` of each segment.
-    """
-    from pipelines.steps import loading
-    from pipelines.steps.predicting import MAX_RECORDINGS_A_BATCH
-
-    common = [
-        label
-        for label in label_names(published.open_parquet(one.segments).schema_arrow)
-        if label in bundle.labels
-    ]
-    columns = [bundle.labels.index(label) for label in common]
-    with files.naming("--output", f"{one.segments} cannot be read", "mend that and run again"):
-        night = published.read_rows(
-            one.segments, pc.field("uri").isin(pa.array(one.uris, pa.string()))
-        )
-    ours = np.stack([night[f"p_{label}"].to_numpy() for label in common], axis=1)
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for i, uri in enumerate(night["uri"].to_pylist()):
-        rows_of[uri].append(i)
-    items = loading.load(one)
-    while batch := list(islice(items, MAX_RECORDINGS_A_BATCH)):
-        for item, theirs in handler.run_inference(batch, bundle):
-            uri = item.examined.source.uri
-            scores = divergence(ours[rows_of[uri]], theirs[:, columns]).tolist()
-            for segment, score in zip(item.examined.segments, scores, strict=True):
-                yield uri, segment.channel, segment.start_s, score
-
-
-# ---------------------------------------------------------------- the list
-
-
-def _row(one: Choice, columns: Sequence[str]) -> list[str]:
-    """A line of the list. Times are written so that the very same numbers are read back."""
-    said = {
-        "uri": one.uri,
-        "channel": str(one.channel),
-        "start_s": repr(one.start_s),
-        "end_s": repr(one.end_s),
-        "speaker": one.speaker or "",
-        "why": one.why,
-        "weight": "" if one.weight is None else repr(one.weight),
-        "confidence": str(np.float32(one.confidence)),
-        "recording_id": one.recording_id,
-        "run_id": one.run_id,
-        GUESS: one.label,
-    }
-    return [said.get(name, "") for name in columns]
-
-
-def as_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The list as text. Values stand as they are: a spreadsheet may take one for a formula."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([columns, *rows])
-    return text.getvalue()
-
-
-# ---------------------------------------------------------------- what can be heard
-
-
-@dataclass(frozen=True)
-class Heard:
-    """Where a page finds a segment's audio, or why it does not."""
-
-    url: str = ""
-    problem: str = ""
-    whole: bool = field(default=False)  # a clip, which is the segment and nothing else
-
-
-_STORE = "It is in an object store, which a browser does not read."
-_GONE = "The recording is not there any more."
-_REPLACED = "Another recording has taken its place since that night."
-_CLIPS = " “ser review --clips DIR” copies the segments for this page."
-
-
-def _originals(choices: Sequence[Choice]) -> list[Heard]:
-    """The recordings themselves."""
-    seen: dict[str, Heard] = {}
-    for one in choices:
-        if one.uri not in seen:
-            seen[one.uri] = _original(one)
-    return [seen[one.uri] for one in choices]
-
-
-def _original(one: Choice) -> Heard:
-    scheme = one.uri.partition("://")[0].lower()
-    if files.is_remote(one.uri):
-        return Heard(one.uri) if scheme in ("https", "http") else Heard(problem=_STORE + _CLIPS)
-    path = local_path(one.uri)
-    try:
-        about = os.stat(path)
-        touched = (about.st_size, about.st_mtime_ns // 1000) != (one.size_bytes, one.modified_us)
-        if touched and _sha256(path) != one.recording_id:
-            return Heard(problem=_REPLACED)
-    except OSError:
-        return Heard(problem=_GONE)
-    return Heard("file://" + quote(os.fsencode(path)))
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_clips(
-    choices: Sequence[Choice], folder: str, *, page: str, progress: Progress
-) -> list[Heard]:
-    """Write each segment as a WAV file (16 bit) of its channel alone.
-
-    Parameters
-    ----------
-    choices : sequence of Choice
-    folder : str
-        Made where it is not there.
-    page : str
-        Addresses are relative to this file, so that both can be moved together.
-    progress : callable
-
-    Returns
-    -------
-    list of Heard
-        One a choice.
-
-    Raises
-    ------
-    StoreError
-        The folder cannot be written.
-    """
-    by_uri: dict[str, list[int]] = defaultdict(list)
-    for i, one in enumerate(choices):
-        by_uri[one.uri].append(i)
-    heard: dict[int, Heard] = {}
-    with files.naming(f"--clips {folder}"):
-        os.makedirs(folder, exist_ok=True)
-    for done, (_, some) in enumerate(sorted(by_uri.items())):
-        progress("clips of recordings", done, len(by_uri))
-        found = _clips_of([choices[i] for i in some])
-        if isinstance(found, str):
-            heard.update(dict.fromkeys(some, Heard(problem=found)))
-            continue
-        rate, samples = found
-        for i, clip in zip(some, samples, strict=True):
-            path = os.path.join(folder, f"{_name(choices[i])}.wav")
-            with files.naming(f"--clips {folder}"), files.written(os.path.abspath(path)) as file:
-                file.write(_wav(clip, rate))
-            relative = os.path.relpath(path, os.path.dirname(page))
-            heard[i] = Heard(quote(os.fsencode(relative)), whole=True)
-    progress("clips of recordings", len(by_uri), len(by_uri))
-    return [heard[i] for i in range(len(choices))]
-
-
-def _name(one: Choice) -> str:
-    """The same for the same segment, whatever its recording is called."""
-    said = f"{one.recording_id}\0{one.uri}\0{one.channel}\0{one.start_s!r}\0{one.end_s!r}"
-    return hashlib.sha256(said.encode()).hexdigest()[:20]
-
-
-def _clips_of(some: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str:
-    """Rate, and the samples of some segments of one recording; or why there are none."""
-    uri = some[0].uri
-    source = Source(uri, some[0].size_bytes, some[0].modified_us)
-    # What a night took is not too large for this.
-    limits = audio.Limits(max_duration_s=math.inf, max_bytes=1 << 62)
-    try:
-        with as_local_file(source) as path:
-            if _sha256(path) != some[0].recording_id:
-                return _REPLACED
-            with audio.open(path, uri, limits=limits) as stream:
-                spans = [
-                    (one.channel, round(one.start_s * stream.rate), round(one.end_s * stream.rate))
-                    for one in some
-                ]
-                return stream.rate, cut(stream.blocks(), spans)
-    except FileNotFoundError:
-        return _GONE
-    except AudioError as error:
-        return f"It cannot be decoded: {error.reason}, {error.detail}."
-    except OSError as error:
-        return f"It cannot be read: {files.said(error)}."
-
-
-def cut(blocks: Iterator[np.ndarray], spans: Sequence[tuple[int, int, int]]) -> list[np.ndarray]:
-    """The samples of (channel, start, end), in samples, from blocks [channels, m] in order."""
-    pieces: list[list[np.ndarray]] = [[] for _ in spans]
-    last = max(end for _, _, end in spans)
-    at = 0
-    for block in blocks:
-        for piece, (channel, start, end) in zip(pieces, spans, strict=True):
-            piece.append(block[channel, max(start - at, 0) : max(end - at, 0)].copy())
-        at += block.shape[1]
-        if at >= last:
-            break
-    return [np.concatenate(piece) for piece in pieces]
-
-
-def _wav(samples: np.ndarray, rate: int) -> bytes:
-    """16 bit, which all browsers play; samples that had no more stay what they were."""
-    import soundfile
-
-    whole = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
-    file = io.BytesIO()
-    soundfile.write(file, whole, rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
-
-
-def _say_what_is_missing(sources: Sequence[Heard], say: Say) -> None:
-    for problem, count in Counter(one.problem for one in sources if one.problem).items():
-        say(f"warning: {count:,} of {len(sources):,} segments cannot be played: {problem}")
-
-
-def _item(one: Choice, heard: Heard, show_guess: bool) -> Mapping[str, Any]:
-    """What the page shows of a segment."""
-    said = {
-        "url": heard.url,
-        "problem": heard.problem,
-        "clip": heard.whole,
-        "name": one.uri.rpartition("/")[2],
-        "channel": one.channel,
-        "channels": one.channels,
-        "role": one.role,
-        "start_s": one.start_s,
-        "end_s": one.end_s,
-        "why": one.why,
-    }
-    return {**said, "guess": one.label} if show_guess else said

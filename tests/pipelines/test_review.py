@@ -26,8 +26,17 @@ from hypothesis import strategies as st
 
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.review import selection as review
-from pipelines.review.selection import DISAGREEMENT, LEAST_SURE, RANDOM, Wanted
+from pipelines.review import (
+    DISAGREEMENT,
+    KINDS,
+    LEAST_SURE,
+    RANDOM,
+    clips,
+    disagreement,
+    listing,
+    selection,
+)  # fmt: skip
+from pipelines.review.selection import Wanted
 from pipelines.storage import files, inputs, published, store
 from ser_core import models, tables
 from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine
@@ -107,8 +116,8 @@ def quiet(*_):
     """Says nothing."""
 
 
-def picked(out, **about) -> review.Selection:
-    return review.select(Wanted(str(out), **about), say=quiet, progress=quiet)
+def picked(out, **about) -> selection.Selection:
+    return selection.select(Wanted(str(out), **about), say=quiet, progress=quiet)
 
 
 def key(one) -> tuple:
@@ -178,8 +187,8 @@ def night(archive, soft_model, tmp_path_factory):
     st.lists(st.floats(0.01, 100), min_size=1, max_size=3),
 )
 def test_shares_add_up_and_are_off_by_less_than_one(n, shares):
-    by = list(zip(review.KINDS, shares, strict=False))
-    parts = review.quotas(n, by)
+    by = list(zip(KINDS, shares, strict=False))
+    parts = selection.quotas(n, by)
     assert sum(parts.values()) == n
     for kind, share in by:
         assert abs(parts[kind] - n * share / sum(shares)) < 1 + 1e-9
@@ -211,7 +220,7 @@ def test_one_odd_call_does_not_fill_the_list(invented_out):
 def test_what_does_not_fit_is_said(invented_out):
     lines = []
     wanted = Wanted(str(invented_out), n=200, by=((LEAST_SURE, 1.0),), per_recording=3)
-    found = review.select(wanted, say=lines.append, progress=quiet)
+    found = selection.select(wanted, say=lines.append, progress=quiet)
     assert len(found.choices) == 3 * 40
     assert "200 wanted, at most 3 of a recording (--per-recording)" in "\n".join(lines)
 
@@ -266,7 +275,7 @@ def test_no_segment_twice_and_few_of_a_recording(invented_out, soft_model):
 def test_all_where_there_are_fewer(invented_out):
     lines = []
     wanted = Wanted(str(invented_out), n=5000, by=BOTH, per_recording=1)
-    found = review.select(wanted, say=lines.append, progress=quiet).choices
+    found = selection.select(wanted, say=lines.append, progress=quiet).choices
     assert len({key(one) for one in found}) == 1000
     assert Counter(one.why for one in found) == {LEAST_SURE: 500, RANDOM: 500}
     assert "no more than these 1,000" in "\n".join(lines)
@@ -319,7 +328,7 @@ def test_divergence_is_that_of_jensen_and_shannon():
     q = np.array([[0, 1], [1, 0], [0.3, 0.7], [0.25, 0.75], [1, 1]])
     # H(3/4, 1/4) - (H(1/2, 1/2) + H(1, 0)) / 2
     known = 2 - 0.75 * np.log2(3) - 0.5
-    assert review.divergence(p, q) == pytest.approx([1, known, 0, 0, 0], abs=1e-12)
+    assert disagreement.divergence(p, q) == pytest.approx([1, known, 0, 0, 0], abs=1e-12)
 
 
 def scores(out, model) -> dict:
@@ -331,7 +340,7 @@ def scores(out, model) -> dict:
         beside = tables.beside(path, "segments"), tables.beside(path, "features")
         uris = published.open_parquet(path).read(columns=["uri"])["uri"].to_pylist()
         one = ledger.Stored(path, *beside, tuple(uris))
-        for *place, score in review.disagreements(one, handler, handler.load_model()):
+        for *place, score in disagreement.disagreements(one, handler, handler.load_model()):
             found[tuple(place)] = score
     return found
 
@@ -387,7 +396,7 @@ def made(out, folder, **about):
     for name in ("n", "by", "against", "speaker_field", "date"):
         if name in about:
             wanted[name] = about.pop(name)
-    review.review(Wanted(str(out), **wanted), save=str(folder / "list.csv"),
+    listing.review(Wanted(str(out), **wanted), save=str(folder / "list.csv"),
                   say=lines.append, progress=quiet, **about)  # fmt: skip
     with open(folder / "list.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -453,7 +462,7 @@ def test_spans_are_cut_across_blocks(blocks):
     edges = np.cumsum([0, *blocks])
     parts = (samples[:, a:b] for a, b in pairwise(edges))
     spans = [(1, 3, 12), (0, 0, 5), (0, 14, 15), (1, 5, 6)]
-    for found, (channel, start, end) in zip(review.cut(parts, spans), spans, strict=True):
+    for found, (channel, start, end) in zip(clips.cut(parts, spans), spans, strict=True):
         np.testing.assert_array_equal(found, samples[channel, start:end])
 
 
@@ -467,8 +476,8 @@ def test_recordings_that_went_or_changed_are_said_and_not_played(archive, soft_m
     (calls / "gone.wav").unlink()
     soundfile.write(calls / "changed.wav", call([(1, 4, -20)], 5, seed=9), RATE, "PCM_16")
     os.utime(calls / "touched.wav", (1, 1))
-    for clips in (None, str(tmp_path / "clips")):
-        rows, page, said = made(out, tmp_path, clips=clips)
+    for place in (None, str(tmp_path / "clips")):
+        rows, page, said = made(out, tmp_path, clips=place)
         items = {item["name"]: item for item in told(page)["items"]}
         assert (len(rows), len(items)) == (4, 4)
         assert "not there any more" in items["gone.wav"]["problem"]
@@ -495,7 +504,7 @@ def test_a_list_with_labels_is_not_written_over(night, tmp_path):
         columns, *rows = csv.reader(file)
     rows[4][columns.index("label")] = "calm"
     for there, says in (
-        (review.as_csv(columns, rows), "it holds labels"),
+        (listing.as_csv(columns, rows), "it holds labels"),
         ("mine,alone\n1,2\n", "another file"),
         ("\0", "another file"),
     ):
@@ -536,11 +545,11 @@ def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, 
         f"{one['name']} {one['start_s']}" for one in told(read(there))["items"]
     )
 
-    def clips(folder):
+    def clip_bytes(folder):
         return Counter(path.read_bytes() for path in (folder / "clips").iterdir())
 
-    assert clips(here) == clips(there)
-    assert clips(here).total() == 10
+    assert clip_bytes(here) == clip_bytes(there)
+    assert clip_bytes(here).total() == 10
 
 
 def read(folder) -> str:
@@ -691,7 +700,7 @@ def test_page_takes_labels_by_keys_and_gives_the_list(visit, night, tmp_path):
     for i, label in {1: "calm", 2: "angry", 3: "", 5: "calm"}.items():
         expected[i][4:6] = label, 'Ana "A", B'
     text = Path(waiting.value.path()).read_bytes().decode("utf-8")
-    assert text == review.as_csv(expected[0], expected[1:])
+    assert text == listing.as_csv(expected[0], expected[1:])
     assert not faults
 
 
