@@ -209,7 +209,27 @@ def _fetch(uri: str, path: str) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    return not any(word in said(error) for word in ("404", "403", "Not Found", "Forbidden"))
+    """Whether another attempt may succeed: not where a file is missing or access is refused."""
+    return not (
+        isinstance(error, FileNotFoundError | PermissionError)
+        or http_status(error) in (401, 403, 404)
+    )
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status by which a store refused, whichever client raised the error.
+
+    Beam wraps errors by path; botocore keeps the response, requests an object of it; Google's
+    clients and Beam's S3 client have a `code`.
+    """
+    details = getattr(error, "exception_details", None)
+    if isinstance(details, dict) and details:
+        return http_status(next(iter(details.values())))
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    code = getattr(response, "status_code", None) or getattr(error, "code", None)
+    return int(code) if isinstance(code, int) else None
 
 
 def sync(path: str | Path) -> None:
