@@ -72,7 +72,7 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
         return
     labels = label_names(reader.schema(path))
     segments = _segments(path, row, labels)
-    waves, rate = _waves(row)
+    waves, rate, problem = _waves(row)
     channels = row["by_channel"]
     figure = call_picture.draw(
         waves,
@@ -92,8 +92,8 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
         raise UsageError(f"--save {save}: cannot be written: {error}") from error
     said = f"{row['label']} ({row['confidence']:.2f})" if row["label"] else row["status"]
     yield f"{row['uri']}: {said}, {len(segments)} segments, {row['speech_s']:.1f} s of speech"
-    if waves is None:
-        yield "the audio is not there any more: levels are drawn in the place of waves"
+    if problem:
+        yield f"{problem}: levels are drawn in the place of waves"
     yield f"picture: {save}"
 
 
@@ -195,11 +195,14 @@ def _segments(path: str, row: dict, labels: Sequence[str]) -> list[call_picture.
     ]
 
 
-def _waves(row: dict) -> tuple[np.ndarray | None, int]:
-    """Samples [channels, n], thinned to the extremes of short stretches, and their rate."""
+def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
+    """Samples [channels, n], thinned to the extremes of short stretches, and their rate.
+
+    No samples where the original audio is gone, replaced or unreadable, but what the problem is.
+    """
     import numpy as np
 
-    from pipelines.storage.inputs import as_local_file
+    from pipelines.storage.originals import ReplacedError, open_original
     from ser_core import audio
     from ser_core.errors import AudioError
     from ser_core.examine import Source
@@ -207,14 +210,17 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int]:
     step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
     source = Source(row["uri"], row["size_bytes"], None)
     try:
-        with as_local_file(source) as path, audio.open(path, row["uri"]) as stream:
+        with (
+            open_original(source, row["recording_id"]) as path,
+            audio.open(path, row["uri"]) as stream,
+        ):
             blocks = [_extremes(block, step) for block in stream.blocks()]
+    except ReplacedError:
+        return None, 1, "the audio was replaced since it was labelled"
     except (AudioError, OSError):
-        return None, 1
+        return None, 1, "the audio is not there any more"
     waves = np.concatenate(blocks, axis=1)
-    if len(waves) != len(row["by_channel"]):
-        return None, 1  # another file is there now
-    return waves, max(1, round(waves.shape[1] / row["duration_s"]))
+    return waves, max(1, round(waves.shape[1] / row["duration_s"])), ""
 
 
 def _extremes(block: np.ndarray, step: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.review import Progress
 from pipelines.review.selection import Choice
 from pipelines.storage import files
-from pipelines.storage.inputs import as_local_file, local_path
+from pipelines.storage.originals import ReplacedError, open_original, verify_local
 from ser_core import audio
 from ser_core.errors import AudioError
 from ser_core.examine import Source
@@ -50,20 +50,14 @@ def _original(one: Choice) -> Heard:
     scheme = one.uri.partition("://")[0].lower()
     if files.is_remote(one.uri):
         return Heard(one.uri) if scheme in ("https", "http") else Heard(problem=_STORE + _CLIPS)
-    path = local_path(one.uri)
+    source = Source(one.uri, one.size_bytes, one.modified_us)
     try:
-        about = os.stat(path)
-        touched = (about.st_size, about.st_mtime_ns // 1000) != (one.size_bytes, one.modified_us)
-        if touched and _sha256(path) != one.recording_id:
-            return Heard(problem=_REPLACED)
+        path = verify_local(source, one.recording_id)
+    except ReplacedError:
+        return Heard(problem=_REPLACED)
     except OSError:
         return Heard(problem=_GONE)
     return Heard("file://" + quote(os.fsencode(path)))
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_clips(
@@ -126,15 +120,17 @@ def _clips_of(some: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str:
     # What a night took is not too large for this.
     limits = audio.Limits(max_duration_s=math.inf, max_bytes=1 << 62)
     try:
-        with as_local_file(source) as path:
-            if _sha256(path) != some[0].recording_id:
-                return _REPLACED
-            with audio.open(path, uri, limits=limits) as stream:
-                spans = [
-                    (one.channel, round(one.start_s * stream.rate), round(one.end_s * stream.rate))
-                    for one in some
-                ]
-                return stream.rate, cut(stream.blocks(), spans)
+        with (
+            open_original(source, some[0].recording_id) as path,
+            audio.open(path, uri, limits=limits) as stream,
+        ):
+            spans = [
+                (one.channel, round(one.start_s * stream.rate), round(one.end_s * stream.rate))
+                for one in some
+            ]
+            return stream.rate, cut(stream.blocks(), spans)
+    except ReplacedError:
+        return _REPLACED
     except FileNotFoundError:
         return _GONE
     except AudioError as error:

@@ -59,6 +59,11 @@ def test_show_without_audio_or_speech_or_label(ser, night_out, tmp_path):
     ):
         done = ser("show", "--output", out, "--recording", f"calls/{name}", cwd=tmp_path)
         assert (done.returncode, says in done.stdout) == (0, True), done.stdout + done.stderr
+    # Another recording with as many channels takes its place: old labels would be drawn over it.
+    shutil.copy(calls / "20260301T085000_c0012.wav", calls / "20260301T084500_c0011.wav")
+    done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the audio was replaced since it was labelled: levels are drawn" in done.stdout
     shutil.rmtree(calls)
     done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
     assert "the audio is not there any more" in done.stdout
