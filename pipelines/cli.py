@@ -13,7 +13,10 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from pipelines import errors
 from pipelines.arguments import add_command
@@ -61,10 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     options, rest = _parser(argv).parse_known_args(argv)
     options.command_line = _without_secrets(["ser", *argv])
-    signal.signal(signal.SIGTERM, _terminate)
-    if not options.debug:
-        logging.disable(logging.CRITICAL)  # Beam says in many lines what we say in one
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _logging_disabled(not options.debug), _sigterm_raises():
+        return _run(options, rest)
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Run the command that was parsed; each way to end has its exit status."""
     try:
         options.beam_options = _beam_options(options, rest)
         _tell_stores(options)
@@ -98,8 +103,34 @@ def _end(message: str, status: int) -> int:
     return status
 
 
-def _terminate(number, frame) -> None:
-    raise _Terminated
+@contextmanager
+def _logging_disabled(disabled: bool) -> Iterator[None]:
+    """Silence logging: Beam logs in many lines what `ser` says in one."""
+    before = logging.root.manager.disable
+    if disabled:
+        logging.disable(logging.CRITICAL)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """End an orderly way on SIGTERM, where this thread may handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # ---------------------------------------------------------------- the command line

@@ -1,0 +1,55 @@
+"""The command line as a function: what `main` leaves behind in a process that embeds it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+import pytest
+
+from pipelines import cli, errors
+from pipelines.errors import UsageError
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """`ser model show` fails with what is put here; gives the state while it ran."""
+    seen = {}
+
+    def run(options):
+        seen.update(disabled=logging.root.manager.disable, handler=signal.getsignal(signal.SIGTERM))
+        raise seen["error"]
+
+    monkeypatch.setattr(cli.COMMANDS["model"], "run", run)
+    return seen
+
+
+@pytest.mark.parametrize("error", [UsageError("no"), KeyError("a bug"), KeyboardInterrupt()])
+def test_logging_and_the_handler_of_sigterm_are_put_back(failing, capsys, error):
+    failing["error"] = error
+    before = logging.root.manager.disable, signal.getsignal(signal.SIGTERM)
+    assert cli.main(["model", "show"]) in (errors.USAGE, errors.FAILED, errors.INTERRUPTED)
+    assert failing["disabled"] == logging.CRITICAL
+    assert failing["handler"] != before[1]
+    assert (logging.root.manager.disable, signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_sigterm_ends_a_command_in_order(failing, monkeypatch, capsys):
+    monkeypatch.setattr(
+        cli.COMMANDS["model"], "run", lambda options: signal.raise_signal(signal.SIGTERM)
+    )
+    assert cli.main(["model", "show"]) == errors.TERMINATED
+    assert "ended by SIGTERM" in capsys.readouterr().err
+
+
+def test_a_command_runs_in_another_thread(failing):
+    failing["error"], statuses = UsageError("no"), []
+    thread = threading.Thread(target=lambda: statuses.append(cli.main(["model", "show"])))
+    thread.start()
+    thread.join()
+    assert statuses == [errors.USAGE]
+
+
+def test_options_of_a_command_have_a_public_list():
+    assert {"--input", "--max-reject-ratio", "--runner"} <= cli.option_names("run")
