@@ -139,7 +139,7 @@ def main() -> None:
             ser("train", "--corpus", f"csv={here / 'learn-labelled.csv'}", "--from", start,
                 "--save", ours)  # fmt: skip
             report = here / f"evaluation-{name}.json"
-            ser("evaluate", "--model", ours, "--against", start, "--codec", "clean",
+            ser("evaluate", "--model", ours, "--against", start, "--condition", "clean",
                 "--corpus", f"csv={here / 'held-back-labelled.csv'}", "--json", report,
                 "--page", report.with_suffix(".html"))  # fmt: skip
             (found,) = json.loads(report.read_text())["evaluations"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines import errors
 from pipelines.arguments import add_model, positive
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 HELP = "say how well a model does on a labelled corpus"
 EXAMPLES = (
-    "ser evaluate --model my-bundle --corpus ravdess=RAVDESS --codec mulaw",
+    "ser evaluate --model my-bundle --corpus ravdess=RAVDESS --condition mulaw",
     "ser evaluate --corpus emovo=EMOVO --groups angry --page evaluation.html",
     "ser evaluate --model my-bundle --against calls --corpus emovo=EMOVO --json figures.json",
 )
@@ -50,9 +52,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--against", metavar="BUNDLE", help="another model, and the difference between the two"
     )
     parser.add_argument(
-        "--codec", nargs="+", choices=CONDITIONS, metavar="CONDITION",
+        "--condition", nargs="+", choices=CONDITIONS, metavar="CONDITION",
         help="what the audio goes through first, one or several of " + ", ".join(CONDITIONS)
         + " (default: each of them in turn)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--codec", dest="condition", nargs="+", choices=CONDITIONS, action=_OldName,
+        help=argparse.SUPPRESS,
     )  # fmt: skip
     parser.add_argument(
         "--groups", choices=GROUPINGS,
@@ -62,6 +68,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", metavar="F.json", help="write all figures there")
     parser.add_argument("--page", metavar="F.html", help="write a page with pictures there")
     parser.add_argument("--jobs", type=positive(int), metavar="N", help="default: one a core")
+
+
+class _OldName(argparse.Action):
+    """Stores the values of --codec, the name that --condition had in version 0.1.0."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        print(f"ser: {option_string} is called --condition now", file=sys.stderr)
+        setattr(namespace, self.dest, values)
 
 
 def run(options: Namespace) -> int:
@@ -88,7 +108,7 @@ def run(options: Namespace) -> int:
                 one = evaluation.matrix(
                     tested,
                     corpus,
-                    options.codec,
+                    options.condition,
                     grouping=options.groups,
                     jobs=options.jobs,
                     cache=cache,

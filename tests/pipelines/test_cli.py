@@ -53,3 +53,19 @@ def test_a_command_runs_in_another_thread(failing):
 
 def test_options_of_a_command_have_a_public_list():
     assert {"--input", "--max-reject-ratio", "--runner"} <= cli.option_names("run")
+
+
+@pytest.mark.parametrize("option", ["--condition", "--codec"])
+def test_conditions_have_a_new_option_and_the_old_one_works(option, capsys):
+    options = cli.parse(["evaluate", "--corpus", "emovo=E", option, "clean", "mulaw"])
+    assert options.condition == ["clean", "mulaw"]
+    note = "ser: --codec is called --condition now\n" if option == "--codec" else ""
+    assert capsys.readouterr().err == note
+
+
+def test_the_old_option_is_not_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(["evaluate", "--help"])
+    text = capsys.readouterr().out
+    assert "--condition" in text
+    assert "--codec" not in text

@@ -119,7 +119,7 @@ def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
     done = ser("model", "show", bundle)
     assert (done.returncode, "tones-model-" in done.stdout) == (0, True)
     done = ser(
-        *("evaluate", "--model", bundle, "--corpus", corpus, "--codec", "mulaw"),
+        *("evaluate", "--model", bundle, "--corpus", corpus, "--condition", "mulaw"),
         *("--cache", tmp_path / "cache"),
     )
     assert done.returncode == 0, done.stderr

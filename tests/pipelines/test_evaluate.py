@@ -51,7 +51,7 @@ def say(ser, tones, models, tmp_path):
 
 def test_two_bundles_side_by_side_as_tables_json_and_page(say, tmp_path):
     done = say(
-        *("--model", "good", "--against", "bad", "--codec", "clean", "mulaw"),
+        *("--model", "good", "--against", "bad", "--condition", "clean", "mulaw"),
         *("--json", "out/e.json", "--page", "out/e.html"),
     )
     assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def test_every_condition_unless_told_which(say):
         "packet_loss",
     ):
         assert f"│ {condition} " in done.stdout
-    one = say("--model", "good", "--codec", "mulaw").stdout
+    one = say("--model", "good", "--condition", "mulaw").stdout
     assert "│ gsm " not in one
     assert "→ angry" in one
 
@@ -95,7 +95,7 @@ def test_every_condition_unless_told_which(say):
     [
         (("--against", "other"), "take --groups angry, negative or four"),
         (("--against", "nowhere"), "nowhere"),
-        (("--codec", "mulaw", "tin"), "invalid choice: 'tin'"),
+        (("--condition", "mulaw", "tin"), "invalid choice: 'tin'"),
         (("--page", "."), "--page .: a folder found"),
         (("--json", "taken/e.json"), "--json taken/e.json: cannot be written in"),
     ],
@@ -107,7 +107,7 @@ def test_mistakes(say, words, says):
 
 
 def test_bundles_of_other_labels_by_groups(say):
-    done = say("--model", "good", "--against", "other", "--groups", "angry", "--codec", "clean")
+    done = say("--model", "good", "--against", "other", "--groups", "angry", "--condition", "clean")
     assert done.returncode == 0, done.stderr
     assert "first better" in done.stdout
 

@@ -18,7 +18,7 @@ def test_a_corpus_of_another_package(ser, tmp_path, level_model):
             soundfile.write(folder / f"{speaker}_{emotion}.wav", samples, 8_000)
     done = ser(
         *("evaluate", "--corpus", f"test_voices={folder}", "--model", level_model),
-        *("--codec", "clean", "--json", tmp_path / "e.json", "--cache", tmp_path / "cache"),
+        *("--condition", "clean", "--json", tmp_path / "e.json", "--cache", tmp_path / "cache"),
     )
     assert done.returncode == 0, done.stderr
     assert "6 utterances of 3 speakers" in done.stdout
