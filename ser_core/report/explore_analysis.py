@@ -492,7 +492,7 @@ def in_words(name: str) -> str:
     >>> in_words("f0_semitones_p50")
     'F0, median'
     >>> in_words("mel20_sd")
-    'mel band at 1,056 Hz, standard deviation'
+    'mel band at 1,110 Hz, standard deviation'
     """
     if name in _WHOLE:
         return _WHOLE[name]
