@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from pipelines.errors import CommandError
 from pipelines.storage import files, published
 from ser_core import tables
 from ser_core.examine import MIXED
-from ser_core.tables import database
+from ser_core.tables import RunCounts, database
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Books:
-    """Recordings by what became of them."""
-
-    matched: int = 0
-    already_done: int = 0
-    labelled: int = 0
-    extracted: int = 0
-    no_speech: int = 0
-    rejected: int = 0
-    mixed: int = 0
-    audio_hours: float = 0.0
-    by_reason: Counter = field(default_factory=Counter)
+class Books(RunCounts):
+    """Recordings by what became of them; its fields are columns of `runs`."""
 
     def __add__(self, other: Books) -> Books:
         return Books(*(getattr(self, name) + getattr(other, name) for name in BOOKS))

@@ -21,7 +21,6 @@ from functools import partial
 from pipelines import errors, graph, ledger, publishing, usage
 from pipelines.books import Books, Listed, Seal
 from pipelines.errors import NothingMatchedError
-from pipelines.publishing import RunRecord
 from pipelines.runners import jobs
 from pipelines.runners.runner import Outcome, Runner
 from pipelines.steps.parts import Layout
@@ -268,19 +267,19 @@ def _cut(elements: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def _record(job: Job) -> RunRecord:
+def _record(job: Job) -> tables.RunStart:
     """The record of a run that begins now."""
     started = dt.datetime.now(dt.UTC)
-    return RunRecord(
+    return tables.RunStart(
         run_id=store.new_run_id(started),
-        night=job.date.isoformat(),
+        night=job.date,
         command=job.command,
         versions={name: importlib.metadata.version(name) for name in LIBRARIES}
         | {"python": platform.python_version()},
         model_id=job.labelling.model_id,
         model_licence=job.model_licence,
         feature_set=job.labelling.feature_set,
-        started=started.isoformat(),
+        started=started,
     )
 
 

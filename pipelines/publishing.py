@@ -9,35 +9,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import pyarrow as pa
 
-from pipelines.books import BOOKS, Books, Part, Seal
+from pipelines.books import Books, Part, Seal
 from pipelines.storage import files, store
 from pipelines.usage import peak_memory_mb
 from ser_core import tables
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What is known of a run when it begins: columns of `runs`, dates as ISO text."""
-
-    run_id: str
-    night: str
-    command: str
-    versions: dict[str, str]
-    model_id: str | None
-    model_licence: str | None
-    feature_set: str
-    started: str
-
-
-def begin(output: store.Output, record: RunRecord) -> str:
+def begin(output: store.Output, start: tables.RunStart) -> str:
     """Make a run's staging folder with its record in it; returns the folder."""
-    staged = output.stage(record.run_id)
+    staged = output.stage(start.run_id)
     with files.naming(f"--output {output.root}"):
-        files.write_whole(files.join(staged, store.ABOUT), json.dumps(asdict(record)))
+        # Dates as ISO text.
+        text = json.dumps(asdict(start), default=lambda value: value.isoformat())
+        files.write_whole(files.join(staged, store.ABOUT), text)
     return staged
 
 
@@ -63,8 +51,7 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
     if not seal.books.matched:
         output.discard(staged)
         return seal
-    record = _read_record(output, staged)
-    row = _row(record, seal, launcher_cpu_s)
+    row = tables.run_row(_read_start(output, staged), seal.books, _cost(seal, launcher_cpu_s))
     schema = tables.runs_schema()
     with (
         files.naming(f"--output {output.root}"),
@@ -88,23 +75,21 @@ def _read_seal(output: store.Output, staged: str) -> Seal:
         return Seal.read(files.join(staged, store.SEAL))
 
 
-def _read_record(output: store.Output, staged: str) -> RunRecord:
+def _read_start(output: store.Output, staged: str) -> tables.RunStart:
     with files.naming(f"--output {output.root}"):
-        return RunRecord(**json.loads(files.read_text(files.join(staged, store.ABOUT))))
+        text = files.read_text(files.join(staged, store.ABOUT))
+    values = json.loads(text)
+    values["night"] = dt.date.fromisoformat(values["night"])
+    values["started"] = dt.datetime.fromisoformat(values["started"])
+    return tables.RunStart(**values)
 
 
-def _row(record: RunRecord, seal: Seal, launcher_cpu_s: float) -> dict:
-    """The run's row of `runs`."""
-    return {
-        **asdict(record),
-        **{name: getattr(seal.books, name) for name in BOOKS if name != "by_reason"},
-        "night": dt.date.fromisoformat(record.night),
-        "started": dt.datetime.fromisoformat(record.started),
-        "by_reason": dict(seal.books.by_reason),
-        "cpu_seconds": launcher_cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
-        "peak_memory_mb": peak_memory_mb() + _peak_of_workers_mb(seal.parts),
-        "ended": dt.datetime.now(dt.UTC),
-    }
+def _cost(seal: Seal, launcher_cpu_s: float) -> tables.RunCost:
+    return tables.RunCost(
+        cpu_seconds=launcher_cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
+        peak_memory_mb=peak_memory_mb() + _peak_of_workers_mb(seal.parts),
+        ended=dt.datetime.now(dt.UTC),
+    )
 
 
 def _peak_of_workers_mb(parts: tuple[Part, ...]) -> float:

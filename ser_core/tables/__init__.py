@@ -8,6 +8,7 @@ from ser_core.tables.rows import (
     segment_rows,
     status,
 )  # fmt: skip
+from ser_core.tables.runs import RunCost, RunCounts, RunStart, run_row, runs_schema
 from ser_core.tables.schemas import (
     EXTRACTED,
     LABELLED,
@@ -18,7 +19,6 @@ from ser_core.tables.schemas import (
     Labelling,
     features_schema,
     recordings_schema,
-    runs_schema,
     segments_schema,
     writer,
 )  # fmt: skip
@@ -32,12 +32,16 @@ __all__ = [
     "TABLES",
     "Labelling",
     "Reader",
+    "RunCost",
+    "RunCounts",
+    "RunStart",
     "beside",
     "features_schema",
     "features_table",
     "modified_at",
     "recording_row",
     "recordings_schema",
+    "run_row",
     "runs_schema",
     "segment_rows",
     "segments_schema",

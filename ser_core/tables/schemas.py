@@ -23,7 +23,7 @@ TABLES = ("features", "segments", "recordings", "runs")
 
 LABELLED, NO_SPEECH, REJECTED, EXTRACTED = "labelled", "no_speech", "rejected", "extracted"
 
-_UTC = pa.timestamp("us", tz="UTC")
+UTC = pa.timestamp("us", tz="UTC")
 _KEYS = [("recording_id", pa.string()), ("uri", pa.string()), ("run_id", pa.string())]
 PLACE = [
     ("channel", pa.int16()),
@@ -73,11 +73,11 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
         [
             *_KEYS,
             ("size_bytes", pa.int64()),
-            ("modified_at", _UTC),
+            ("modified_at", UTC),
             ("status", pa.string()),
             ("reason", pa.string()),
             ("detail", pa.string()),
-            ("call_time", _UTC),
+            ("call_time", UTC),
             ("duration_s", pa.float64()),
             ("sample_rate_hz", pa.int32()),
             ("channels", pa.int16()),
@@ -98,7 +98,7 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
             *((f"{META}{name}", pa.string()) for name in meta),
             ("model_id", pa.string()),
             ("feature_set", pa.string()),
-            ("processed_at", _UTC),
+            ("processed_at", UTC),
         ],
         labelling,
     )
@@ -121,31 +121,6 @@ def features_schema(labelling: Labelling) -> pa.Schema:
     names = features.get(labelling.feature_set).names
     columns = [*_KEYS, *PLACE, ("vector", pa.list_(pa.float32(), len(names)))]
     return _schema(columns, labelling, names=json.dumps(list(names)))
-
-
-def runs_schema() -> pa.Schema:
-    """One row a run."""
-    return pa.schema(
-        [
-            ("run_id", pa.string()),
-            ("night", pa.date32()),
-            ("command", pa.string()),
-            ("versions", pa.map_(pa.string(), pa.string())),
-            ("model_id", pa.string()),
-            ("model_licence", pa.string()),
-            ("feature_set", pa.string()),
-            *((name, pa.int64()) for name in ("matched", "already_done", LABELLED, EXTRACTED)),
-            *((name, pa.int64()) for name in (NO_SPEECH, REJECTED)),
-            ("by_reason", pa.map_(pa.string(), pa.int64())),
-            ("mixed", pa.int64()),
-            ("audio_hours", pa.float64()),
-            ("cpu_seconds", pa.float64()),
-            ("peak_memory_mb", pa.float64()),
-            ("started", _UTC),
-            ("ended", _UTC),
-        ],
-        metadata={"schema_version": str(SCHEMA_VERSION)},
-    )
 
 
 def probability_columns(labelling: Labelling) -> list[tuple[str, pa.DataType]]:

@@ -1,11 +1,22 @@
-"""The one reader of published tables."""
+"""The one reader of published tables, and the rows of `runs`."""
 
 from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ser_core.tables import Reader, database
+from ser_core.tables import (
+    Reader,
+    RunCost,
+    RunCounts,
+    RunStart,
+    database,
+    run_row,
+    runs_schema,
+)  # fmt: skip
 from ser_core.tables.reader import feature_set_of, label_names, meta_names, night_of, run_of
 
 SCHEMA = pa.schema([("uri", pa.string()), ("meta_queue", pa.string()), ("run", pa.string())])
@@ -45,3 +56,16 @@ def test_what_a_schema_tells(tmp_path):
     assert meta_names(schema) == ("queue",)
     assert feature_set_of(schema) == ("test", "f1")
     assert feature_set_of(pa.schema([])) == ("", "")
+
+
+def test_a_run_as_a_row_and_back():
+    started = dt.datetime(2026, 3, 1, 20, tzinfo=dt.UTC)
+    row = run_row(
+        RunStart("r1", started.date(), "ser run", {"numpy": "2"}, None, None, "test", started),
+        RunCounts(matched=3, rejected=2, by_reason=Counter(empty=2)),
+        RunCost(cpu_seconds=1.5, peak_memory_mb=20.0, ended=started),
+    )
+    table = pa.Table.from_pylist([row], schema=runs_schema())
+    assert table.schema.names[-2:] == ["started", "ended"]
+    [back] = table.to_pylist(maps_as_pydicts="strict")
+    assert back == row
