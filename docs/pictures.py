@@ -107,7 +107,8 @@ def layers() -> str:
             BLUE,
             ("cli, commands", "nightly, graph, steps", "books, ledger", "runners, storage"),
         ),
-        ("ser_core", GREEN, ("report",)),
+        ("ser_core", GREEN, ("training",)),
+        ("", GREEN, ("report",)),
         ("", GREEN, ("models",)),
         ("", GREEN, ("corpora", "guarded", "tables")),
         ("", GREEN, ("examine",)),
@@ -117,10 +118,10 @@ def layers() -> str:
     )
     notes = {
         0: "Apache Beam, DuckDB",
-        1: "matplotlib, Jinja2",
-        2: "Keras, TensorFlow",
-        5: "numba, soxr",
-        6: "soundfile, PyAV, WebRTC VAD",
+        2: "matplotlib, Jinja2",
+        3: "Keras, TensorFlow, scikit-learn",
+        6: "numba, soxr",
+        7: "soundfile, PyAV, WebRTC VAD",
     }
     parts = []
     for index, (package, colours, modules) in enumerate(rows):
@@ -130,7 +131,7 @@ def layers() -> str:
         for place, name in enumerate(modules):
             parts.append(box(120 + place * (width + 12), y, name, "", colours, width, 44))
         parts.append(text(816, y + 27, notes.get(index, ""), 13, GREY))
-    return svg(1040, 500, "The layers: a row imports only from the rows below it", parts)
+    return svg(1060, 556, "The layers: a row imports only from the rows below it", parts)
 
 
 def lane(name: str, note: str, colours: tuple[str, str], y: int) -> str:
