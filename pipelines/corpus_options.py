@@ -74,7 +74,7 @@ def open_corpora(options: Namespace, *, to_train: bool = False) -> Iterator[list
             else:
                 corpus = corpora.open_corpus(name, folder)
                 unused -= set(corpus.counts)
-                corpus = corpora.relabelled(corpus, table)
+                corpus = corpora.relabel(corpus, table)
             opened.append(corpus)
         if unused and not any(name == "csv" for name, _ in options.corpus):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""What several tests share: the real recordings where they are, a plug-in, nights that ran."""
+"""Shared by several tests: the real recordings, the plug-in package, finished nights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# The same examples on every run where nobody watches; new ones at a developer's desk.
+# The same examples on each run in CI, new ones at a developer's desk; no deadlines anywhere.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile("desk", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

@@ -1,8 +1,8 @@
-"""How far annotators agree: Krippendorff's alpha, and the stretches that they differ about.
+"""Inter-annotator agreement: Krippendorff's alpha, and the stretches on which annotators disagree.
 
 K. Krippendorff (2011), "Computing Krippendorff's alpha-reliability", University of Pennsylvania;
-by the package `krippendorff`, on nominal data. 1 is perfect, 0 is chance; below 0.67 he advises to
-conclude nothing, and emotions in natural speech seldom reach it.
+computed by the package `krippendorff` for nominal data. 1 is perfect agreement, 0 is chance. He
+advises against conclusions below 0.67, which emotions in natural speech rarely reach.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+# URI, channel, start and end in seconds.
 Stretch = tuple[str, int | None, float, float | None]
 
 
 @dataclass(frozen=True)
 class Disputed:
-    """A stretch of which no emotion has more annotators than any other."""
+    """A stretch without a majority: two or more emotions share the most votes."""
 
     uri: str
     channel: int | None
@@ -37,13 +38,13 @@ class Agreement:
     ----------
     annotators : tuple of str
     shared : int
-        Stretches with two annotators or more; alphas are of these.
+        Number of stretches with two or more annotators. All alphas are over these.
     alpha : float or None
-        Over all emotions; None where all say the same one of everything.
+        Over all emotions; None if all annotators used the same single emotion.
     by_emotion : mapping of emotion to float or None
-        This emotion against the rest.
+        Alpha of this emotion against the rest.
     by_pair : mapping of two annotators to alpha and the number of stretches that both labelled
-        Such pairs only.
+        Pairs without a common stretch are missing.
     disputed : tuple of Disputed
     """
 
@@ -55,7 +56,7 @@ class Agreement:
     disputed: tuple[Disputed, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """For a card: figures, and how many stretches are disputed; no names of recordings."""
+        """The figures for a card, and the number of disputed stretches; no names of recordings."""
         return {
             "annotators": list(self.annotators),
             "shared": self.shared,
@@ -67,61 +68,68 @@ class Agreement:
 
 
 def agreement(votes: Sequence[Mapping[str, str]], stretches: Sequence[Stretch]) -> Agreement | None:
-    """Of what annotators say about stretches.
+    """Measure how far annotators agree.
 
     Parameters
     ----------
     votes : sequence of n mappings of annotator to emotion
     stretches : sequence of n stretches
-        For the list of those that nobody agrees on.
+        The stretches voted on, for the list of disputed ones.
 
     Returns
     -------
-    Agreement, or None where no stretch has two annotators
+    Agreement, or None if no stretch has two annotators
+
+    Examples
+    --------
+    >>> votes = [{"ann": "calm", "bob": "calm"}, {"ann": "angry", "bob": "calm"}]
+    >>> stretches = [("a.wav", 0, 0.0, 2.0), ("a.wav", 0, 2.0, 4.0)]
+    >>> [disputed.start_s for disputed in agreement(votes, stretches).disputed]
+    [2.0]
     """
-    annotators = tuple(sorted({annotator for one in votes for annotator in one}))
-    emotions = sorted({emotion for one in votes for emotion in one.values()})
-    said = np.full((len(annotators), len(votes)), np.nan)
-    for unit, one in enumerate(votes):
-        for annotator, emotion in one.items():
-            said[annotators.index(annotator), unit] = emotions.index(emotion)
-    there = ~np.isnan(said)
-    shared = int((there.sum(axis=0) > 1).sum())
+    annotators = tuple(sorted({annotator for by_annotator in votes for annotator in by_annotator}))
+    emotions = sorted({emotion for by_annotator in votes for emotion in by_annotator.values()})
+    codes = np.full((len(annotators), len(votes)), np.nan)
+    for unit, by_annotator in enumerate(votes):
+        for annotator, emotion in by_annotator.items():
+            codes[annotators.index(annotator), unit] = emotions.index(emotion)
+    voted = ~np.isnan(codes)
+    shared = int((voted.sum(axis=0) > 1).sum())
     if not shared:
         return None
     pairs = {}
     for a, b in combinations(range(len(annotators)), 2):
-        both = there[a] & there[b]
+        both = voted[a] & voted[b]
         if both.any():
-            alpha = _alpha(said[[a, b]][:, both])
+            alpha = _alpha(codes[[a, b]][:, both])
             pairs[annotators[a], annotators[b]] = alpha, int(both.sum())
     return Agreement(
         annotators=annotators,
         shared=shared,
-        alpha=_alpha(said),
+        alpha=_alpha(codes),
         by_emotion={
-            emotion: _alpha(np.where(there, said == i, np.nan))
-            for i, emotion in enumerate(emotions)
+            emotion: _alpha(np.where(voted, codes == code, np.nan))
+            for code, emotion in enumerate(emotions)
         },
         by_pair=pairs,
         disputed=tuple(
-            Disputed(*stretch, dict(one))
-            for stretch, one in zip(stretches, votes, strict=True)
-            if _tied(one)
+            Disputed(*stretch, dict(by_annotator))
+            for stretch, by_annotator in zip(stretches, votes, strict=True)
+            if _is_tied(by_annotator)
         ),
     )
 
 
-def _tied(votes: Mapping[str, str]) -> bool:
+def _is_tied(votes: Mapping[str, str]) -> bool:
     counts = [count for _, count in Counter(votes.values()).most_common(2)]
     return len(counts) > 1 and counts[0] == counts[1]
 
 
-def _alpha(said: np.ndarray) -> float | None:
-    """Of values [annotators, units], NaN where an annotator said nothing."""
+def _alpha(codes: np.ndarray) -> float | None:
+    """Alpha of codes [annotators, units], NaN where an annotator gave no label."""
     import krippendorff
 
-    said = said[:, (~np.isnan(said)).sum(axis=0) > 1]
-    if len(np.unique(said[~np.isnan(said)])) < 2:
+    codes = codes[:, (~np.isnan(codes)).sum(axis=0) > 1]
+    if len(np.unique(codes[~np.isnan(codes)])) < 2:
         return None
-    return float(krippendorff.alpha(reliability_data=said, level_of_measurement="nominal"))
+    return float(krippendorff.alpha(reliability_data=codes, level_of_measurement="nominal"))

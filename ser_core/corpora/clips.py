@@ -1,7 +1,7 @@
 """The samples of an utterance: a whole file, or a part of a recording.
 
-Whole files are read with soundfile, not with the decoder of recordings: a corpus is clean, and the
-recipe of the article is `librosa.load`, which averages channels.
+Whole files are read with soundfile rather than with the decoder of recordings: files of a corpus
+are clean, and the original article uses `librosa.load`, which averages channels.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ser_core.corpora.corpus import Utterance
 def read_clip(utterance: Utterance) -> tuple[np.ndarray, int]:
     """The samples of an utterance, float32 [n], and their rate in Hz.
 
-    A file is read as `librosa.load` does, by the mean of its channels; a part of one as the
-    nightly job decodes recordings.
+    A whole file is read as by `librosa.load`: the mean of its channels. A part of a recording is
+    decoded as in the nightly job.
 
     Raises
     ------
     AudioError, soundfile.LibsndfileError, OSError
-        It cannot be read.
+        The file cannot be read.
     """
     if utterance.is_part:
         return read_part(utterance.path, utterance.channel, utterance.start_s, utterance.end_s)
@@ -36,33 +36,36 @@ def read_clip(utterance: Utterance) -> tuple[np.ndarray, int]:
 def read_part(
     path: Path, channel: int | None, start_s: float, end_s: float | None
 ) -> tuple[np.ndarray, int]:
-    """A part of a recording, as the nightly job decodes it.
+    """Decode a part of a recording in the same way as the nightly job.
 
     Parameters
     ----------
     path : Path
     channel : int or None
-        None: the mean of all.
+        None takes the mean of all channels.
     start_s, end_s : float
-        From the start of the recording; None: its end.
+        Seconds from the start of the recording. `end_s` None means its end.
 
     Returns
     -------
-    samples float32 [n], and their rate in Hz
+    samples : np.ndarray [shape=(n,)], float32
+    rate : int
+        Sample rate in Hz.
 
     Raises
     ------
     AudioError
-        A file that cannot be decoded.
+        The file cannot be decoded.
     """
     with audio.open(path) as stream:
         rate = stream.rate
         start, end = round(start_s * rate), None if end_s is None else round(end_s * rate)
-        parts, at = [], 0
+        parts, position = [], 0
         for block in stream.blocks():
-            one = block.mean(axis=0) if channel is None else block[channel]
-            parts.append(one[max(start - at, 0) : None if end is None else max(end - at, 0)])
-            at += len(one)
-            if end is not None and at >= end:
+            samples = block.mean(axis=0) if channel is None else block[channel]
+            last = None if end is None else max(end - position, 0)
+            parts.append(samples[max(start - position, 0) : last])
+            position += len(samples)
+            if end is not None and position >= end:
                 break
     return np.concatenate(parts), rate

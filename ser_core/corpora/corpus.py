@@ -1,4 +1,4 @@
-"""Labelled speech in one form: utterances, and the corpus that they are from."""
+"""The common form of labelled speech: utterances, and the corpus that holds them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ser_core.corpora.agreement import Agreement
 
-# Called with a stage, how many are done, and of how many.
+# Called with the name of a stage, the number of items done and their total.
 Progress = Callable[[str, int, int], None]
 
-# A word of `Corpus.skipped`.
+# A reason in `Corpus.skipped`.
 LEFT_OUT = "of labels that the table of labels leaves out"
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One labelled clip: a file, or a part of one.
+    """One labelled clip: a whole file, or a part of one.
 
     Parameters
     ----------
     path : Path
         The audio file.
     emotion : str
-        A word of the corpus's label set; of several annotators' what most of them say.
+        A label of the corpus. With several annotators, the label that most of them gave.
     speaker : str
-        Unique over corpora, such as `ravdess-07`.
+        Unique across corpora, such as `ravdess-07`.
     corpus : str
         Name of the corpus.
     sex, intensity, statement, repetition : str, optional
-        What the corpus says of the clip; empty where it says nothing.
+        Metadata of the corpus; empty where the corpus gives none.
     channel : int, optional
-        Counted from 0; the mean of all channels unless given.
+        Counted from 0. Default: the mean of all channels.
     start_s, end_s : float, optional
-        From the start of the file; the whole of it unless given.
+        Seconds from the start of the file. Default: the whole file.
     shares : tuple of (emotion, share)
-        Of the annotators who say so, where several said something: soft labels.
+        Soft labels: the share of annotators who chose each emotion, where there are several.
     """
 
     path: Path
@@ -57,40 +57,40 @@ class Utterance:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a part of a recording, and no file of its own."""
+        """Whether the utterance is a part of a recording rather than a whole file."""
         return self.channel is not None or self.start_s > 0 or self.end_s is not None
 
     @property
     def agreed(self) -> bool:
-        """Whether one emotion has more of the annotators than any other: what a test may ask."""
-        most = sorted((share for _, share in self.shares), reverse=True)
-        return len(most) < 2 or most[0] > most[1]
+        """Whether one emotion has more votes than any other. A test uses such utterances only."""
+        shares = sorted((share for _, share in self.shares), reverse=True)
+        return len(shares) < 2 or shares[0] > shares[1]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as found in a folder.
+    """A corpus as it was found in a folder.
 
     Parameters
     ----------
     name : str
-        As people write it, such as `RAVDESS`.
+        The usual spelling, such as `RAVDESS`.
     licence : str
-        With what it forbids, such as "CC BY-NC-SA 4.0: not for commercial use".
+        The licence and its restrictions, such as "CC BY-NC-SA 4.0: not for commercial use".
     utterances : tuple of Utterance
         In the order of their file names.
     skipped : mapping of reason to count
-        Files that were left out.
+        Files or lines that were left out.
     note : str
-        What kind of speech it is, for the cards of models trained on it.
+        The kind of speech, for the cards of models trained on it.
     warnings : tuple of str
-        How these files differ from the corpus as it was published, such as a cut copy.
+        Differences between these files and the published corpus, such as a truncated copy.
     any_use : bool
-        Whether the licence lets everybody do everything, so commercial use too.
+        Whether the licence permits every use, including commercial use.
     own : bool
-        Whether it is one's own recordings: never split at random unless that is asked for.
+        Whether these are your own recordings. They are split at random on request only.
     agreement : Agreement, optional
-        How far its annotators agree, where there are several.
+        Inter-annotator agreement, where there are several annotators.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Corpus:
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """Everyone who speaks, sorted."""
+        """All speakers, sorted."""
         return tuple(sorted({utterance.speaker for utterance in self.utterances}))
 
     @property
@@ -114,20 +114,28 @@ class Corpus:
         return Counter(utterance.emotion for utterance in self.utterances)
 
 
-def relabelled(corpus: Corpus, table: Mapping[str, str]) -> Corpus:
-    """A corpus whose emotions are called otherwise.
+def relabel(corpus: Corpus, label_map: Mapping[str, str]) -> Corpus:
+    """Rename the emotions of a corpus.
 
     Parameters
     ----------
     corpus : Corpus
-    table : mapping of emotion to emotion
-        An empty one leaves utterances out; emotions that it does not name stay.
+    label_map : mapping of emotion to emotion
+        An empty value leaves utterances out. Emotions without an entry stay.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> utterances = [Utterance(Path("a.wav"), "calm", "ann", "Ours")]
+    >>> corpus = Corpus("Ours", "CC0", tuple(utterances), {})
+    >>> relabel(corpus, {"calm": "neutral"}).counts
+    Counter({'neutral': 1})
     """
     kept = tuple(
-        replace(one, emotion=said)
-        for one in corpus.utterances
-        if (said := table.get(one.emotion, one.emotion))
+        replace(utterance, emotion=emotion)
+        for utterance in corpus.utterances
+        if (emotion := label_map.get(utterance.emotion, utterance.emotion))
     )
-    left = len(corpus.utterances) - len(kept)
-    skipped = {**corpus.skipped, **({LEFT_OUT: left} if left else {})}
+    left_out = len(corpus.utterances) - len(kept)
+    skipped = {**corpus.skipped, **({LEFT_OUT: left_out} if left_out else {})}
     return replace(corpus, utterances=kept, skipped=skipped)

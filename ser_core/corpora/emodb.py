@@ -1,11 +1,11 @@
 """EMO-DB, the Berlin database of emotional speech.
 
 F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier and B. Weiss (2005), "A database of German
-emotional speech", Interspeech, 1517-1520. Ten actors say ten sentences in seven emotions: 535
+emotional speech", Interspeech, 1517-1520. Ten actors speak ten sentences in seven emotions: 535
 clips of 1.2 to 9 s at 16 kHz.
 
-A file's name is speaker (two digits), sentence (a letter and two digits), emotion (a letter, of
-the German word) and version (a letter): 03a01Fa.wav.
+A file name consists of speaker (two digits), sentence (a letter and two digits), emotion (the first
+letter of the German word) and version (a letter): 03a01Fa.wav.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from ser_core.corpora.corpus import Corpus, Utterance
-from ser_core.corpora.file_names import NOT_NAMED, Original, match_stem, named_corpus
+from ser_core.corpora.file_names import NOT_NAMED, Original, match_stem, read_by_file_names
 
 NAME = "EMO-DB"
 NOTE = "acted speech, ten sentences in German, recorded in an anechoic room"
@@ -36,18 +36,18 @@ _STEM = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-h])")
 
 
 def read(folder: Path) -> Corpus:
-    """Read the file names below a folder, and how long the files are.
+    """Read the labels from the file names below a folder, and the lengths from the headers.
 
     Raises
     ------
     CorpusError
-        A folder that is not there, cannot be listed, or has no file of EMO-DB.
+        The folder does not exist, cannot be listed, or holds no file of EMO-DB.
     """
-    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL, any_use=True)
+    return read_by_file_names(folder, NAME, LICENCE, NOTE, decode, ORIGINAL, any_use=True)
 
 
 def decode(path: Path) -> Utterance | str:
-    """What a file's name says, or the reason why it is not EMO-DB's."""
+    """The utterance that a file name describes, or the reason to skip the file."""
     match = match_stem(path, _STEM)
     if isinstance(match, str):
         return match

@@ -1,10 +1,10 @@
 """EMOVO, an Italian corpus of emotional speech.
 
 G. Costantini, I. Iaderola, A. Paoloni and M. Todisco (2014), "EMOVO corpus: an Italian emotional
-speech database", LREC, 3501-3504. Six actors say fourteen sentences in seven emotions: 588 clips
-at 48 kHz.
+speech database", LREC, 3501-3504. Six actors speak fourteen sentences in seven emotions: 588
+clips at 48 kHz.
 
-A file's name is emotion, speaker (f: women, m: men) and sentence: rab-f1-b1.wav.
+A file name consists of emotion, speaker (f: women, m: men) and sentence: rab-f1-b1.wav.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from ser_core.corpora.corpus import Corpus, Utterance
-from ser_core.corpora.file_names import NOT_NAMED, Original, match_stem, named_corpus
+from ser_core.corpora.file_names import NOT_NAMED, Original, match_stem, read_by_file_names
 
 NAME = "EMOVO"
 NOTE = "acted speech, fourteen sentences in Italian, recorded in a studio"
@@ -33,18 +33,18 @@ _STEM = re.compile(r"([a-z]{3})-([fm][123])-([a-z]+\d?)")
 
 
 def read(folder: Path) -> Corpus:
-    """Read the file names below a folder, and how long the files are.
+    """Read the labels from the file names below a folder, and the lengths from the headers.
 
     Raises
     ------
     CorpusError
-        A folder that is not there, cannot be listed, or has no file of EMOVO.
+        The folder does not exist, cannot be listed, or holds no file of EMOVO.
     """
-    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
+    return read_by_file_names(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
 
 
 def decode(path: Path) -> Utterance | str:
-    """What a file's name says, or the reason why it is not EMOVO's."""
+    """The utterance that a file name describes, or the reason to skip the file."""
     match = match_stem(path, _STEM)
     if isinstance(match, str):
         return match

@@ -1,4 +1,4 @@
-"""Corpora whose file names say everything: read by name, with signs that a copy is not whole."""
+"""Corpora whose file names hold the labels, and checks whether a copy is complete."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from pathlib import Path
 from ser_core.corpora.corpus import Corpus, Utterance
 from ser_core.errors import CorpusError
 
-# Clips of speech that was not cut last as long as it took to say them: hardly two of them alike.
-_ALIKE = 0.5
+# Natural utterances differ in length. If more than this share has the same length, they were cut.
+_SAME_LENGTH_SHARE = 0.5
+_FEWEST_FILES = 20
 _AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
-# Words of `Corpus.skipped`.
+
+# Reasons in `Corpus.skipped`.
 NOT_NAMED = "audio whose name is not the corpus's"
-DOUBLE = "a name that was there before"
+DUPLICATE_NAME = "a name that was there before"
 NO_AUDIO = "no audio file"
 
 
 @dataclass(frozen=True)
 class Original:
-    """What a corpus is like as it was published, and how its files are named."""
+    """The corpus as it was published: its sample rate, an example of a file name, its archive."""
 
     rate_hz: int
     example: str
     archive: str
 
 
-def named_corpus(
+def read_by_file_names(
     folder: Path,
     name: str,
     licence: str,
@@ -40,7 +42,7 @@ def named_corpus(
     *,
     any_use: bool = False,
 ) -> Corpus:
-    """A corpus whose file names say everything.
+    """Read a corpus whose file names hold all labels.
 
     Parameters
     ----------
@@ -48,52 +50,53 @@ def named_corpus(
     name, licence, note, any_use
         As in `Corpus`.
     decode : callable
-        From a path to what its name says, or the reason why it is no utterance.
+        From a path to the utterance that its name describes, or the reason to skip the file.
     original : Original
 
     Raises
     ------
     CorpusError
-        A folder that is not there, cannot be listed, or has no such file.
+        The folder does not exist, cannot be listed, or holds no such file.
     """
     utterances: dict[str, Utterance] = {}
     skipped: Counter[str] = Counter()
-    for path in files_below(folder, name):
-        found = decode(path)
-        if isinstance(found, str):
-            skipped[found] += 1
+    for path in list_files(folder, name):
+        utterance = decode(path)
+        if isinstance(utterance, str):
+            skipped[utterance] += 1
         elif path.stem in utterances:
-            # Well-known copies hold every file twice, in nested folders.
-            skipped[DOUBLE] += 1
+            # Well-known copies hold each file twice, in nested folders.
+            skipped[DUPLICATE_NAME] += 1
         else:
-            utterances[path.stem] = found
+            utterances[path.stem] = utterance
     if not utterances:
-        seen = "; ".join(f"{count} × {reason}" for reason, count in skipped.items())
+        found = "; ".join(f"{count} × {reason}" for reason, count in skipped.items())
         raise CorpusError(
-            f"{name}: no utterance in {folder} (found: {seen or 'no file at all'}); files named "
-            f"like {original.example} expected: give the folder where {original.archive} was "
-            "unpacked"
+            f"{name}: no utterance in {folder} (found: {found or 'no files'}); files named like "
+            f"{original.example} expected: give the folder where {original.archive} was unpacked"
         )
-    warnings = copy_warnings([one.path for one in utterances.values()], original.rate_hz)
+    warnings = copy_warnings(
+        [utterance.path for utterance in utterances.values()], original.rate_hz
+    )
     return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings, any_use)
 
 
 def match_stem(path: Path, pattern: re.Pattern[str]) -> re.Match[str] | str:
-    """An audio file's name taken apart, or the reason why it is none of the corpus."""
+    """Match the stem of an audio file's name; else give the reason to skip the file."""
     if path.suffix.lower() not in _AUDIO or path.name.startswith("."):
         return NO_AUDIO
     return pattern.fullmatch(path.stem) or NOT_NAMED
 
 
-def copy_warnings(paths: Sequence[Path], rate_hz: int | None) -> tuple[str, ...]:
-    """Signs that files are not as they were recorded: all of one length, or resampled.
+def copy_warnings(paths: Sequence[Path], rate_hz: int) -> tuple[str, ...]:
+    """Signs that files differ from the published ones: equal lengths, or another sample rate.
 
     Parameters
     ----------
     paths : sequence of Path
-        Files that cannot be read are passed over here.
-    rate_hz : int or None
-        Sample rate of the original; None where it is not known.
+        Unreadable files are ignored here.
+    rate_hz : int
+        Sample rate of the published files.
     """
     import soundfile
 
@@ -101,34 +104,34 @@ def copy_warnings(paths: Sequence[Path], rate_hz: int | None) -> tuple[str, ...]
     rates: Counter[int] = Counter()
     for path in paths:
         try:
-            about = soundfile.info(path)
+            info = soundfile.info(path)
         except (soundfile.LibsndfileError, OSError, RuntimeError):
             continue
-        lengths[round(about.frames / about.samplerate, 3)] += 1
-        rates[about.samplerate] += 1
-    found = []
+        lengths[round(info.frames / info.samplerate, 3)] += 1
+        rates[info.samplerate] += 1
+    warnings = []
     count = lengths.total()
-    if count >= 20:
-        ((seconds, alike),) = lengths.most_common(1)
-        if alike > _ALIKE * count:
-            found.append(
-                f"{alike:,} of {count:,} files last exactly {seconds:.3f} s: a cut copy; "
-                "figures on it do not compare with published ones"
+    if count >= _FEWEST_FILES:
+        ((seconds, same),) = lengths.most_common(1)
+        if same > _SAME_LENGTH_SHARE * count:
+            warnings.append(
+                f"{same:,} of {count:,} files last exactly {seconds:.3f} s: a cut copy; "
+                "results on it cannot be compared with published ones"
             )
-    others = sorted(rate for rate in rates if rate != rate_hz)
-    if rate_hz and others:
-        said = ", ".join(f"{rate:,}" for rate in others)
-        found.append(f"a resampled copy: {said} Hz found, the original has {rate_hz:,} Hz")
-    return tuple(found)
+    other_rates = sorted(rate for rate in rates if rate != rate_hz)
+    if other_rates:
+        found = ", ".join(f"{rate:,}" for rate in other_rates)
+        warnings.append(f"a resampled copy: {found} Hz found, the original has {rate_hz:,} Hz")
+    return tuple(warnings)
 
 
-def files_below(folder: Path, corpus: str) -> list[Path]:
-    """Every file in a folder and its subfolders, sorted by path.
+def list_files(folder: Path, corpus: str) -> list[Path]:
+    """All files in a folder and its subfolders, sorted by path.
 
     Raises
     ------
     CorpusError
-        No such folder, or one that cannot be listed.
+        The folder does not exist or cannot be listed.
     """
 
     def refuse(error: OSError) -> None:

@@ -1,14 +1,14 @@
 """RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song.
 
-S. R. Livingstone and F. A. Russo (2018), PLoS ONE 13(5): e0196391. 24 actors say two sentences
-in eight emotions: 1,440 clips of speech.
+S. R. Livingstone and F. A. Russo (2018), PLoS ONE 13(5): e0196391. 24 actors speak two
+sentences in eight emotions: 1,440 clips of speech.
 
-A file's name is seven numbers: modality (01 sound and picture, 02 picture, 03 sound), channel
-(01 speech, 02 song), emotion, intensity, statement, repetition, actor (odd: men).
+A file name consists of seven numbers: modality (01 sound and picture, 02 picture, 03 sound),
+channel (01 speech, 02 song), emotion, intensity, statement, repetition, actor (odd: men).
 
-Songs and video are skipped, and counted. The article that this project grew from uses the
-speech alone, and a caller does not sing. The sound of a video file is that of the sound file
-with the same last six numbers: taken as well, one clip would stand in training and test.
+Songs and videos are skipped and counted. The original article uses the speech alone, and callers
+do not sing. The sound track of a video equals the sound file with the same last six numbers: with
+both, one clip could be in the training set and in the test set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from ser_core.corpora.corpus import Corpus, Utterance
-from ser_core.corpora.file_names import NO_AUDIO, Original, named_corpus
+from ser_core.corpora.file_names import NO_AUDIO, Original, read_by_file_names
 from ser_core.emotions import RAVDESS_EIGHT
 
 NAME = "RAVDESS"
@@ -41,7 +41,7 @@ _STATEMENTS = {
 }
 _STEM = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 
-# The words of `Corpus.skipped`.
+# Reasons in `Corpus.skipped`.
 VIDEO = "video: only the sound files are used"
 SONG = "song: only speech is used"
 UNNAMED = "audio whose name is not RAVDESS's"
@@ -49,18 +49,18 @@ OTHER = NO_AUDIO
 
 
 def read(folder: Path) -> Corpus:
-    """Read the file names below a folder, and how long the files are.
+    """Read the labels from the file names below a folder, and the lengths from the headers.
 
     Raises
     ------
     CorpusError
-        A folder that is not there, cannot be listed, or has no speech of RAVDESS.
+        The folder does not exist, cannot be listed, or holds no speech of RAVDESS.
     """
-    return named_corpus(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
+    return read_by_file_names(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
 
 
 def decode(path: Path) -> Utterance | str:
-    """What a file's name says: an utterance, or the reason why it is none."""
+    """The utterance that a file name describes, or the reason to skip the file."""
     suffix = path.suffix.lower()
     if suffix not in _AUDIO | _VIDEO or path.name.startswith("."):
         return OTHER

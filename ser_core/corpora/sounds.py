@@ -1,6 +1,6 @@
-"""What the samples of a corpus's utterances tell, beyond their labels: length, level, faults.
+"""Properties of the audio of utterances: length, level, faults.
 
-Nothing of the audio is kept: a corpus of any size is gone through in the memory of one clip.
+No audio is kept, so a corpus of any size needs the memory of one clip.
 """
 
 from __future__ import annotations
@@ -16,33 +16,34 @@ from ser_core.audio import CLIPPED_FROM, LEVEL_FRAME_S, SILENT_DB
 from ser_core.corpora.clips import read_clip
 from ser_core.corpora.corpus import Progress, Utterance
 
-# Percentiles of the levels of 20 ms frames: loud speech, and what is between the words.
+# Percentiles of the levels of 20 ms frames: loud speech, and the gaps between words.
 LOUD_PERCENTILE, QUIET_PERCENTILE = 95, 10
-# An end that is no softer than this below loud speech, and above what is between the words, has
-# speech in it. By ear and eye on a copy of EMO-DB that is cut at 2 s: whole clips end 40 dB below.
+# Speech is cut off if the edge of a clip is louder than both limits: `CUT_DB` below loud speech,
+# and `CUT_ABOVE_QUIET_DB` above the gaps between words. Set by ear and eye on a copy of EMO-DB that
+# is cut at 2 s; clips that are not cut end 40 dB below loud speech.
 CUT_DB, CUT_ABOVE_QUIET_DB = 20.0, 6.0
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What the samples of one utterance tell.
+    """Properties of the samples of one utterance.
 
     Parameters
     ----------
     fault : str
-        Why it gives no features; empty where it does. With a fault all else may be 0.
+        Why no features can be computed; empty if they can. With a fault, the rest may be 0.
     seconds : float
     rate_hz : int
     level_db : float
-        Of loud speech, dB relative to full scale: 95th percentile of frames of 20 ms.
+        Level of loud speech in dB re full scale: the 95th percentile of 20 ms frames.
     clipped : float in [0, 1]
         Share of samples within 2 % of full scale.
     offset : float
-        Mean of all samples, 1 at full scale.
+        Mean of all samples, full scale at 1.0.
     begins_cut, ends_cut : bool
-        The first, or the last, 20 ms are as loud as speech.
+        Whether the first, or the last, 20 ms are as loud as speech.
     digest : str
-        Equal for equal samples; empty where there is nothing but silence.
+        Hash of the samples; empty for silence.
     """
 
     fault: str = ""
@@ -56,40 +57,40 @@ class Sound:
     digest: str = ""
 
 
-def listen(
+def measure(
     utterances: Sequence[Utterance], *, jobs: int | None = None, progress: Progress | None = None
 ) -> list[Sound]:
-    """Go through the samples of all utterances.
+    """Measure the audio of all utterances.
 
     Parameters
     ----------
     utterances : sequence of n utterances
     jobs : int >= 1, optional
-        Processes; one a core unless given.
+        Number of processes. Default: one per core.
     progress : callable, optional
-        Called with a stage, how many are done, and of how many.
+        Called with the name of the stage, the number of utterances done and their total.
 
     Returns
     -------
     list of n Sound
-        Of what cannot be read, with a fault.
+        With a fault for each file that cannot be read.
     """
     import joblib
 
-    found: list[Sound] = []
+    sounds: list[Sound] = []
     with joblib.parallel_config("loky", n_jobs=jobs or os.cpu_count(), inner_max_num_threads=1):
         work = joblib.Parallel(return_as="generator")(
-            joblib.delayed(_sound)(utterance) for utterance in utterances
+            joblib.delayed(_measure)(utterance) for utterance in utterances
         )
-        for one in work:
-            found.append(one)
+        for sound in work:
+            sounds.append(sound)
             if progress:
-                progress("samples", len(found), len(utterances))
-    return found
+                progress("samples", len(sounds), len(utterances))
+    return sounds
 
 
 def describe(samples: np.ndarray, rate: int) -> Sound:
-    """What samples tell.
+    """Measure the samples of one utterance.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def describe(samples: np.ndarray, rate: int) -> Sound:
         In Hz.
     """
     if len(samples) == 0:
-        return Sound("holds no samples", rate_hz=rate)
+        return Sound("no samples", rate_hz=rate)
     if not np.isfinite(samples).all():
         return Sound("samples that are not numbers", len(samples) / rate, rate)
     offset = float(np.mean(samples, dtype=np.float64))
@@ -108,28 +109,28 @@ def describe(samples: np.ndarray, rate: int) -> Sound:
     whole = len(samples) // length * length
     levels = _db(centred[:whole].reshape(-1, length))
     loud, quiet = np.percentile(levels, [LOUD_PERCENTILE, QUIET_PERCENTILE])
-    as_speech = max(loud - CUT_DB, quiet + CUT_ABOVE_QUIET_DB)
-    sounds = loud > SILENT_DB
+    speech_db = max(loud - CUT_DB, quiet + CUT_ABOVE_QUIET_DB)
+    audible = loud > SILENT_DB
     return Sound(
         seconds=len(samples) / rate,
         rate_hz=rate,
         level_db=float(loud),
         clipped=float(np.mean(np.abs(samples) >= CLIPPED_FROM)),
         offset=offset,
-        begins_cut=bool(sounds and _db(centred[None, :length])[0] > as_speech),
-        ends_cut=bool(sounds and _db(centred[None, -length:])[0] > as_speech),
-        digest=hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest() if sounds else "",
+        begins_cut=bool(audible and _db(centred[None, :length])[0] > speech_db),
+        ends_cut=bool(audible and _db(centred[None, -length:])[0] > speech_db),
+        digest=hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest() if audible else "",
     )
 
 
-def _sound(utterance: Utterance) -> Sound:
+def _measure(utterance: Utterance) -> Sound:
     try:
         return describe(*read_clip(utterance))
-    except Exception as error:  # whatever is wrong, the other files are looked at too
+    except Exception as error:  # the other files are measured whatever the fault
         return Sound((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _db(frames: np.ndarray) -> np.ndarray:
-    """Levels of frames [n, length] in dB relative to full scale, at least `SILENT_DB`."""
+    """Levels of frames [n, length] in dB re full scale, at least `SILENT_DB`."""
     power = np.mean(np.square(frames, dtype=np.float64), axis=1)
     return 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))

@@ -1,4 +1,4 @@
-"""Feature vectors of a corpus: every utterance as one whole clip, read, extracted and kept."""
+"""Feature vectors of a corpus: one per utterance, as one whole clip, computed once and cached."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def extract(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """A vector for every utterance, over processes of one thread each.
+    """Compute a vector for each utterance, in several single-threaded processes.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def extract(
     feature_set : str
         Name of a registered set.
     condition : str
-        What happens to the clip before: one of `conditions.TABLE`.
+        One of `conditions.TABLE`: how the clip is degraded first.
     noise : Path, optional
-        Folder of recorded noises for the copies that want some.
+        Folder of recorded noises, for the training copies that use them.
     jobs : int >= 1, optional
-        Processes; one a core unless given.
+        Number of processes. Default: one per core.
     cache : Path, optional
-        Folder where vectors are kept, by the file's SHA-256, the set's fingerprint and the
-        condition; `cache_folder()` unless given. One that cannot be written is done without.
+        Folder of cached vectors. Default: `cache_folder()`. The key is the SHA-256 of the file, the
+        fingerprint of the set and the condition. A folder that cannot be written is not used.
     progress : callable, optional
-        Called with a stage, how many are done, and of how many.
+        Called with the name of the stage, the number of utterances done and their total.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def extract(
     Raises
     ------
     CorpusError
-        Files that cannot be read, or of which no finite vector can be made: all of them.
+        Files cannot be read or give no finite vector; the message lists them. Or a process died.
     FeatureError
-        No feature set of that name.
+        There is no feature set of that name.
     """
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -67,54 +67,68 @@ def extract(
     if condition not in TABLE:
         raise ValueError(f"condition={condition!r}: one of {', '.join(TABLE)} expected")
     recipe = features.get(feature_set)
-    # Here first: processes that fill an empty cache of numba together may crash (its issue 10128).
+    # In this process first: processes that fill numba's empty cache together may crash (numba
+    # issue 10128).
     recipe.warm()
-    told = f"{condition}{VERSION}" if condition != "clean" else condition
-    if noise and condition in COPIES:
-        told += f"-{_told(noise)}"
-    cache = (cache or cache_folder()) / f"{feature_set}-{recipe.fingerprint}-{told}"
-    stage = f"features ({condition})"
-    rows: list[np.ndarray] = []
-    faults: list[str] = []
+    kind = _condition_key(condition, noise)
+    cache = (cache or cache_folder()) / f"{feature_set}-{recipe.fingerprint}-{kind}"
     with joblib.parallel_config("loky", n_jobs=jobs or os.cpu_count(), inner_max_num_threads=1):
-        work = joblib.Parallel(return_as="generator")(
+        results = joblib.Parallel(return_as="generator")(
             joblib.delayed(_vector)(utterance, feature_set, condition, noise, cache)
             for utterance in utterances
         )
+        done, rows, faults = 0, [], []
         try:
-            for found in work:
-                (faults if isinstance(found, str) else rows).append(found)
+            for done, result in enumerate(results, 1):
+                (faults if isinstance(result, str) else rows).append(result)
                 if progress:
-                    progress(stage, len(rows) + len(faults), len(utterances))
+                    progress(f"features ({condition})", done, len(utterances))
         except TerminatedWorkerError as error:
             raise CorpusError(
-                f"a process that extracted features died after {len(rows)} of "
-                f"{len(utterances)} files; start again with fewer jobs or more memory: "
-                f"what is done is kept"
+                f"a process that extracted features died after {done} of {len(utterances)} "
+                "files; start again with fewer jobs or more memory: finished vectors are kept"
             ) from error
     if faults:
-        more = len(faults) - _MOST_NAMED
-        raise CorpusError(
-            f"{len(faults)} of {len(utterances)} files give no features; mend or remove them:\n"
-            + "\n".join(f"  {fault}" for fault in faults[:_MOST_NAMED])
-            + (f"\n  and {more} more" if more > 0 else "")
-        )
+        raise CorpusError(_list_faults(faults, len(utterances)))
     return np.stack(rows)
 
 
 def cache_folder() -> Path:
-    """Where vectors are kept between trainings: below `$XDG_CACHE_HOME`, else `~/.cache`."""
+    """Folder of the vectors kept between trainings, in `$XDG_CACHE_HOME` or `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "ser-pipeline" / "features"
 
 
-def _key(one: Utterance) -> str:
-    """By content: what a file holds, and which part of it is meant."""
-    about = one.path.stat()
-    content = _sha256(one.path, about.st_size, about.st_mtime_ns)
-    if not one.is_part:
+def _list_faults(faults: Sequence[str], count: int) -> str:
+    more = len(faults) - _MOST_NAMED
+    return (
+        f"{len(faults)} of {count} files give no features; fix or remove them:\n"
+        + "\n".join(f"  {fault}" for fault in faults[:_MOST_NAMED])
+        + (f"\n  and {more} more" if more > 0 else "")
+    )
+
+
+def _condition_key(condition: str, noise: Path | None) -> str:
+    """The part of a cache folder's name that stands for the condition and the noises."""
+    if condition == "clean":
+        return condition
+    key = f"{condition}{VERSION}"
+    return f"{key}-{_noise_key(noise)}" if noise and condition in COPIES else key
+
+
+def _noise_key(noise: Path) -> str:
+    """A short hash of the names and sizes of a folder of noises."""
+    files = [(p.name, p.stat().st_size) for p in sorted(noise.rglob("*")) if p.is_file()]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:8]
+
+
+def _key(utterance: Utterance) -> str:
+    """Hash of the file's content and of the part that the utterance covers."""
+    stat = utterance.path.stat()
+    content = _sha256(utterance.path, stat.st_size, stat.st_mtime_ns)
+    if not utterance.is_part:
         return content
-    part = f"{content} {one.channel} {one.start_s!r} {one.end_s!r}"
+    part = f"{content} {utterance.channel} {utterance.start_s!r} {utterance.end_s!r}"
     return hashlib.sha256(part.encode()).hexdigest()
 
 
@@ -124,37 +138,33 @@ def _sha256(path: Path, size: int, modified_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _named(one: Utterance) -> str:
-    return f"{one.path}, {one.start_s:g} to {one.end_s:g} s" if one.is_part else str(one.path)
-
-
-def _told(noise: Path) -> str:
-    """Short for what a folder of noises holds."""
-    files = [(p.name, p.stat().st_size) for p in sorted(noise.rglob("*")) if p.is_file()]
-    return hashlib.sha256(repr(files).encode()).hexdigest()[:8]
+def _describe(utterance: Utterance) -> str:
+    if not utterance.is_part:
+        return str(utterance.path)
+    return f"{utterance.path}, {utterance.start_s:g} to {utterance.end_s:g} s"
 
 
 def _vector(
-    one: Utterance, feature_set: str, condition: str, noise: Path | None, cache: Path
+    utterance: Utterance, feature_set: str, condition: str, noise: Path | None, cache: Path
 ) -> np.ndarray | str:
-    """The vector of one utterance, or what is wrong with it."""
+    """The vector of one utterance, or why there is none."""
     recipe = features.get(feature_set)
     try:
-        key = _key(one)
-        kept = cache / f"{key}.npy"
+        key = _key(utterance)
+        file = cache / f"{key}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):
-            vector = np.load(kept, allow_pickle=False)
+            vector = np.load(file, allow_pickle=False)
             if vector.shape == (len(recipe.names),) and vector.dtype == np.float32:
                 return vector
-        clip = degrade(*read_clip(one), condition, key=key, noise=noise)
-        vector = recipe.extract(*clip)
-    except Exception as error:  # whatever is wrong, the other files are looked at too
-        return f"{_named(one)}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        vector = recipe.extract(*degrade(*read_clip(utterance), condition, key=key, noise=noise))
+    except Exception as error:  # the other files are read whatever the fault
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"{_describe(utterance)}: {reason}"
     if not np.isfinite(vector).all():
-        return f"{_named(one)}: features that are not finite; is it silent or very short?"
+        return f"{_describe(utterance)}: features that are not finite; is it silent or very short?"
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:
-            np.save(file, vector)
-        os.replace(file.name, kept)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as written:
+            np.save(written, vector)
+        os.replace(written.name, file)
     return vector

@@ -136,7 +136,7 @@ def look(
         if progress:
             progress(f"{corpus.name}: {stage}", done, total)
 
-    heard = sounds.listen(corpus.utterances, jobs=jobs, progress=told)
+    heard = sounds.measure(corpus.utterances, jobs=jobs, progress=told)
     found = problems.find(corpus, heard)
     pairs = [
         (one, sound) for one, sound in zip(corpus.utterances, heard, strict=True) if not sound.fault

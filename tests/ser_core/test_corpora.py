@@ -1,4 +1,4 @@
-"""Corpora: names decoded, what is no speech left out and counted, vectors of whole clips."""
+"""Corpora: labels from file names, skipped files with reasons, vectors of whole clips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ser_core import conditions, features
 from ser_core.corpora import Utterance, corpus_names, emodb, emovo, open_corpus, ravdess, vectors
-from ser_core.corpora.file_names import DOUBLE, NOT_NAMED
+from ser_core.corpora.file_names import DUPLICATE_NAME, NOT_NAMED
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
 
@@ -52,7 +52,7 @@ def real() -> Path:
     actor=st.integers(1, 24),
     suffix=st.sampled_from([".wav", ".flac", ".WAV"]),
 )
-def test_a_name_says_everything(emotion, intensity, statement, repetition, actor, suffix):
+def test_a_file_name_holds_all_labels(emotion, intensity, statement, repetition, actor, suffix):
     numbers = (3, 1, emotion, intensity, statement, repetition, actor)
     path = Path("Actor_00", "-".join(f"{n:02d}" for n in numbers) + suffix)
     assert ravdess.decode(path) == Utterance(
@@ -90,11 +90,11 @@ def test_a_name_says_everything(emotion, intensity, statement, repetition, actor
         ("._03-01-05-01-01-01-12.wav", ravdess.OTHER),
     ],
 )
-def test_what_is_no_speech_of_ravdess_is_skipped_with_its_reason(name, reason):
+def test_other_files_are_skipped_with_a_reason(name, reason):
     assert ravdess.decode(Path(name)) == reason
 
 
-def test_folders_are_read_recursively_and_everything_is_counted(tmp_path):
+def test_folders_are_read_recursively_and_all_files_are_counted(tmp_path):
     touch(
         tmp_path,
         "Actor_12/03-01-05-01-01-01-12.wav",
@@ -106,12 +106,12 @@ def test_folders_are_read_recursively_and_everything_is_counted(tmp_path):
         "README",
     )
     corpus = open_corpus("ravdess", tmp_path)
-    assert [(one.speaker, one.emotion) for one in corpus.utterances] == [
+    assert [(utterance.speaker, utterance.emotion) for utterance in corpus.utterances] == [
         ("ravdess-12", "angry"),
         ("ravdess-01", "neutral"),
     ]
     assert corpus.skipped == {
-        DOUBLE: 1,
+        DUPLICATE_NAME: 1,
         ravdess.SONG: 1,
         ravdess.VIDEO: 1,
         ravdess.UNNAMED: 1,
@@ -123,12 +123,12 @@ def test_folders_are_read_recursively_and_everything_is_counted(tmp_path):
     assert "not for commercial use" in corpus.licence
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(CorpusError, match="nowhere cannot be listed"):
         open_corpus("ravdess", tmp_path / "nowhere")
 
 
-def test_a_folder_without_speech_says_what_was_found_and_what_is_expected(tmp_path):
+def test_a_folder_without_speech_is_refused_with_what_was_found_and_expected(tmp_path):
     touch(tmp_path, "a.txt", "03-02-05-01-01-01-12.wav", "03-02-05-01-01-01-13.wav")
     with pytest.raises(CorpusError) as caught:
         open_corpus("ravdess", tmp_path)
@@ -136,8 +136,8 @@ def test_a_folder_without_speech_says_what_was_found_and_what_is_expected(tmp_pa
         assert words in str(caught.value)
 
 
-def test_an_unknown_corpus_is_told_which_there_are(tmp_path):
-    with pytest.raises(CorpusError, match="'iemocap'; there are: emodb, emovo, ravdess"):
+def test_an_unknown_corpus_is_refused_with_the_known_names(tmp_path):
+    with pytest.raises(CorpusError, match="'iemocap'; known corpora: emodb, emovo, ravdess"):
         open_corpus("iemocap", tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_another_package_brings_a_corpus(tmp_path):
     assert "test_voices" in corpus_names()
     assert corpus.speakers == ("voices-ann", "voices-bob")
     assert corpus.counts == {"angry": 1, "calm": 1}
-    with pytest.raises(CorpusError, match="ser_test_plugin:read_no_corpus gives a list, a ser_"):
+    with pytest.raises(CorpusError, match="ser_test_plugin:read_no_corpus returns a list, a ser_"):
         open_corpus("test_no_corpus", tmp_path)
 
 
@@ -158,19 +158,19 @@ def test_all_of_ravdess(real):
     assert len(corpus.utterances) == 1440
     assert len(corpus.speakers) == 24
     assert corpus.counts == {e: 96 if e == "neutral" else 192 for e in RAVDESS_EIGHT}
-    assert Counter(one.sex for one in corpus.utterances) == {"male": 720, "female": 720}
+    assert Counter(utterance.sex for utterance in corpus.utterances) == {"male": 720, "female": 720}
     assert set(corpus.skipped) <= {ravdess.OTHER}
 
 
 @pytest.mark.long
 def test_real_clips_give_what_librosa_load_gives_stereo_too(real, tmp_path):
     utterances = open_corpus("ravdess", real).utterances
-    stereo = [one for one in utterances if soundfile.info(one.path).channels == 2]
+    stereo = [utterance for utterance in utterances if soundfile.info(utterance.path).channels == 2]
     assert len(stereo) == 5
     chosen = [utterances[0], stereo[0]]
     found = vectors.extract(chosen, "seed193", jobs=1, cache=tmp_path)
-    for one, vector in zip(chosen, found, strict=True):
-        samples, rate = librosa.load(one.path)
+    for clip, vector in zip(chosen, found, strict=True):
+        samples, rate = librosa.load(clip.path)
         expected = features.get("seed193").extract(samples, rate)
         np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-4)
 
@@ -201,15 +201,15 @@ def test_vectors_come_in_order_channels_averaged_and_from_the_cache_the_same(tmp
     np.testing.assert_array_equal(
         vectors.extract(chosen, "seed193", jobs=1, cache=tmp_path / "c"), first
     )
-    # It is the cache that answers, and a spoilt entry is made again.
+    # The cache answers, and a damaged entry is computed again.
     np.save(kept[0], np.zeros(193, np.float32))
-    kept[1].write_bytes(b"spoilt")
+    kept[1].write_bytes(b"damaged")
     again = vectors.extract(chosen, "seed193", jobs=1, cache=tmp_path / "c")
     assert [(again[i] == 0).all() for i in range(3)].count(True) == 1
     assert [(again[i] == first[i]).all() for i in range(3)].count(True) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+def test_a_cache_that_cannot_be_written_is_not_used(tmp_path):
     file = tone(tmp_path / "a.wav")
     (tmp_path / "c").write_text("a file, not a folder")
     assert vectors.extract([utterance(file)], "seed193", jobs=1, cache=tmp_path / "c").shape == (
@@ -223,7 +223,7 @@ def test_the_cache_is_below_the_user_s_cache_folder(monkeypatch):
     assert vectors.cache_folder() == Path("somewhere/ser-pipeline/features")
 
 
-def test_all_unreadable_files_are_listed_at_once(tmp_path):
+def test_all_unreadable_files_are_listed_together(tmp_path):
     good = tone(tmp_path / "good.wav")
     text = tmp_path / "text.wav"
     text.write_text("no audio")
@@ -265,7 +265,7 @@ def test_an_unknown_condition_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("03a01Fa.wav", ("happy", "emodb-03", "male", "a01", "a")),
         ("08b10Wd.flac", ("angry", "emodb-08", "female", "b10", "d")),
@@ -275,17 +275,17 @@ def test_an_unknown_condition_is_refused(tmp_path):
         ("03-01-05-01-02-01-12.wav", None),
     ],
 )
-def test_emodb_names(name, says):
+def test_emodb_names(name, expected):
     found = emodb.decode(Path(name))
-    if says is None:
+    if expected is None:
         assert found == NOT_NAMED
         return
-    told = (found.emotion, found.speaker, found.sex, found.statement, found.repetition)
-    assert told == says
+    decoded = (found.emotion, found.speaker, found.sex, found.statement, found.repetition)
+    assert decoded == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("rab-f1-b1.wav", ("angry", "emovo-f1", "female", "b1")),
         ("gio-m3-n5.flac", ("happy", "emovo-m3", "male", "n5")),
@@ -293,25 +293,28 @@ def test_emodb_names(name, says):
         ("joy-m3-n5.wav", None),
     ],
 )
-def test_emovo_names(name, says):
+def test_emovo_names(name, expected):
     found = emovo.decode(Path(name))
-    if says is None:
+    if expected is None:
         assert found == NOT_NAMED
         return
-    assert (found.emotion, found.speaker, found.sex, found.statement) == says
+    assert (found.emotion, found.speaker, found.sex, found.statement) == expected
 
 
 def emodb_copy(folder: Path, seconds, rate: int) -> Path:
     folder.mkdir()
     names = [
-        f"{who}a0{i}{what}a.wav" for who in ("03", "08") for i in range(1, 4) for what in "WLEAF"
+        f"{speaker}a0{i}{emotion}a.wav"
+        for speaker in ("03", "08")
+        for i in range(1, 4)
+        for emotion in "WLEAF"
     ]
     for k, name in enumerate(names):
         soundfile.write(folder / name, np.zeros(round(seconds(k) * rate)), rate)
     return folder
 
 
-def test_cut_and_resampled_copies_are_noticed(tmp_path):
+def test_cut_and_resampled_copies_give_warnings(tmp_path):
     whole = open_corpus("emodb", emodb_copy(tmp_path / "whole", lambda k: 1.3 + 0.07 * k, 16_000))
     assert whole.warnings == ()
     assert len(whole.utterances) == 30

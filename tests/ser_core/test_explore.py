@@ -68,7 +68,7 @@ def look(voices, tmp_path_factory) -> explore.Look:
 
 
 def found(corpus: Corpus) -> dict[str, problems.Problem]:
-    heard = sounds.listen(corpus.utterances, jobs=1)
+    heard = sounds.measure(corpus.utterances, jobs=1)
     return {problem.title: problem for problem in problems.find(corpus, heard)}
 
 
@@ -198,7 +198,7 @@ def test_parts_of_a_recording_are_looked_at_as_parts(tmp_path):
     left = np.concatenate([voice(1.0, RATE_HZ, seed=1), np.zeros(RATE_HZ, np.float32)])
     soundfile.write(path, np.stack([left, left[::-1]], axis=1), RATE_HZ)
     part = Utterance(path, "calm", "s", "calls", channel=1, start_s=0.0, end_s=1.0)
-    silent, spoken = sounds.listen([part, replace(part, start_s=1.0, end_s=2.0)], jobs=1)
+    silent, spoken = sounds.measure([part, replace(part, start_s=1.0, end_s=2.0)], jobs=1)
     assert (silent.seconds, spoken.seconds) == (1.0, 1.0)
     assert silent.level_db < -90 < -30 < spoken.level_db
     assert problems.named(part) == "call.wav 0 to 1 s"
@@ -397,7 +397,7 @@ def test_counts_of_ravdess_are_the_articles(corpora):
 def test_the_cut_copy_of_emodb_is_found_and_cut_speech_counted(corpora):
     corpus = open_corpus("emodb", corpora / "emodb")
     began = time.process_time()
-    said = {p.title: p for p in problems.find(corpus, sounds.listen(corpus.utterances, jobs=1))}
+    said = {p.title: p for p in problems.find(corpus, sounds.measure(corpus.utterances, jobs=1))}
     assert time.process_time() - began < 60
     assert "535 of 535 files last exactly 2.000 s" in said["Cut copy"].found
     ends = int(re.search(r"([\d,]+) end", said["Cut in mid-speech"].found)[1])

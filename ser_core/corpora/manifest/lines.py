@@ -1,4 +1,4 @@
-"""The lines of a manifest: columns and fields of a CSV, and what is wrong with one line alone."""
+"""The lines of a manifest: CSV parsing, and the mistakes that one line shows by itself."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ser_core.errors import CorpusError
 
 NEEDED = ("uri", "label")
 COLUMNS = ("uri", "channel", "start_s", "end_s", "label", "annotator", "speaker")
-# People cannot mark less.
-LEAST_S = 0.1
+# The shortest stretch. Nobody can mark a shorter one by ear.
+SHORTEST_S = 0.1
 
 Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one annotator says; times in seconds from the start of the recording."""
+    """One annotator's label. Times are in seconds from the start of the recording."""
 
     number: int
     uri: str
@@ -35,12 +35,18 @@ class Line:
 
     @property
     def stretch(self) -> Stretch:
-        """What it speaks of."""
+        """The part of a recording that the label is for."""
         return self.uri, self.channel, self.start_s, self.end_s
 
 
 def read_rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and fields, stripped; none of empty lines."""
+    """Line numbers and stripped fields of a CSV file with a header; empty lines are ignored.
+
+    Raises
+    ------
+    CorpusError
+        The file cannot be read, is not UTF-8 or not CSV, or lacks a column.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -61,23 +67,25 @@ def read_rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
                 f"); the first line names the columns, such as {','.join(COLUMNS)}"
             )
         for fields in reader:
-            # Files of several annotators are often joined with their headers.
-            again = [field.strip().lower() for field in fields] == names
-            if any(field.strip() for field in fields) and not again:
+            # Files of several annotators are often concatenated, headers included.
+            is_header = [field.strip().lower() for field in fields] == names
+            if any(field.strip() for field in fields) and not is_header:
                 padded = fields + [""] * (len(names) - len(fields))
                 row = {name: field.strip() for name, field in zip(names, padded, strict=False)}
                 yield reader.line_num, row
     except csv.Error as error:
-        raise CorpusError(f"{file}, line {reader.line_num}: no CSV ({error})") from error
+        raise CorpusError(
+            f"{file}, line {reader.line_num}: not a valid CSV file ({error})"
+        ) from error
 
 
 def parse(file: Path) -> tuple[list[Line], list[tuple[int, str]]]:
-    """The lines of a manifest without a mistake, and what is wrong with the others.
+    """Parse a manifest: the lines without mistakes, and the mistakes of the others.
 
     Raises
     ------
     CorpusError
-        A file that cannot be read, or has no such columns.
+        The file cannot be read, or lacks a column.
     """
     lines, mistakes = [], []
     for number, row in read_rows(file, NEEDED):
@@ -90,28 +98,28 @@ def parse(file: Path) -> tuple[list[Line], list[tuple[int, str]]]:
 
 
 def _parse_row(number: int, row: Mapping[str, str]) -> Line | list[str]:
-    """A line, or all that is wrong with it."""
-    wrong: list[str] = []
-    channel = _number(row, "channel", int, "a channel, counted from 0,", wrong)
-    start_s = _number(row, "start_s", float, "seconds", wrong) or 0.0
-    end_s = _number(row, "end_s", float, "seconds", wrong)
+    """A line, or all of its mistakes."""
+    mistakes: list[str] = []
+    channel = _number(row, "channel", int, "a channel, counted from 0,", mistakes)
+    start_s = _number(row, "start_s", float, "seconds", mistakes) or 0.0
+    end_s = _number(row, "end_s", float, "seconds", mistakes)
     if not row["uri"]:
-        wrong.append("no uri")
-    if end_s is not None and not end_s - start_s >= LEAST_S:
-        wrong.append(
-            f"start_s {start_s:g} and end_s {end_s:g} found, an end {LEAST_S} s or more "
+        mistakes.append("no uri")
+    if end_s is not None and not end_s - start_s >= SHORTEST_S:
+        mistakes.append(
+            f"start_s {start_s:g} and end_s {end_s:g} found, an end {SHORTEST_S} s or more "
             "after the start expected"
         )
-    if wrong:
-        return wrong
+    if mistakes:
+        return mistakes
     label, annotator, speaker = (row.get(name, "") for name in ("label", "annotator", "speaker"))
     return Line(number, row["uri"], channel, start_s, end_s, label, annotator, speaker)
 
 
 def _number(
-    row: Mapping[str, str], name: str, kind: type[Number], expected: str, wrong: list[str]
+    row: Mapping[str, str], name: str, kind: type[Number], expected: str, mistakes: list[str]
 ) -> Number | None:
-    """A field that holds a number of 0 or more, None where it is empty; adds to `wrong`."""
+    """A number >= 0, or None for an empty field; anything else is added to `mistakes`."""
     text = row.get(name, "")
     if not text:
         return None
@@ -121,5 +129,5 @@ def _number(
             return value
     except ValueError:
         pass
-    wrong.append(f"{name} {text!r} found, {expected} expected")
+    mistakes.append(f"{name} {text!r} found, {expected} expected")
     return None

@@ -1,4 +1,4 @@
-"""Stretches of a manifest as utterances: whose they are, how annotators share, how they are cut."""
+"""Stretches of a manifest become utterances: speakers, soft labels, cuts into segments."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from ser_core.corpora.clips import read_part
 from ser_core.corpora.corpus import Progress, Utterance
 from ser_core.corpora.manifest.lines import Line
 
-# Before the names of speakers, so that they are not those of another corpus.
+# A prefix that keeps these speakers apart from those of public corpora.
 _OWN = "own"
 
 
-def utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
-    """A stretch with the shares of its emotions; of several with the same share, the first."""
+def make_utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
+    """The utterance of one stretch, from the lines of all its annotators.
+
+    Its emotion is the one with the most votes; among equals, the first in alphabetical order.
+    """
     counts = Counter(line.label for line in lines)
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
     first = lines[0]
-    # Without a speaker's name, whoever speaks in a recording is somebody of its own. A name means
-    # the same in every CSV: who is in two of them must not stand in training and test.
+    # Without a name, each recording counts as one speaker. A name means the same speaker in all
+    # CSV files, since nobody may be in the training set and in the test set.
     speaker = next((line.speaker for line in lines if line.speaker), "") or (
         first.uri if "://" in first.uri else os.path.realpath(path)
     )
@@ -42,63 +45,66 @@ def utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
 
 
 def fill_speakers(lines: Sequence[Line]) -> list[Line]:
-    """Lines without a speaker's name have the only one that other lines of their channel have."""
-    names: dict[tuple, set[str]] = defaultdict(set)
+    """Fill in missing speakers where the other lines of the channel name exactly one."""
+    speakers: dict[tuple[str, int | None], set[str]] = defaultdict(set)
     for line in lines:
-        names[line.uri, line.channel].add(line.speaker)
-    only = {
-        where: next(iter(some - {""})) for where, some in names.items() if len(some - {""}) == 1
-    }
-    return [
-        line if line.speaker else replace(line, speaker=only.get((line.uri, line.channel), ""))
-        for line in lines
-    ]
+        if line.speaker:
+            speakers[line.uri, line.channel].add(line.speaker)
+
+    def fill(line: Line) -> Line:
+        named = speakers[line.uri, line.channel]
+        return replace(line, speaker=next(iter(named))) if len(named) == 1 else line
+
+    return [line if line.speaker else fill(line) for line in lines]
 
 
-def cut(
+def cut_into_segments(
     stretches: Sequence[Utterance], jobs: int | None, progress: Progress | None
 ) -> list[list[Utterance]]:
-    """Each stretch, cut into segments of speech where it is longer than one."""
+    """Cut each stretch that is longer than a segment into segments of speech."""
     import joblib
 
     long = [
         i
-        for i, one in enumerate(stretches)
-        if one.end_s is None or one.end_s - one.start_s > speech.MAX_SEGMENT_S
+        for i, stretch in enumerate(stretches)
+        if stretch.end_s is None or stretch.end_s - stretch.start_s > speech.MAX_SEGMENT_S
     ]
-    pieces = [[one] for one in stretches]
+    pieces = [[stretch] for stretch in stretches]
     if long:
         with joblib.parallel_config("loky", n_jobs=jobs or os.cpu_count(), inner_max_num_threads=1):
-            work = joblib.Parallel(return_as="generator")(
-                joblib.delayed(_segments)(stretches[i]) for i in long
+            results = joblib.Parallel(return_as="generator")(
+                joblib.delayed(_find_speech)(stretches[i]) for i in long
             )
-            for done, (i, found) in enumerate(zip(long, work, strict=True), 1):
-                pieces[i] = [replace(stretches[i], start_s=a, end_s=b) for a, b in found]
+            for done, (i, spans) in enumerate(zip(long, results, strict=True), 1):
+                pieces[i] = [
+                    replace(stretches[i], start_s=start_s, end_s=end_s) for start_s, end_s in spans
+                ]
                 if progress:
                     progress("speech of long stretches", done, len(long))
     return pieces
 
 
-def _segments(one: Utterance) -> list[tuple[float, float]]:
-    """The speech of a stretch, as the nightly job cuts it."""
-    samples, rate = read_part(one.path, one.channel, one.start_s, one.end_s)
+def _find_speech(stretch: Utterance) -> list[tuple[float, float]]:
+    """Start and end in seconds of the segments in a stretch, cut as in the nightly job."""
+    samples, rate = read_part(stretch.path, stretch.channel, stretch.start_s, stretch.end_s)
     return [
-        (round(one.start_s + some.start_s, 3), round(one.start_s + some.end_s, 3))
-        for some in speech.find(samples, rate)
+        (round(stretch.start_s + segment.start_s, 3), round(stretch.start_s + segment.end_s, 3))
+        for segment in speech.find(samples, rate)
     ]
 
 
-def warnings(lines: Sequence[Line]) -> tuple[str, ...]:
+def speaker_warnings(lines: Sequence[Line]) -> tuple[str, ...]:
+    """A warning about recordings without a speaker's name."""
     recordings = {line.uri for line in lines}
     unnamed = len({line.uri for line in lines if not line.speaker})
     if not unnamed:
         return ()
-    of = (
+    found = (
         "no line names a speaker"
         if unnamed == len(recordings)
-        else (f"{unnamed:,} of {len(recordings):,} recordings have no speaker's name")
+        else f"{unnamed:,} of {len(recordings):,} recordings have no speaker's name"
     )
     return (
-        f"{of}: split by recording there; who called twice may stand in training and test, "
-        "which flatters the figures",
+        f"{found}: these are split by recording; somebody who called twice may be in the training "
+        "set and in the test set, which makes results look better than they are",
     )
