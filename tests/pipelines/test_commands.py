@@ -159,7 +159,7 @@ def test_train_by_recipe_calls(ser, tmp_path):
     ("words", "says"),
     [
         (["--corpus", "ravdess"], "NAME=DIR such as"),
-        (["--corpus", "ravdes=x"], "no corpus is called 'ravdes'"),
+        (["--corpus", "ravdes=x"], "unknown corpus 'ravdes'"),
         (["--corpus", "ravdess=nowhere"], "nowhere"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--epochs", "0"], "epochs"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--dropout", "1.5"], "dropout"),
