@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # First bytes of a file that are enough to recognise its container.
 HEADER_BYTES = 64
@@ -124,7 +124,7 @@ class PatchedWav(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # any writable buffer
+    def readinto(self, buffer: Any) -> int:
         start = self._file.tell()
         data = bytearray(self._file.read(len(buffer)))
         for i in range(4):

@@ -10,7 +10,7 @@ from ser_core.models.comparison import Difference
 from ser_core.models.evaluation import Evaluation, Tested
 from ser_core.models.evaluation_plan import NOTHING
 from ser_core.report import evaluation_pictures as pictures
-from ser_core.report import pages
+from ser_core.report import pages, style
 
 # The conditions whose tables stand open, where they were asked for; and the worst.
 _SHOWN = ("clean", "mulaw")
@@ -56,7 +56,7 @@ def page(evaluations: Sequence[Evaluation]) -> str:
         bundles=evaluations[0].bundles,
         conditions={name: condition.title for name, condition in CONDITIONS.items()},
         known=pictures.KNOWN,
-        colours=pictures.COLOURS,
+        colours=style.SERIES,
         width=pictures.WIDTH_PX,
         points=points,
         worst=worst,

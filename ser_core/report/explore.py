@@ -23,7 +23,8 @@ from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
 from ser_core.features import resample, telephone
 from ser_core.report import explore_analysis, explore_pictures, pages
-from ser_core.report.explore_analysis import MEASURES, Quick, Ranked
+from ser_core.report.explore_analysis import Quick, Ranked
+from ser_core.report.explore_measures import MEASURES
 
 FEATURE_SET = "telephone"
 # What fits a page that is read on a phone; the rest is counted.
@@ -156,7 +157,8 @@ def look(
     shown = tuple(name for name in emotions if name in most)
     labels = [one.emotion for one in measured]
     speakers = [one.speaker for one in measured]
-    raw = np.stack([one.of(matrix, [s for _, s in pairs]) for one in MEASURES], axis=1)
+    readable = [sound for _, sound in pairs]
+    raw = np.stack([measure.values(matrix, readable) for measure in MEASURES], axis=1)
     functionals = matrix[:, telephone.FUNCTIONALS].astype(float)
     own_functionals = explore_analysis.relative(functionals, speakers)
     points, point_emotions = explore_analysis.project(

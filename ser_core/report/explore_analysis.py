@@ -1,5 +1,5 @@
-"""What separates labelled speech and what confuses it: measures that have a name, effect sizes, a
-quick linear model, typical utterances.
+"""What separates labelled speech and what confuses it: effect sizes, a quick linear model, typical
+utterances.
 
 Vectors are those of the feature set `telephone`. Emotions are told against the speaker's own mean
 where there is one: voices differ more than moods.
@@ -7,7 +7,6 @@ where there is one: voices differ more than moods.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.corpora import Utterance
-from ser_core.corpora.sounds import Sound
 from ser_core.features import telephone
 from ser_core.models.scores import Scores, score
+from ser_core.report import explore_measures
 
 # Of two features that go together more closely than this, the one that tells less is left out.
 TOGETHER = 0.8
@@ -27,19 +26,6 @@ OWN_FROM = 4
 # A quick model wants so many utterances of an emotion.
 MODEL_FROM, FOLDS = 5, 5
 OUTLIER_SD = 5.0
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A feature that people have a name for.
-
-    `of` takes vectors of `telephone` [n, dimensions] and the sounds, and gives n values.
-    """
-
-    title: str
-    unit: str
-    about: str
-    of: Callable[[np.ndarray, Sequence[Sound]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -72,72 +58,6 @@ class Quick:
     own: Scores | None
     by_speaker: bool
     confused: tuple[tuple[str, str, float], ...]
-
-
-def _named(name: str, change: Callable[[np.ndarray], np.ndarray] = lambda x: x, *, voice=False):
-    """A measure that is one dimension of the set; of voices, NaN where nothing is voiced."""
-    at, voiced = telephone.NAMES.index(name), telephone.NAMES.index("voiced_share")
-
-    def of(matrix: np.ndarray, heard: Sequence[Sound]) -> np.ndarray:
-        values = change(matrix[:, at].astype(float))
-        return np.where(matrix[:, voiced] > 0, values, np.nan) if voice else values
-
-    return of
-
-
-MEASURES = (
-    Measure(
-        "Pitch: F0, median", "Hz", "how high the voice is",
-        _named(
-            "f0_semitones_p50", lambda x: telephone.SEMITONES_FROM_HZ * 2 ** (x / 12), voice=True
-        ),
-    ),
-    Measure(
-        "F0 range", "semitones", "10th to 90th percentile: monotonous or lively",
-        _named("f0_semitones_range", voice=True),
-    ),
-    Measure(
-        "F0 change", "semitones/s", "how fast the pitch moves, up or down",
-        _named("f0_change", voice=True),
-    ),
-    Measure(
-        "Level of loud speech", "dB re full scale",
-        "with the recording’s gain; no model here uses it",
-        lambda matrix, heard: np.array([sound.level_db for sound in heard]),
-    ),
-    Measure(
-        "Loudness range", "dB", "10th to 90th percentile of the frames' energy",
-        _named("energy_db_range"),
-    ),
-    Measure(
-        "Speaking rate", "voiced runs/s", "stands for syllables per second",
-        _named("voiced_runs_per_s"),
-    ),
-    Measure(
-        "Pauses", "% of the time", "frames 25 dB and more below loud speech",
-        _named("active_share", lambda x: 100 * (1 - x)),
-    ),
-    Measure(
-        "Spectral slope, 0.5 to 1.5 kHz", "dB/kHz", "flatter where the voice is pressed",
-        _named("slope_500_1500_mean"),
-    ),
-    Measure(
-        "Alpha ratio", "dB", "below 1 kHz against above: high is dull, low is shrill",
-        _named("alpha_ratio_db_mean"),
-    ),
-    Measure(
-        "Spectral centroid", "Hz", "where the middle of the power is: brightness",
-        _named("centroid_hz_mean"),
-    ),
-    Measure(
-        "Harmonics to noise (HNR)", "dB", "low is breathy or hoarse",
-        _named("hnr_db_mean", voice=True),
-    ),
-    Measure(
-        "H1−H2", "dB", "first harmonic against the second: high is breathy, low pressed",
-        _named("h1_h2_db_mean", voice=True),
-    ),
-)  # fmt: skip
 
 
 def relative(values: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
@@ -220,7 +140,7 @@ def rank(
     return tuple(
         Ranked(
             name=telephone.NAMES[at],
-            words=in_words(telephone.NAMES[at]),
+            words=explore_measures.in_words(telephone.NAMES[at]),
             own=float(effect[at]) if by_own else None,
             raw=float(raw[at]),
             highest=there[int(means[:, at].argmax())],
@@ -425,88 +345,3 @@ def typical(
 
         chosen += sorted(map(int, mine), key=far)[:each]
     return chosen
-
-
-# ---------------------------------------------------------------- names in words
-
-_ROWS = {
-    "energy_db": "energy",
-    "alpha_ratio_db": "alpha ratio (below 1 kHz against above)",
-    "hammarberg_db": "Hammarberg index",
-    "slope_60_500": "spectral slope, 60 to 500 Hz",
-    "slope_500_1500": "spectral slope, 0.5 to 1.5 kHz",
-    "centroid_hz": "spectral centroid",
-    "bandwidth_hz": "spectral bandwidth",
-    "rolloff_hz": "85 % roll-off",
-    "entropy": "spectral entropy",
-    "flux": "spectral flux",
-    "zero_crossings": "zero crossings",
-    "f0_semitones": "F0",
-    "voicing": "voicing",
-    "hnr_db": "harmonics to noise",
-    "h1_h2_db": "H1−H2",
-    "h1_a3_db": "H1−A3",
-}
-_STATISTICS = {
-    "mean": "mean",
-    "sd": "standard deviation",
-    "p10": "10th percentile",
-    "p50": "median",
-    "p90": "90th percentile",
-    "iqr": "interquartile range",
-    "range": "range",
-    "skewness": "skewness",
-    "slope": "trend over the utterance",
-}
-_WHOLE = {
-    "f0_change": "F0, change per second",
-    "f0_rise": "F0, steepness of rises",
-    "f0_fall": "F0, steepness of falls",
-    "f0_rising_share": "F0, share of time rising",
-    "energy_change": "energy, change per second",
-    "energy_rise": "energy, steepness of rises",
-    "energy_fall": "energy, steepness of falls",
-    "energy_rising_share": "energy, share of time rising",
-    "voiced_runs_per_s": "voiced runs per second",
-    "voiced_mean_s": "voiced runs, mean length",
-    "voiced_sd_s": "voiced runs, spread of lengths",
-    "voiced_longest_s": "voiced runs, longest",
-    "pauses_per_s": "pauses per second",
-    "pause_mean_s": "pauses, mean length",
-    "pause_sd_s": "pauses, spread of lengths",
-    "pause_longest_s": "pauses, longest",
-    "voiced_share": "share of time voiced",
-    "active_share": "share of time not paused",
-    "loudness_peaks_per_s": "loudness peaks per second",
-}
-_MODULATION = re.compile(r"modulation(\d)_band(\d\d)")
-_BAND = re.compile(r"mel(\d\d)")
-_CEPSTRUM = re.compile(r"(delta_)?mfcc(\d\d)")
-
-
-def in_words(name: str) -> str:
-    """What a dimension of `telephone` is, for people.
-
-    Examples
-    --------
-    >>> in_words("f0_semitones_p50")
-    'F0, median'
-    >>> in_words("mel20_sd")
-    'mel band at 1,110 Hz, standard deviation'
-    """
-    if name in _WHOLE:
-        return _WHOLE[name]
-    if match := _MODULATION.fullmatch(name):
-        band = int(match[2])
-        low, high = telephone.MODULATION_EDGES_HZ[band - 1 : band + 1]
-        part = ("lowest", "lower", "higher", "highest")[int(match[1]) - 1]
-        return f"changes at {low:.1f} to {high:.1f} Hz in the {part} quarter of the mel bands"
-    row, _, statistic = name.rpartition("_")
-    said = _ROWS.get(row)
-    if match := _BAND.fullmatch(row):
-        edges = 2595 * np.log10(1 + np.array([telephone.LOW_HZ, telephone.HIGH_HZ]) / 700)
-        centre = np.linspace(edges[0], edges[1], telephone.N_MELS + 2)[int(match[1])]
-        said = f"mel band at {700 * (10 ** (centre / 2595) - 1):,.0f} Hz"
-    elif match := _CEPSTRUM.fullmatch(row):
-        said = f"{'change of ' if match[1] else ''}MFCC {int(match[2])}"
-    return f"{said}, {_STATISTICS[statistic]}" if said and statistic in _STATISTICS else name

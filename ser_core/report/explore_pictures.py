@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 
-from ser_core.features.windows import hann
-from ser_core.report.call_picture import colours, envelope
+from ser_core.report import style
+from ser_core.report.style import BAR, INK, SOFT, WAVE
+from ser_core.report.wave import envelope
 
 WIDTH_IN = 3.5
-_DPI = 150
-_INK, _SOFT, _FAINT, _WAVE = "#24292f", "#66707a", "#d7dde3", "#3c4048"
+_DPI, _SIZE = 150, 7.5
 _BOX_PERCENT, _WHISKERS_PERCENT = (25, 50, 75), (5, 95)
 _LONGEST_LABEL = 14
 _FLAT_COLOURS, _SPECTROGRAM_COLOURS = 32, 48
 _WAVE_COLUMNS = 400
 # Of the picture's height.
 _LABEL_HEIGHT = 0.055
-# Spectrograms: up to twice the telephone's band.
+# Spectrograms show up to twice the telephone's band.
 RATE_HZ, LONGEST_S = 16_000, 6.0
-_MEL_HZ, _BANDS = (60.0, 8_000.0), 64
-_FRAME, _HOP, _N_FFT = 400, 160, 512
-
+_LOW_HZ, _HIGH_HZ, _BANDS = 60.0, 8_000.0, 64
+_FRAME, _HOP, _N_FFT = 400, 160, 1_024
 _MEL_TICKS_HZ = (500, 1_000, 2_000, 4_000, 8_000)
 TELEPHONE_TOP_HZ = 4_000
-# What is softer than this below an utterance's loudest is drawn alike.
+# Levels that are softer than the loudest of an utterance by more than this are drawn alike.
 RANGE_DB = 60.0
 
 
+@style.styled(_SIZE)
 def boxes(panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], emotions: Sequence[str]) -> bytes:
     """Boxes by emotion: quartiles and median, whiskers from the 5th to the 95th percentile.
 
@@ -49,31 +44,30 @@ def boxes(panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], emotions: Sequ
     bytes
         A PNG.
     """
-    figure = Figure(figsize=(WIDTH_IN, 0.62 + 0.21 * len(emotions)), layout="constrained")
-    palette = colours(emotions)
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (said, by_emotion) in zip(every, panels, strict=True):
+    figure = style.figure(WIDTH_IN, 0.62 + 0.21 * len(emotions))
+    palette = style.emotion_colours(emotions)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (words, by_emotion) in zip(all_axes, panels, strict=True):
         for place, emotion in enumerate(emotions):
             values = by_emotion.get(emotion, np.zeros(0))
             values = values[np.isfinite(values)]
             if len(values) == 0:
                 continue
             low, middle, high = np.percentile(values, _BOX_PERCENT)
-            axes.hlines(place, *np.percentile(values, _WHISKERS_PERCENT), color=_SOFT, lw=0.8)
+            axes.hlines(place, *np.percentile(values, _WHISKERS_PERCENT), color=SOFT, lw=0.8)
             axes.barh(place, high - low, left=low, height=0.62, color=palette[emotion], alpha=0.75)
-            axes.vlines(middle, place - 0.31, place + 0.31, color=_INK, lw=1.4)
-        axes.set_xlabel(said, fontsize=7.5, color=_SOFT)
-        axes.grid(axis="x", color=_FAINT, lw=0.6)
-        axes.set_axisbelow(True)
-        _plain(axes)
+            axes.vlines(middle, place - 0.31, place + 0.31, color=INK, lw=1.4)
+        axes.set_xlabel(words)
+        axes.grid(axis="x")
         axes.locator_params(axis="x", nbins=4)
-    every[0].set_yticks(range(len(emotions)), list(map(_text, emotions)), fontsize=8)
-    every[0].set_ylim(len(emotions) - 0.45, -0.55)
-    return _png(figure, _FLAT_COLOURS)
+    all_axes[0].set_yticks(range(len(emotions)), list(map(_text, emotions)), fontsize=8)
+    all_axes[0].set_ylim(len(emotions) - 0.45, -0.55)
+    return style.png(figure, dpi=_DPI, colours=_FLAT_COLOURS)
 
 
+@style.styled(_SIZE)
 def histogram(seconds: np.ndarray) -> bytes:
-    """How long utterances last.
+    """Histogram of the utterances' durations.
 
     Parameters
     ----------
@@ -84,28 +78,28 @@ def histogram(seconds: np.ndarray) -> bytes:
     bytes
         A PNG.
     """
-    figure = Figure(figsize=(WIDTH_IN, 1.9), layout="constrained")
+    figure = style.figure(WIDTH_IN, 1.9)
     axes = figure.subplots()
     end = longest_drawn(seconds)
-    axes.hist(np.minimum(seconds, end), bins=30, range=(0, end), color="#4c78a8")
-    axes.set_xlabel("seconds", fontsize=7.5, color=_SOFT)
-    axes.set_ylabel("utterances", fontsize=7.5, color=_SOFT)
-    _plain(axes)
-    return _png(figure, _FLAT_COLOURS)
+    axes.hist(np.minimum(seconds, end), bins=30, range=(0, end), color=BAR)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("utterances")
+    return style.png(figure, dpi=_DPI, colours=_FLAT_COLOURS)
 
 
 def longest_drawn(seconds: np.ndarray) -> float:
-    """Where a histogram ends: the few longest of calls would press all others into one bar."""
+    """Where a histogram ends: a few long utterances would press all others into one bar."""
     return max(1.05 * float(np.percentile(seconds, 99.5)), 0.1)
 
 
+@style.styled(_SIZE)
 def sound(samples: np.ndarray, rate: int, mel_db: np.ndarray, *, seconds: float) -> bytes:
-    """An utterance's wave, and its log-mel spectrogram below.
+    """Wave of an utterance, and its log-mel spectrogram below.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
-        Full scale at 1.0; fills its axis, whose numbers tell the level.
+        Full scale at 1.0. The wave fills its axis, whose numbers show the level.
     rate : int > 0
         In Hz.
     mel_db : np.ndarray [shape=(bands, frames)]
@@ -118,17 +112,17 @@ def sound(samples: np.ndarray, rate: int, mel_db: np.ndarray, *, seconds: float)
     bytes
         A PNG.
     """
-    figure = Figure(figsize=(WIDTH_IN, 2.3), layout="constrained")
+    figure = style.figure(WIDTH_IN, 2.3)
     wave, picture = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.2))
     duration_s = len(samples) / rate
     low, high = envelope(samples, _WAVE_COLUMNS)
     at = np.linspace(0, duration_s, len(low))
-    wave.fill_between(at, low, high, color=_WAVE, lw=0.4, edgecolor=_WAVE)
+    wave.fill_between(at, low, high, color=WAVE, lw=0.4, edgecolor=WAVE)
     peak = max(float(np.abs(samples).max(initial=0)), 1e-4)
     wave.set_ylim(-1.05 * peak, 1.05 * peak)
     wave.set_yticks([-peak, 0, peak], [f"−{peak:.2g}", "0", f"{peak:.2g}"])
     wave.tick_params(axis="x", length=0)
-    bottom, top = mel(np.array(_MEL_HZ))
+    bottom, top = mel(_LOW_HZ), mel(_HIGH_HZ)
     loudest = float(mel_db.max())
     picture.imshow(
         mel_db, origin="lower", aspect="auto", interpolation="nearest", cmap="magma",
@@ -138,62 +132,64 @@ def sound(samples: np.ndarray, rate: int, mel_db: np.ndarray, *, seconds: float)
     picture.set_yticks(
         [mel(hz) for hz in _MEL_TICKS_HZ], [f"{hz // 100 / 10:g}" for hz in _MEL_TICKS_HZ]
     )
-    picture.set_ylabel("kHz", fontsize=7.5, color=_SOFT)
-    picture.set_xlabel("seconds", fontsize=7.5, color=_SOFT)
+    picture.set_ylabel("kHz")
+    picture.set_xlabel("seconds")
     picture.set_xlim(0, seconds)
-    for axes in (wave, picture):
-        _plain(axes)
-        axes.tick_params(labelsize=7)
-    return _png(figure, _SPECTROGRAM_COLOURS)
+    return style.png(figure, dpi=_DPI, colours=_SPECTROGRAM_COLOURS)
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
-    """Levels of 64 mel bands (HTK's formula) from 60 Hz to 8 kHz, at 16 kHz.
+    """Levels of 64 mel bands (HTK's scale) from 60 Hz to 8 kHz, by librosa.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
+        At 16 kHz.
 
     Returns
     -------
-    np.ndarray [shape=(64, frames)], dB, frames of 25 ms every 10 ms
+    np.ndarray [shape=(64, frames)]
+        In dB; frames of 25 ms every 10 ms.
     """
-    padded = np.pad(samples, (0, max(0, _FRAME - len(samples))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP]
-    power = np.square(np.abs(np.fft.rfft(frames * hann(_FRAME, centred=True), _N_FFT)))
-    low, high = mel(np.array(_MEL_HZ))
-    edges = 700 * (10 ** (np.linspace(low, high, _BANDS + 2) / 2595) - 1)
-    hz = np.fft.rfftfreq(_N_FFT, 1 / RATE_HZ)[:, None]
-    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
-    bank = np.maximum(0, np.minimum(rising, falling))
-    # Low bands are narrower than a bin: each has at least the one nearest to its middle.
-    nearest = np.abs(hz - edges[1:-1]).argmin(axis=0)
-    bank[nearest, np.arange(_BANDS)] = np.maximum(bank[nearest, np.arange(_BANDS)], 1e-3)
-    bank /= bank.sum(axis=0)
-    return 10 * np.log10(power @ bank + 1e-12).T
+    import librosa  # it takes seconds to import
+
+    power = librosa.feature.melspectrogram(
+        y=np.pad(samples, (0, max(0, _N_FFT - len(samples)))),
+        sr=RATE_HZ,
+        n_fft=_N_FFT,  # longer than a frame, so that no low band falls between two bins
+        win_length=_FRAME,
+        hop_length=_HOP,
+        n_mels=_BANDS,
+        fmin=_LOW_HZ,
+        fmax=_HIGH_HZ,
+        htk=True,
+    )
+    return librosa.power_to_db(power, amin=1e-12, top_db=None)
 
 
-def mel(hz):
-    """HTK's mel."""
-    return 2595 * np.log10(1 + np.asarray(hz) / 700)
+def mel(hz: float) -> float:
+    """HTK's mel of a frequency."""
+    import librosa
+
+    return float(librosa.hz_to_mel(hz, htk=True))
 
 
+@style.styled(_SIZE)
 def scale() -> bytes:
-    """The colours of `sound`."""
-    figure = Figure(figsize=(WIDTH_IN, 0.55), layout="constrained")
+    """Colour scale of `sound`."""
+    figure = style.figure(WIDTH_IN, 0.55)
     axes = figure.subplots()
     axes.imshow(
         np.linspace(0, 1, 200)[None], aspect="auto", cmap="magma", extent=(-RANGE_DB, 0, 0, 1)
     )
     axes.set_yticks([])
-    axes.set_xlabel("dB below the utterance’s loudest", fontsize=7.5, color=_SOFT)
-    _plain(axes)
-    return _png(figure, _SPECTROGRAM_COLOURS)
+    axes.set_xlabel("dB below the utterance’s loudest")
+    return style.png(figure, dpi=_DPI, colours=_SPECTROGRAM_COLOURS)
 
 
+@style.styled(_SIZE)
 def projection(points: np.ndarray, emotions: Sequence[str], order: Sequence[str]) -> bytes:
-    """Utterances as points, each emotion with its name in its middle.
+    """Utterances as points, each emotion named at its median.
 
     Parameters
     ----------
@@ -207,39 +203,38 @@ def projection(points: np.ndarray, emotions: Sequence[str], order: Sequence[str]
     bytes
         A PNG.
     """
-    figure = Figure(figsize=(WIDTH_IN, 3.3), layout="constrained")
+    figure = style.figure(WIDTH_IN, 3.3)
     axes = figure.subplots()
-    palette = colours(order)
+    palette = style.emotion_colours(order)
     names = np.asarray(emotions)
-    # One emotion over the other would hide it.
+    # In random order, so that no emotion covers another.
     shuffled = np.random.default_rng(0).permutation(len(points))
     x, y = points[shuffled].T
-    axes.scatter(x, y, s=11, alpha=0.6, lw=0, c=[palette[one] for one in names[shuffled]])
+    axes.scatter(x, y, s=11, alpha=0.6, lw=0, c=[palette[name] for name in names[shuffled]])
     low, high = np.percentile(points, [0.5, 99.5], axis=0)
     room = 0.08 * (high - low)
     axes.set_xlim(low[0] - room[0], high[0] + room[0])
     axes.set_ylim(low[1] - room[1], high[1] + room[1])
-    there = [emotion for emotion in order if (names == emotion).any()]
-    middles = np.array([np.median(points[names == emotion], axis=0) for emotion in there])
+    present = [emotion for emotion in order if (names == emotion).any()]
+    middles = np.array([np.median(points[names == emotion], axis=0) for emotion in present])
     heights = _apart(middles[:, 1], _LABEL_HEIGHT * (high[1] - low[1]))
-    for emotion, middle, height in zip(there, middles, heights, strict=True):
-        axes.plot(*middle, "o", ms=6.5, color=palette[emotion], mec=_INK, mew=0.8, zorder=5)
+    for emotion, middle, height in zip(present, middles, heights, strict=True):
+        axes.plot(*middle, "o", ms=6.5, color=palette[emotion], mec=INK, mew=0.8, zorder=5)
         axes.annotate(
             _text(emotion), middle, xytext=(middle[0] + 0.9 * room[0], height), va="center",
-            fontsize=8, color=_INK, weight="bold",
-            arrowprops={"arrowstyle": "-", "color": _INK, "lw": 0.6, "shrinkA": 0, "shrinkB": 2},
+            fontsize=8, color=INK, weight="bold",
+            arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 0, "shrinkB": 2},
             bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
         )  # fmt: skip
-    axes.set_xlabel("first axis", fontsize=7.5, color=_SOFT)
-    axes.set_ylabel("second axis", fontsize=7.5, color=_SOFT)
+    axes.set_xlabel("first axis")
+    axes.set_ylabel("second axis")
     axes.set_xticks([])
     axes.set_yticks([])
-    _plain(axes)
-    return _png(figure, 256)
+    return style.png(figure, dpi=_DPI, colours=256)
 
 
 def _apart(heights: np.ndarray, least: float) -> np.ndarray:
-    """Heights of labels, moved as little as it takes that no two are nearer than `least`."""
+    """Heights of labels, moved apart until no two are nearer than `least`."""
     order = np.argsort(heights)
     moved = heights[order].astype(float)
     for _ in range(50):
@@ -253,25 +248,7 @@ def _apart(heights: np.ndarray, least: float) -> np.ndarray:
 
 
 def _text(label: str) -> str:
-    """A label as it is: no formula, no line breaks, not longer than there is room."""
+    """A label as plain text: no formula, no line breaks, cut to the room that it has."""
     label = " ".join(label.split())
     short = label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
     return short.replace("$", r"\$")
-
-
-def _plain(axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_SOFT)
-    axes.tick_params(colors=_INK, labelsize=7.5)
-
-
-def _png(figure: Figure, palette: int) -> bytes:
-    canvas = FigureCanvasAgg(figure)
-    figure.set_dpi(_DPI)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that the font does not have
-        canvas.draw()
-    file = io.BytesIO()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(palette).save(file, format="png", optimize=True)
-    return file.getvalue()

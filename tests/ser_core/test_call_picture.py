@@ -8,14 +8,14 @@ from matplotlib.colors import to_hex
 
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import SerError
+from ser_core.report import style
 from ser_core.report.call_picture import (
     Segment,
     Verdict,
-    colours,
     draw,
-    envelope,
     save,
 )
+from ser_core.report.wave import envelope
 
 RATE_HZ = 8000
 
@@ -136,7 +136,7 @@ def test_probabilities_are_stacked_to_one_and_negativity_lies_on_the_negative():
     line = figure.axes[1].collections[0].get_segments()[0]
     assert line[:, 1] == pytest.approx([0.7, 0.7])
     below = {to_hex(bar.get_facecolor()) for bar in bars if bar.get_y() + 1e-9 < 0.7}
-    negative = colours(RAVDESS_EIGHT)
+    negative = style.emotion_colours(RAVDESS_EIGHT)
     assert below == {negative[name].lower() for name in ("sad", "angry", "fearful", "disgust")}
 
 
@@ -161,13 +161,13 @@ def test_unsure_segments_are_hatched():
 
 
 def test_colours_are_fixed_different_and_known_for_any_label():
-    eight = colours(RAVDESS_EIGHT)
+    eight = style.emotion_colours(RAVDESS_EIGHT)
     assert len(set(eight.values())) == 8
-    assert colours(["angry"])["angry"] == eight["angry"]
-    mixed = colours(["angry", "bored", "excited"])
+    assert style.emotion_colours(["angry"])["angry"] == eight["angry"]
+    mixed = style.emotion_colours(["angry", "bored", "excited"])
     assert mixed["angry"] == eight["angry"]
     assert len(set(mixed.values())) == 3
-    assert len(colours([f"label_{i}" for i in range(30)])) == 30
+    assert len(style.emotion_colours([f"label_{i}" for i in range(30)])) == 30
 
 
 def test_envelope_is_lowest_and_highest_of_each_stretch():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ser_core.corpora import Corpus, Utterance, open_corpus, problems, sounds
 from ser_core.errors import CorpusError
 from ser_core.features import telephone
-from ser_core.report import explore, explore_analysis, explore_pictures
+from ser_core.report import explore, explore_analysis, explore_measures, explore_pictures
 from tests.browser import chromium
 from tests.speechlike import voice
 
@@ -242,7 +242,7 @@ def test_own_values_have_mean_0_and_sd_1_by_speaker():
 
 def test_every_functional_has_words():
     functionals = telephone.NAMES[telephone.FUNCTIONALS]
-    said = [explore_analysis.in_words(name) for name in functionals]
+    said = [explore_measures.in_words(name) for name in functionals]
     assert not set(said) & set(functionals)
     assert len(set(said)) == len(functionals)
 
@@ -251,7 +251,7 @@ def test_pitches_are_what_separates_emotions_that_are_pitches(look):
     assert look.quick.by_speaker
     assert look.quick.scores.uar > 0.8
     assert look.ranking[0].own > 0.5
-    pitch = [measure.title for measure in explore_analysis.MEASURES].index("Pitch: F0, median")
+    pitch = [measure.title for measure in explore_measures.MEASURES].index("Pitch: F0, median")
     labels = [one.emotion for one in look.measured]
     assert explore_analysis.eta_squared(look.own[:, [pitch]], labels)[0] > 0.7
 
@@ -288,7 +288,7 @@ def test_a_tone_lies_in_its_mel_band():
         explore_pictures.log_mel(np.sin(2 * np.pi * hz * seconds)).mean(axis=1).argmax()
         for hz in (440, 3_520)
     )
-    bottom, top = explore_pictures.mel(np.array([60.0, 8_000.0]))
+    bottom, top = explore_pictures.mel(60.0), explore_pictures.mel(8_000.0)
     for band, hz in ((low, 440), (high, 3_520)):
         expected = (explore_pictures.mel(hz) - bottom) / (top - bottom) * 65 - 1
         assert abs(band - expected) <= 1

@@ -1,0 +1,116 @@
+"""The style of all pictures: colours, fonts, lines, and how a figure becomes a PNG.
+
+A drawing function is decorated with `styled`, makes its figure with `figure`, and returns `png` of
+it. Nothing here needs a display or pyplot.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK, SOFT, FAINT = "#24292f", "#66707a", "#d7dde3"
+WAVE = "#3c4048"
+# Bars of counts: the colour `--mark` of the pages.
+BAR = "#4c78a8"
+# Okabe & Ito (2008): colours that differ with every kind of colour vision.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+
+# The same palette by emotion; grey stands for neutral.
+_EMOTION_COLOURS = {
+    "neutral": "#9A9A9A",
+    "calm": "#56B4E9",
+    "happy": "#E69F00",
+    "sad": "#0072B2",
+    "angry": "#D55E00",
+    "fearful": "#CC79A7",
+    "disgust": "#009E73",
+    "surprised": "#F0E442",
+}
+# Any other label takes the next of these (Tol's "muted"), in alphabetical order.
+_OTHER_COLOURS = ("#882255", "#44AA99", "#332288", "#999933", "#AA4499", "#117733", "#DDCC77")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def styled(size: float = 8.0) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Decorator of a drawing function: our style while it draws.
+
+    Parameters
+    ----------
+    size : float
+        Points of labels, ticks and legends.
+    """
+    names = ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+    settings: Any = {
+        **dict.fromkeys(names, size),
+        "axes.axisbelow": True,
+        "axes.edgecolor": SOFT,
+        "axes.labelcolor": SOFT,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": INK,
+        "axes.titlelocation": "left",
+        "axes.titlesize": size + 0.5,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.6,
+        "hatch.linewidth": 1.4,
+        "legend.frameon": False,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+    }
+
+    def decorate(draw: Callable[_P, _T]) -> Callable[_P, _T]:
+        @wraps(draw)
+        def draw_in_style(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            with rc_context(settings):
+                return draw(*args, **kwargs)
+
+        return draw_in_style
+
+    return decorate
+
+
+def figure(width_in: float, height_in: float) -> Figure:
+    """An empty figure whose parts find their places by themselves."""
+    return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def png(drawn: Figure, *, dpi: int = 110, colours: int = 128) -> bytes:
+    """A figure as a PNG, the same bytes for the same figure.
+
+    Parameters
+    ----------
+    drawn : Figure
+    dpi : int > 0
+    colours : int in 2 … 256
+        Size of the palette: a third of the bytes of full colour, and no visible difference.
+    """
+    canvas = FigureCanvasAgg(drawn)
+    drawn.set_dpi(dpi)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font does not have
+        canvas.draw()
+    file = io.BytesIO()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image.quantize(colours).save(file, format="png", optimize=True)
+    return file.getvalue()
+
+
+def emotion_colours(labels: Iterable[str]) -> dict[str, str]:
+    """The colour of each label: fixed for RAVDESS's eight, the next free one for others."""
+    labels = list(labels)
+    others = sorted({label for label in labels if label not in _EMOTION_COLOURS})
+    extra = {label: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, label in enumerate(others)}
+    return {label: _EMOTION_COLOURS.get(label) or extra[label] for label in labels}
