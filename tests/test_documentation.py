@@ -1,12 +1,15 @@
-"""Pages name files that exist, link to pages that exist, and show pictures of the present code."""
+"""Pages agree with the code: files, links, command lines, pictures."""
 
 from __future__ import annotations
 
 import re
 import runpy
+import shlex
 
 import pytest
 
+from pipelines import cli
+from pipelines.errors import UsageError
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -27,6 +30,19 @@ def test_files_and_links_exist(page):
     links = [path.parent / name for name in LINK.findall(text)]
     missing = [str(file) for file in (*files, *links) if not file.exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_command_lines_parse(page):
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^ {4,}(ser [a-z].*)$", text, re.M):
+        if "…" in line or "ser COMMAND" in line:
+            continue
+        words = shlex.split(line, comments=True)
+        try:
+            cli.parse(words[1:])
+        except (SystemExit, UsageError) as error:
+            pytest.fail(f"{line}: {error}")
 
 
 def test_pictures_are_those_of_the_script():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 
 import pyarrow.dataset
 import pytest
@@ -36,6 +37,15 @@ def test_label_call():
         start_s, end_s, _, confidence = row.split()[:4]
         assert 1 <= float(end_s) - float(start_s) <= 10.01
         assert 0.1 <= float(confidence) <= 1
+
+
+def test_the_readmes_python(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python\n")[2]
+    code = textwrap.dedent(text.partition("\n\n[")[0])
+    (tmp_path / "a.wav").write_bytes((CALLS / "billing" / "20260301T091500_c0001.wav").read_bytes())
+    done = run_python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'angry': " in done.stdout
 
 
 @pytest.mark.long
