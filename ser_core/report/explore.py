@@ -232,9 +232,9 @@ def shared_audio(looks: Sequence[Look]) -> list[str]:
     pairs = [
         pair for one in looks for pair in zip(one.corpus.utterances, one.sounds, strict=True)
     ]  # fmt: skip
-    groups = [some for some in problems.identical(pairs) if len({o.corpus for o in some}) > 1]
+    groups = [some for some in problems.group_identical(pairs) if len({o.corpus for o in some}) > 1]
     return [
-        " = ".join(f"{o.corpus}: {problems.named(o)} ({o.emotion})" for o in some)
+        " = ".join(f"{o.corpus}: {problems.describe_utterance(o)} ({o.emotion})" for o in some)
         for some in groups
     ]
 
@@ -288,7 +288,7 @@ def _section(one: Look, anchor: str) -> dict:
         "examples": [
             (
                 e,
-                problems.named(e.utterance),
+                problems.describe_utterance(e.utterance),
                 explore_pictures.sound(
                     e.samples, explore_pictures.RATE_HZ, e.mel_db, seconds=longest
                 ),
@@ -299,7 +299,7 @@ def _section(one: Look, anchor: str) -> dict:
         "projection": explore_pictures.projection(one.points, one.point_emotions, shown)
         if len(one.points)
         else b"",
-        "disagreements": problems.disagreements(corpus)[:explore_analysis.MOST_CONFUSED],
+        "disagreements": problems.confused_labels(corpus)[:explore_analysis.MOST_CONFUSED],
     }  # fmt: skip
 
 

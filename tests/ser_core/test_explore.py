@@ -117,7 +117,7 @@ def test_each_fault_of_the_sound_is_found_and_its_file_named(tmp_path):
     said = found(corpus_of(utterances))
     for title, *files in (
         ("Clipped", "clipped.wav"),
-        ("Silent or nearly", "silent.wav", "nearly silent.wav"),
+        ("Silent or nearly silent", "silent.wav", "nearly silent.wav"),
         ("Very short", "short.wav"),
         ("Very long", "long.wav"),
         ("DC offset", "clipped.wav", "offset.wav"),
@@ -174,8 +174,8 @@ def test_annotators_who_disagree_are_counted():
         ("calm", "a", 5, agreed), ("calm", "b", 2, most), ("angry", "a", 1, tied),
         ("angry", "b", 1, {}),
     )["Annotators disagree"]  # fmt: skip
-    assert "Of 8 utterances that several annotators labelled, 3 have different labels" in said.found
-    assert "1 of them no winner" in said.found
+    assert "Of 8 utterances with several annotators, 3 have different labels" in said.found
+    assert "1 of them without a majority" in said.found
     assert said.examples == ("angry-a-0.wav",)
 
 
@@ -201,7 +201,7 @@ def test_parts_of_a_recording_are_looked_at_as_parts(tmp_path):
     silent, spoken = sounds.measure([part, replace(part, start_s=1.0, end_s=2.0)], jobs=1)
     assert (silent.seconds, spoken.seconds) == (1.0, 1.0)
     assert silent.level_db < -90 < -30 < spoken.level_db
-    assert problems.named(part) == "call.wav 0 to 1 s"
+    assert problems.describe_utterance(part) == "call.wav 0 to 1 s"
 
 
 # The figures

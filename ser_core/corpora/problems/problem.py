@@ -1,4 +1,4 @@
-"""A problem of labelled speech, and how the utterances that have it are named."""
+"""A problem of labelled speech, and the names of the utterances that have it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Problem:
     title : str
         Two or three words.
     found : str
-        What, and how many.
+        What was found, and how often.
     advice : str
         What to do.
     examples : tuple of str
-        A few of the files, or speakers, or emotions.
+        A few of the files, speakers or emotions.
     count : int
-        Utterances that it is about.
+        Number of utterances affected.
     serious : bool
-        Whether it should be mended, or only be known.
+        Whether it should be fixed, or only be known.
     warned : bool
-        Whether it is one of the corpus's own warnings, said when it was opened.
+        Whether it repeats a warning that was shown when the corpus was opened.
     """
 
     title: str
@@ -46,22 +46,23 @@ class Problem:
     warned: bool = False
 
 
-def named(one: Utterance) -> str:
-    """A file's name, with the part that is meant."""
-    if not one.is_part:
-        return one.path.name
-    end = "the end" if one.end_s is None else f"{one.end_s:g} s"
-    return f"{one.path.name} {one.start_s:g} to {end}"
+def describe_utterance(utterance: Utterance) -> str:
+    """The name of the file, and the part of it that the utterance covers."""
+    if not utterance.is_part:
+        return utterance.path.name
+    end = "the end" if utterance.end_s is None else f"{utterance.end_s:g} s"
+    return f"{utterance.path.name} {utterance.start_s:g} to {end}"
 
 
-def identical(pairs: Iterable[tuple[Utterance, Sound]]) -> list[list[Utterance]]:
-    """Groups of utterances with the same samples."""
+def group_identical(pairs: Iterable[tuple[Utterance, Sound]]) -> list[list[Utterance]]:
+    """Groups of two or more utterances with the same samples."""
     groups = defaultdict(list)
-    for one, sound in pairs:
+    for utterance, sound in pairs:
         if sound.digest:
-            groups[sound.digest].append(one)
-    return [some for some in groups.values() if len(some) > 1]
+            groups[sound.digest].append(utterance)
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def examples(utterances: Iterable[Utterance]) -> tuple[str, ...]:
-    return tuple(map(named, islice(utterances, MOST_NAMED)))
+def first_names(utterances: Iterable[Utterance]) -> tuple[str, ...]:
+    """The names of the first few utterances."""
+    return tuple(map(describe_utterance, islice(utterances, MOST_NAMED)))
