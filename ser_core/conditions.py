@@ -1,11 +1,11 @@
-"""Conditions: what happens to a clip on its way to a recording, as one table.
+"""Recording conditions (lines, codecs, noise, packet loss) in one table.
 
-Models are tested under `CONDITIONS`, each of a fixed strength, and trained on `COPIES`, of random
-strengths. Whatever is random comes from a generator that `degrade` seeds by the clip's own bytes,
-so a clip always comes out the same.
+Models are tested under `CONDITIONS`, which have fixed strengths, and trained on `COPIES`, which
+have random strengths. `degrade` seeds the random generator with a key of the clip, so the same clip
+always gives the same result.
 
-A condition is added here, as a line of `TABLE`, with a function in `ser_core.degradations`. That
-module is imported only where a clip is degraded: the names alone cost no numpy.
+To add a condition, add a line to `TABLE` and a function to `ser_core.degradations`. That module is
+imported only when a clip is degraded, so reading the names does not import numpy.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     import numpy as np
 
 TELEPHONE_RATE_HZ = 8_000
-# A change of what a name means is a new number: kept vectors are found by it.
+# Part of the keys of cached vectors. Increase it when a condition changes its meaning.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A line of the table.
+    """A condition that a clip can be recorded under.
 
     Parameters
     ----------
     title : str
-        For tables, pages and `--help`.
+        Its name in tables and pages.
     degradation : str or None
-        A function of `ser_core.degradations`, for clips at 8 kHz; None leaves a clip as it is.
+        Name of a function in `ser_core.degradations`, for clips at 8 kHz. None changes nothing.
     for_training : bool
-        Whether copies to train on are made with it; else models are tested under it.
+        Whether it makes training copies. Otherwise models are tested under it.
     """
 
     title: str
@@ -53,13 +53,13 @@ TABLE: dict[str, Condition] = {
     "hard": Condition("hard line", "hard_line"),
     "packet_loss": Condition("mu-law, 5 % of packets lost", "mulaw_with_loss"),
     "copy_clean": Condition("8 kHz", "unchanged", for_training=True),
-    "copy_mulaw": Condition("mu-law, any level", "mulaw_at_any_level", for_training=True),
+    "copy_mulaw": Condition("mu-law, random level", "mulaw_at_random_level", for_training=True),
     "copy_line": Condition("hard line", "hard_line", for_training=True),
-    "copy_line_any": Condition("any line, any codec", "any_line", for_training=True),
-    "copy_codec": Condition("GSM or Opus, any level", "gsm_or_opus", for_training=True),
-    "copy_slow": Condition("slower, any codec", "slow", for_training=True),
-    "copy_fast": Condition("faster, any codec", "fast", for_training=True),
-    "copy_noisy": Condition("noise of a room, any codec", "noisy", for_training=True),
+    "copy_line_any": Condition("random line and codec", "random_line", for_training=True),
+    "copy_codec": Condition("GSM or Opus, random level", "gsm_or_opus", for_training=True),
+    "copy_slow": Condition("slower, random codec", "slow", for_training=True),
+    "copy_fast": Condition("faster, random codec", "fast", for_training=True),
+    "copy_noisy": Condition("room noise, random codec", "noisy", for_training=True),
 }
 CONDITIONS = {name: row for name, row in TABLE.items() if not row.for_training}
 COPIES = {name: row for name, row in TABLE.items() if row.for_training}
@@ -68,24 +68,35 @@ COPIES = {name: row for name, row in TABLE.items() if row.for_training}
 def degrade(
     samples: np.ndarray, rate: int, condition: str, *, key: str, noise: Path | None = None
 ) -> tuple[np.ndarray, int]:
-    """A clip as it comes out of a condition.
+    """Degrade a clip as if it had been recorded under a condition.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
         One channel, full scale at 1.0.
     rate : int > 0
-        In Hz.
+        Sample rate in Hz.
     condition : str
         One of `TABLE`.
     key : str
-        What randomness is seeded by, with the condition's name; such as a hash of the file.
+        Seed of the random generator, together with the condition's name; such as a hash of the
+        file.
     noise : Path, optional
-        Folder of recorded noises for the copies that want some; invented noise without.
+        Folder of recorded noises, for the training copies that use them. Without it, noise is
+        generated.
 
     Returns
     -------
-    tuple of float32 [m] and its rate in Hz
+    samples : np.ndarray [shape=(m,)], float32
+    rate : int
+        8,000 Hz, or the rate of the clip where the condition changes nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> samples, rate = degrade(np.zeros(16_000), 16_000, "mulaw", key="a.wav")
+    >>> len(samples), rate
+    (8000, 8000)
     """
     import hashlib
 
@@ -98,6 +109,6 @@ def degrade(
     if name is not None:
         seed = hashlib.sha256(f"{VERSION} {condition} {key}".encode()).digest()
         random = np.random.default_rng(list(seed))
-        narrow = degradations.narrow(samples, rate)
-        samples, rate = getattr(degradations, name)(narrow, random, noise), TELEPHONE_RATE_HZ
+        samples = degradations.resample_to_8k(samples, rate)
+        samples, rate = getattr(degradations, name)(samples, random, noise), TELEPHONE_RATE_HZ
     return np.ascontiguousarray(samples, dtype=np.float32), rate

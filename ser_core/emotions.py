@@ -1,4 +1,4 @@
-"""The label sets, which of them count as negative, and how segments add up to a recording."""
+"""Label sets, the labels that count as negative, and the label of a recording from its segments."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import TYPE_CHECKING
 
 from ser_core.errors import SerError
 
-# Imported where it is needed: the command line reads the names alone.
+# Imported where it is needed, since the command line reads only the names of groupings.
 if TYPE_CHECKING:
     import numpy as np
 
-# RAVDESS's eight (Livingstone & Russo 2018), in the order of its file names.
+# The eight labels of RAVDESS (Livingstone & Russo 2018), in the order of its file names.
 RAVDESS_EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
-# How people sound who feel nothing in particular.
+# The labels of speech without marked emotion.
 CALM = ("neutral", "calm")
 
-# What an analyst counts as negative, under the names that label sets use.
+# The labels that analysts count as negative, in all label sets.
 NEGATIVE = frozenset({"angry", "sad", "fearful", "disgust", "negative", "frustrated"})
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """What a call centre asks, as a map from a label to its group.
+    """A question that call centres ask, as a map from labels to groups.
 
     Parameters
     ----------
     description : str
-        For `--help`.
+        The groups, for `--help`.
     group_of : callable
-        From a label to the name of its group; None leaves the label out.
+        From a label to its group; None leaves the label out.
     """
 
     description: str
     group_of: Callable[[str], str | None]
 
     def __call__(self, label: str) -> str | None:
-        """The group of a label; None where it has none."""
+        """The group of a label, or None."""
         return self.group_of(label)
 
 
-# A grouping is added here.
+# A grouping is added here. "angry" includes "frustrated".
 GROUPINGS: Mapping[str, Grouping] = {
     "angry": Grouping(
-        "angry or frustrated, or not",
+        "angry or not",
         lambda label: "angry" if label in ("angry", "frustrated") else "other",
     ),
     "negative": Grouping(
@@ -65,10 +65,10 @@ GROUPINGS: Mapping[str, Grouping] = {
     ),
 }
 
-# `arc`: the last quarter with speech against the first, in negativity.
+# `arc` compares the negativity of the last quarter with speech to that of the first.
 ARC_CHANGE = 0.10
 
-# A bundle whose card gives no thresholds calls anything below these `unsure`.
+# Thresholds of `unsure` for bundles whose card gives none.
 UNSURE_SEGMENT_BELOW = 0.5
 UNSURE_RECORDING_BELOW = 0.5
 
@@ -77,7 +77,7 @@ QUARTERS = 4
 
 @dataclass(frozen=True)
 class Aggregate:
-    """What a set of labelled segments says together. All None where there are none."""
+    """The label of a set of segments and its derived figures. All None without segments."""
 
     label: str | None
     confidence: float | None
@@ -88,18 +88,18 @@ class Aggregate:
 
 
 def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """A label set: at least two different, non-empty names that can stand in a column's name.
+    """Check a label set: two or more different names that can be part of a column's name.
 
     Raises
     ------
     SerError
-        Fewer than two, a name twice, or a name that is not a word.
+        Fewer than two names, duplicate names, or a name that is not an identifier.
     """
     labels = tuple(labels)
     if len(labels) < 2:
         raise SerError(f"{len(labels)} emotions given ({', '.join(labels)}), two or more expected")
     if len(set(labels)) < len(labels):
-        raise SerError(f"an emotion is named twice: {', '.join(labels)}")
+        raise SerError(f"duplicate emotion: {', '.join(labels)}")
     for label in labels:
         if not label.isidentifier():
             raise SerError(
@@ -109,21 +109,21 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def group_names(labels: Sequence[str], grouping: str) -> tuple[str, ...]:
-    """The groups that a label set has under one of `GROUPINGS`: `other` last.
+    """The groups of a label set under one of `GROUPINGS`, with `other` last.
 
     Examples
     --------
     >>> group_names(("happy", "angry"), "angry")
     ('angry', 'other')
     """
-    found = dict.fromkeys(group for label in labels if (group := GROUPINGS[grouping](label)))
-    return tuple(sorted(found, key=lambda group: group == "other"))
+    groups = dict.fromkeys(group for label in labels if (group := GROUPINGS[grouping](label)))
+    return tuple(sorted(groups, key=lambda group: group == "other"))
 
 
 def group_probabilities(
     probabilities: np.ndarray, labels: Sequence[str], grouping: str
 ) -> np.ndarray:
-    """Probabilities of groups of labels.
+    """Add up the probabilities of labels by group.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def group_probabilities(
     Returns
     -------
     np.ndarray [shape=(n, len(group_names(labels, grouping)))]
-        Rows add up to 1, over the labels that have a group.
+        Rows add up to 1; labels without a group are left out.
     """
     import numpy as np
 
@@ -156,17 +156,17 @@ def aggregate(
     labels: Sequence[str],
     duration_s: float,
 ) -> Aggregate:
-    """Add segments up to one answer, each weighted by its seconds of speech.
+    """Combine segments into one label, each weighted by its duration.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, len(labels))]
     start_s, end_s : sequences of n floats
-        From the start of the recording; n may be 0.
+        Seconds from the start of the recording; n may be 0.
     labels : sequence of str
     duration_s : float
-        Of the recording, for its quarters. A segment counts in a quarter by the seconds
-        that it has there.
+        Duration of the recording, which defines its quarters. A segment counts in each quarter
+        by the seconds that it has in it.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The package's own errors. Each message says what was found, what was expected and what to do."""
+"""The errors of this package. Messages say what was found, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class RejectionReason:
     Parameters
     ----------
     meaning : str
-        When a recording is rejected for it.
+        When a recording is rejected for this reason.
     tried_again : bool
-        Whether each run tries such a recording again, though nothing about the file changed.
+        Whether each run tries such a recording again, even if the file has not changed.
     """
 
     meaning: str
@@ -26,10 +26,10 @@ class RejectionReason:
 REJECTION_REASONS: Mapping[str, RejectionReason] = {
     "empty": RejectionReason("the file has no bytes, or no samples"),
     "unsupported_format": RejectionReason("no decoder knows this format"),
-    "corrupt": RejectionReason("the format is known, but the content is damaged"),
+    "corrupt": RejectionReason("known format, damaged content"),
     "too_long": RejectionReason("longer than --max-hours"),
     "too_large": RejectionReason("larger than --max-size-mb"),
-    "too_many_channels": RejectionReason("more channels than a call can have"),
+    "too_many_channels": RejectionReason("more channels than a call has"),
     "not_finite": RejectionReason("samples that are not numbers (NaN or infinity)"),
     "bad_sample_rate": RejectionReason("a sample rate outside 4,000 to 192,000 Hz"),
     "unreadable": RejectionReason("the bytes could not be read", tried_again=True),
@@ -43,7 +43,7 @@ TRIED_AGAIN = tuple(name for name, reason in REJECTION_REASONS.items() if reason
 
 
 class SerError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class AudioError(SerError):
@@ -52,11 +52,11 @@ class AudioError(SerError):
     Parameters
     ----------
     reason : str
-        Stable word for tables and programs, one of `REJECTION_REASONS`.
+        Stable name for tables and programs; one of `REJECTION_REASONS`.
     detail : str
-        What was found, for a person.
+        What was found, for people.
     uri : str
-        The recording.
+        URI of the recording.
     """
 
     def __init__(self, reason: str, detail: str, uri: str = "") -> None:
@@ -72,16 +72,16 @@ class AudioError(SerError):
 
 
 class FeatureError(SerError):
-    """An unknown feature set, or samples that no vector can be made of."""
+    """An unknown feature set, or samples that give no feature vector."""
 
 
 class BundleError(SerError):
-    """A model bundle that is missing, damaged, or made for other features."""
+    """A model bundle that is missing, damaged, or made for another feature set."""
 
 
 class CorpusError(SerError):
-    """A corpus that is not where it was said to be, or not what it should be."""
+    """A corpus that is missing or not as expected."""
 
 
 class TrainingError(SerError):
-    """Settings or data that no model can be trained with."""
+    """Settings or data that do not allow training."""

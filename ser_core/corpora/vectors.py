@@ -77,10 +77,15 @@ def extract(
             joblib.delayed(_vector)(utterance, feature_set, condition, noise, cache)
             for utterance in utterances
         )
-        done, rows, faults = 0, [], []
+        done = 0
+        rows: list[np.ndarray] = []
+        faults: list[str] = []
         try:
             for done, result in enumerate(results, 1):
-                (faults if isinstance(result, str) else rows).append(result)
+                if isinstance(result, str):
+                    faults.append(result)
+                else:
+                    rows.append(result)
                 if progress:
                     progress(f"features ({condition})", done, len(utterances))
         except TerminatedWorkerError as error:

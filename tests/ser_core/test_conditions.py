@@ -1,4 +1,4 @@
-"""Conditions: what lines, codecs, noise and loss do to a clip."""
+"""Conditions: the effects of lines, codecs, noise and packet loss on a clip."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def spectrum_db(samples, rate) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_clip_stays_the_same_speech_and_comes_out_the_same_again(name):
+def test_speech_stays_recognisable_and_results_are_reproducible(name):
     samples = voice(3.0, RATE_HZ, seed=3)
     changed, rate = degrade(samples, RATE_HZ, name, key="a")
     assert changed.dtype == np.float32
@@ -46,10 +46,10 @@ def test_a_clip_stays_the_same_speech_and_comes_out_the_same_again(name):
 
 
 @pytest.mark.parametrize("name", ["hard", "packet_loss", "copy_line_any", "copy_noisy"])
-def test_another_clip_has_another_chance(name):
+def test_another_key_gives_another_result(name):
     samples = voice(2.0, RATE_HZ, seed=3)
-    one, other = (degrade(samples, RATE_HZ, name, key=key)[0] for key in "ab")
-    assert one.shape != other.shape or np.abs(one - other).max() > 0.01
+    first, second = (degrade(samples, RATE_HZ, name, key=key)[0] for key in "ab")
+    assert first.shape != second.shape or np.abs(first - second).max() > 0.01
 
 
 def test_a_hard_line_has_a_band_a_level_and_noise():
@@ -62,25 +62,25 @@ def test_a_hard_line_has_a_band_a_level_and_noise():
         assert power[hz < 100].mean() < 0.03 * inside
 
 
-def test_noise_is_as_loud_as_asked():
+def test_noise_has_the_requested_level():
     random = np.random.default_rng(0)
     samples = voice(2.0, 8_000, seed=1)
     for snr_db in (0, 10, 20):
-        noise = degradations.with_noise(samples, degradations.line_noise(16_000, random), snr_db)
+        noise = degradations.add_noise(samples, degradations.line_noise(16_000, random), snr_db)
         found = 20 * np.log10(rms(samples) / rms(noise - samples))
         assert found == pytest.approx(snr_db, abs=0.1)
 
 
-def test_packets_are_lost_at_the_rate_asked_and_in_bursts():
+def test_packets_are_lost_at_the_requested_rate_and_in_bursts():
     samples = np.ones(8_000 * 600, dtype=np.float32)
-    kept = degradations.lossy(samples, np.random.default_rng(0), 0.05)
+    kept = degradations.lose_packets(samples, np.random.default_rng(0), 0.05)
     lost = kept.reshape(-1, 160)[:, 0] == 0
     assert lost.mean() == pytest.approx(0.05, abs=0.008)
     bursts = np.count_nonzero(np.diff(lost.astype(int)) == 1)
     assert lost.sum() / bursts == pytest.approx(2, abs=0.3)
 
 
-def test_recorded_noises_are_taken_from_their_folder(tmp_path):
+def test_recorded_noises_come_from_their_folder(tmp_path):
     hum = np.sin(2 * np.pi * 200 * np.arange(8_000) / 8_000)
     soundfile.write(tmp_path / "hum.wav", hum, 8_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(8_000), 8_000)
@@ -94,7 +94,7 @@ def test_recorded_noises_are_taken_from_their_folder(tmp_path):
 
 def test_speed_changes_pitch_and_length():
     tone = np.sin(2 * np.pi * 400 * np.arange(8_000) / 8_000).astype(np.float32)
-    faster = degradations.at_speed(tone, 1.1)
+    faster = degradations.change_speed(tone, 1.1)
     assert len(faster) == pytest.approx(8_000 / 1.1, abs=2)
     peak_hz = np.abs(np.fft.rfft(faster)).argmax() * 8_000 / len(faster)
     assert peak_hz == pytest.approx(440, abs=3)
@@ -107,7 +107,7 @@ def test_each_condition_has_a_function():
             assert callable(getattr(degradations, condition.degradation)), name
 
 
-def test_the_names_cost_no_numpy():
+def test_reading_the_names_does_not_import_numpy():
     code = (
         "import sys; from ser_core.conditions import CONDITIONS; "
         "from ser_core.emotions import GROUPINGS; assert 'numpy' not in sys.modules"

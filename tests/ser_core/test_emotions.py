@@ -1,4 +1,4 @@
-"""How segments add up to a recording."""
+"""The label of a recording from its segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def aggregate(rows, starts, ends, duration_s):
     return emotions.aggregate(np.array(rows), starts, ends, labels=LABELS, duration_s=duration_s)
 
 
-def test_segments_count_by_their_seconds():
+def test_segments_are_weighted_by_duration():
     found = aggregate([[0.8, 0.1, 0.1], [0.1, 0.9, 0.0]], [0, 10], [1, 13], 20)
     assert found.probabilities == pytest.approx((0.275, 0.7, 0.025))
     assert (found.label, found.confidence) == ("angry", pytest.approx(0.7))
@@ -46,7 +46,7 @@ def test_one_quarter_has_no_arc():
     assert aggregate([[0, 1, 0]], [0], [1], 16).arc is None
 
 
-def test_nothing_said():
+def test_without_segments_all_is_none():
     found = aggregate(np.empty((0, 3)), [], [], 5)
     assert found == emotions.Aggregate(None, None, None, None, (None,) * 4, None)
 
@@ -68,6 +68,6 @@ def test_aggregates_are_probabilities(data):
 @pytest.mark.parametrize(
     "labels", [["angry"], ["angry", "angry"], ["angry", "not calm"], ["a", ""]]
 )
-def test_label_sets_that_cannot_be(labels):
+def test_invalid_label_sets_are_refused(labels):
     with pytest.raises(SerError):
         emotions.check_labels(labels)

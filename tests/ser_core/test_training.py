@@ -87,7 +87,7 @@ def trained(tones, cache, tmp_path_factory) -> Path:
         ({"dropout": 1.0}, r"dropout=1\.0: a number from 0 to below 1"),
         ({"dropout": math.nan}, "dropout=nan"),
         ({"emotions": ("sad",)}, "emotions: 1 emotions given"),
-        ({"emotions": ("sad", "sad")}, "named twice"),
+        ({"emotions": ("sad", "sad")}, "duplicate emotion"),
     ],
 )
 def test_a_setting_out_of_bounds_is_named_with_its_bound(settings, message):
