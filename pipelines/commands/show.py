@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pipelines import errors
 from pipelines.arguments import add_output
-from pipelines.errors import NothingMatchedError, UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ser_core.report import call_picture
-    from ser_core.tables import Reader
 
 HELP = "draw one call: waves, segments, emotions over time"
 EXAMPLES = (
@@ -23,8 +13,6 @@ EXAMPLES = (
     "ser show --output /tables --recording 3f2a91c0",
     "ser show --output /tables",
 )
-# A long call's wave is thinned to about this many points, by the extremes of each stretch.
-WAVE_POINTS = 200_000
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -41,193 +29,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Draw a call, or print the first rows; gives the exit status."""
+    from pipelines import showing
+
     if options.recording is None:
-        first_rows(options.output)
+        showing.print_first_rows(options.output)
         return errors.DONE
-    for line in draw(options.output, options.recording, options.save):
+    for line in showing.draw(options.output, options.recording, options.save):
         print(line)
     return errors.DONE
-
-
-def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
-    """Draw a recording's latest row and write the picture; gives lines for the person.
-
-    Raises
-    ------
-    NothingMatchedError
-        No such recording, or no tables there.
-    UsageError
-        Several recordings that fit.
-    """
-    from pipelines.storage import published
-    from ser_core import tables
-    from ser_core.errors import SerError
-    from ser_core.report import call_picture
-    from ser_core.tables.reader import label_names
-
-    reader = published.open_reader(output)
-    row, path = _find(reader, recording)
-    if row["status"] == tables.REJECTED:
-        yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; there is nothing to draw"
-        return
-    labels = label_names(reader.schema(path))
-    segments = _segments(path, row, labels)
-    waves, rate, problem = _waves(row)
-    channels = row["by_channel"]
-    figure = call_picture.draw(
-        waves,
-        rate,
-        [channel["role"] for channel in channels],
-        segments,
-        title=os.path.basename(row["uri"]),
-        labels=labels,
-        duration_s=row["duration_s"],
-        verdict=call_picture.Verdict(row["label"], row["confidence"], row["unsure"], row["arc"]),
-        quarters=[row[f"negativity_q{q}"] for q in range(1, 5)],
-    )
-    save = save or f"call-{row['recording_id'][:8]}.png"
-    try:
-        call_picture.save(figure, save)
-    except (OSError, SerError) as error:
-        raise UsageError(f"--save {save}: cannot be written: {error}") from error
-    said = f"{row['label']} ({row['confidence']:.2f})" if row["label"] else row["status"]
-    yield f"{row['uri']}: {said}, {len(segments)} segments, {row['speech_s']:.1f} s of speech"
-    if problem:
-        yield f"{problem}: levels are drawn in the place of waves"
-    yield f"picture: {save}"
-
-
-_FIRST_ROWS = {
-    "recordings": "SELECT parse_filename(uri) AS recording, status, label, "
-    "round(confidence::DOUBLE, 2) AS confidence, unsure, "
-    "round(negativity::DOUBLE, 2) AS negativity, arc, "
-    "round(speech_s, 1) AS speech_s FROM every "
-    "ORDER BY run_id DESC, uri LIMIT 15",
-    "segments": "SELECT parse_filename(uri) AS recording, role, start_s, end_s, label, "
-    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM every "
-    "ORDER BY run_id DESC, uri, channel, start_s LIMIT 8",
-}
-
-
-def first_rows(output: str) -> None:
-    """Print the newest rows of `recordings` and `segments`.
-
-    Raises
-    ------
-    NothingMatchedError
-        No tables there.
-    """
-    import duckdb
-    import pyarrow as pa
-    from rich.console import Console
-    from rich.table import Table
-
-    from pipelines.storage import published
-
-    reader = published.open_reader(output)
-    for name, query in _FIRST_ROWS.items():
-        # The newest have all that is asked for, but for a run of few recordings.
-        newest = reader.newest_first(name)[:20]
-        if not newest:
-            raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
-        columns = [reader.open_file(path).read() for path in newest]
-        every = pa.concat_tables(columns, promote_options="default")  # noqa: F841  (DuckDB's)
-        answer = duckdb.execute(query)
-        table = Table(title=name)
-        for column in answer.description or ():
-            table.add_column(column[0], no_wrap=True)
-        for row in answer.fetchall():
-            table.add_row(*("" if value is None else str(value) for value in row))
-        console = Console()
-        Console(width=max(console.width, 120)).print(table)
-
-
-def _find(reader: Reader, recording: str) -> tuple[dict, str]:
-    """The latest row whose id begins, or whose URI ends, with what was asked for; its file."""
-    import pyarrow.compute as pc
-
-    from pipelines.storage import published
-
-    paths = reader.paths("recordings")
-    if not paths:
-        raise NothingMatchedError(f"--output {reader.root}: no tables found; `ser run` fills them")
-    wanted = recording.replace("\\", "/")
-    exact = (wanted, os.path.abspath(wanted))
-    end = f"/{wanted.lstrip('/')}"
-    fitting = []
-    for rows in reader.rows(paths, ["uri", "recording_id"]):
-        for row in rows.to_pylist():
-            uri, identity = row["uri"], row["recording_id"] or ""
-            part = len(wanted) >= 4 and (identity.startswith(wanted) or uri.endswith(end))
-            if uri in exact or identity == wanted or part:
-                fitting.append(row)
-    latest = {row["uri"]: row["path"] for row in sorted(fitting, key=lambda row: row["run"])}
-    if not latest:
-        raise NothingMatchedError(
-            f"--recording {recording}: no recording's id begins or URI ends so; ask "
-            "SELECT uri, recording_id FROM recordings"
-        )
-    if len(latest) > 1:
-        some = ", ".join(sorted(latest)[:3])
-        raise UsageError(f"--recording {recording}: {len(latest)} recordings fit: {some}, …")
-    ((uri, path),) = latest.items()
-    rows = published.read_rows(path, pc.field("uri") == uri)
-    return rows.to_pylist()[0], path
-
-
-def _segments(path: str, row: dict, labels: Sequence[str]) -> list[call_picture.Segment]:
-    """The segments of that row; only those that were labelled."""
-    import pyarrow.compute as pc
-
-    from pipelines.storage import published
-    from ser_core.report import call_picture
-    from ser_core.tables import beside
-
-    rows = published.read_rows(beside(path, "segments"), pc.field("uri") == row["uri"])
-    return [
-        call_picture.Segment(
-            **{name: one[name] for name in ("channel", "role", "start_s", "end_s", "rms_db")},
-            **{name: one[name] for name in ("label", "confidence", "unsure")},
-            probabilities=[one[f"p_{label}"] for label in labels],
-        )
-        for one in rows.to_pylist()
-        if one["label"] is not None
-    ]
-
-
-def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
-    """Samples [channels, n], thinned to the extremes of short stretches, and their rate.
-
-    No samples where the original audio is gone, replaced or unreadable, but what the problem is.
-    """
-    import numpy as np
-
-    from pipelines.storage.originals import ReplacedError, open_original
-    from ser_core import audio
-    from ser_core.errors import AudioError
-    from ser_core.examine import Source
-
-    step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
-    source = Source(row["uri"], row["size_bytes"], None)
-    try:
-        with (
-            open_original(source, row["recording_id"]) as path,
-            audio.open(path, row["uri"]) as stream,
-        ):
-            blocks = [_extremes(block, step) for block in stream.blocks()]
-    except ReplacedError:
-        return None, 1, "the audio was replaced since it was labelled"
-    except (AudioError, OSError):
-        return None, 1, "the audio is not there any more"
-    waves = np.concatenate(blocks, axis=1)
-    return waves, max(1, round(waves.shape[1] / row["duration_s"])), ""
-
-
-def _extremes(block: np.ndarray, step: int) -> np.ndarray:
-    import numpy as np
-
-    if step < 4:
-        return block
-    whole = block.shape[1] // step * step
-    stretches = block[:, :whole].reshape(len(block), -1, step)
-    return np.stack([stretches.min(axis=2), stretches.max(axis=2)], axis=2).reshape(len(block), -1)
