@@ -19,12 +19,12 @@ def date(text: str) -> dt.date:
         ) from None
 
 
-def positive(kind: type) -> Callable[[str], float]:
-    """Numbers above 0: of int or float."""
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """The type of an argument that is a number above 0: `int` or `float`."""
 
-    def convert(text: str):
+    def convert(text: str) -> float:
         try:
-            value = kind(text)
+            value: float = kind(text)
         except ValueError:
             value = 0
         if not value > 0:
@@ -47,32 +47,32 @@ def ratio(text: str) -> float:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
+    """Comma-separated names."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def add_output(parser: ArgumentParser) -> None:
-    """--output, the folder of the tables."""
+    """Add --output, the folder of the tables."""
     parser.add_argument(
         "--output", required=True, metavar="OUT", help="folder of the tables; local, gs:// or s3://"
     )
 
 
 def add_inputs(parser: ArgumentParser) -> None:
-    """--input and --output."""
+    """Add --input and --output."""
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATTERN",
-        help="a glob (quote it; ** is any folders), a folder, or @list.txt; {date:%%Y/%%m/%%d} "
-        "in it is the run's date; local, gs:// or s3://",
+        help="glob (quote it; ** matches any number of folders), folder, or @list.txt; local, "
+        "gs:// or s3://; {date:%%Y/%%m/%%d} stands for the date of the run",
     )  # fmt: skip
     add_output(parser)
 
 
 def add_model(parser: ArgumentParser, *, required: bool = False) -> None:
-    """--model, a bundle."""
+    """Add --model, a bundle."""
     parser.add_argument(
         "--model", required=required, metavar="BUNDLE",
-        help="a bundled model's name or a folder, local, gs:// or s3://"
+        help="name of a bundled model, or folder of a bundle; local, gs:// or s3://"
         + ("" if required else " (default: calls)"),
     )  # fmt: skip
 
@@ -85,17 +85,17 @@ def add_command(
     examples: Sequence[str],
     run: Callable[[argparse.Namespace], int],
 ) -> ArgumentParser:
-    """A new command of a group of commands.
+    """Add a command to a group of commands; returns its parser.
 
     Parameters
     ----------
     commands
-        From `add_subparsers`.
+        The group, from `ArgumentParser.add_subparsers`.
     name, help : str
     examples : sequence of str
-        Lines of its help.
+        Command lines, shown below the options.
     run : callable
-        Does the work; gives the exit status.
+        Does the work and returns the exit status.
     """
     parser = commands.add_parser(
         name,
@@ -107,6 +107,6 @@ def add_command(
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show whole traces"
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show full tracebacks"
     )
     return parser

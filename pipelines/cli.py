@@ -1,7 +1,8 @@
-"""The command `ser`: its commands put together, and how they end.
+"""The command `ser`: puts its commands together and turns errors into exit statuses.
 
 Each command is a module of `pipelines.commands` with `HELP`, `EXAMPLES`, `add_arguments` and `run`.
-Only the one that is called declares its arguments, and nothing heavy is imported until it runs.
+Only the command that is called declares its arguments, and nothing heavy is imported before it
+runs, so that `ser --help` answers at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, NoReturn
 
 from pipelines import errors
 from pipelines.arguments import add_command
@@ -36,7 +38,7 @@ from pipelines.errors import CommandError, UsageError
 from ser_core import __version__
 from ser_core.errors import SerError
 
-# In the order of the help.
+# In the order in which `ser --help` lists them.
 COMMANDS = {
     "run": run,
     "extract": extract,
@@ -50,17 +52,17 @@ COMMANDS = {
     "model": model,
 }
 EXIT_STATUSES = """exit status:
-  0 done                 1 failed                2 the command line asks for what cannot be
+  0 done                 1 failed                2 usage error
   3 too many rejections  4 nothing matched       5 another run holds the output
   130 Ctrl-C             143 ended by SIGTERM"""
 
 
 class _Terminated(BaseException):
-    """SIGTERM."""
+    """SIGTERM was received."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status."""
+    """Run a command and return its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     options, rest = _parser(argv).parse_known_args(argv)
     options.command_line = _without_secrets(["ser", *argv])
@@ -69,43 +71,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Run the command that was parsed; each way to end has its exit status."""
+    """Run the parsed command; each kind of error has its exit status."""
     try:
         options.beam_options = _beam_options(options, rest)
-        _tell_stores(options)
+        _configure_stores(options)
         return options.run(options)
     except CommandError as error:
-        return _end(str(error), error.status)
+        return _fail(str(error), error.status)
     except SerError as error:
-        return _end(str(error), errors.USAGE)
+        return _fail(str(error), errors.USAGE)
     except KeyboardInterrupt:
-        return _end(_STOPPED.format("interrupted"), errors.INTERRUPTED)
+        return _fail(_STOPPED.format("interrupted"), errors.INTERRUPTED)
     except _Terminated:
-        return _end(_STOPPED.format("ended by SIGTERM"), errors.TERMINATED)
+        return _fail(_STOPPED.format("ended by SIGTERM"), errors.TERMINATED)
     except BrokenPipeError:
-        # Whoever read our lines has seen enough (`ser plan | head`).
+        # The reader of the output has closed it, as in `ser plan | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.DONE
     except Exception as error:
         if options.debug:
             raise
-        return _end(
-            f"failed: {type(error).__name__}: {error} (--debug shows the whole trace)",
+        return _fail(
+            f"failed: {type(error).__name__}: {error} (--debug shows the full traceback)",
             errors.FAILED,
         )
 
 
-_STOPPED = "{}; what was published stays, and the next command does what is left"
+_STOPPED = "{}; what was published stays, and the next command does the rest"
 
 
-def _end(message: str, status: int) -> int:
+def _fail(message: str, status: int) -> int:
     print(f"ser: {message}", file=sys.stderr)
     return status
 
 
 @contextmanager
 def _logging_disabled(disabled: bool) -> Iterator[None]:
-    """Silence logging: Beam logs in many lines what `ser` says in one."""
+    """Silence logging, since Beam logs in many lines what `ser` reports in one."""
     before = logging.root.manager.disable
     if disabled:
         logging.disable(logging.CRITICAL)
@@ -118,7 +120,7 @@ def _logging_disabled(disabled: bool) -> Iterator[None]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """End an orderly way on SIGTERM, where this thread may handle signals."""
+    """Raise `_Terminated` on SIGTERM; only the main thread may handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -137,14 +139,14 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options of a command line, those for Beam as the list `beam_options`.
+    """Parse a command line; options for Beam become the list `beam_options`.
 
     Raises
     ------
     UsageError
         An option that neither `ser` nor Beam knows.
     SystemExit
-        Whatever else argparse finds; it has printed what.
+        Any other usage error; argparse has printed it.
     """
     options, rest = _parser(argv).parse_known_args(argv)
     options.beam_options = _beam_options(options, rest)
@@ -152,14 +154,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def option_names(command: str) -> frozenset[str]:
-    """The options of a command, as they are written: `--input` and so on."""
+    """The options of a command as they are written, such as `--input`."""
     parser = argparse.ArgumentParser()
     COMMANDS[command].add_arguments(parser)
     return frozenset(parser._option_string_actions)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with the arguments of the command that is called."""
+    """Build the parser, with the arguments of the command that is called."""
     parser = argparse.ArgumentParser(
         prog="ser",
         description="Learn from call recordings how callers felt: one emotion label a "
@@ -185,7 +187,7 @@ _SECRET = ("secret", "password", "token", "access_key", "credential")
 
 
 def _without_secrets(words: Sequence[str]) -> str:
-    """The command line for the table of runs."""
+    """The command line as the table `runs` stores it, with secrets replaced by ***."""
     kept: list[str] = []
     for word in words:
         name, equals, _ = word.partition("=")
@@ -198,7 +200,7 @@ def _without_secrets(words: Sequence[str]) -> str:
 
 
 def _beam_options(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
-    """What we do not know goes to Beam; what Beam does not know either is a mistake."""
+    """Options that `ser` does not know go to Beam; an option that Beam does not know is refused."""
     if not rest:
         return []
     if not getattr(options, "takes_beam_options", False):
@@ -214,12 +216,14 @@ def _beam_options(options: argparse.Namespace, rest: Sequence[str]) -> list[str]
     return list(rest)
 
 
-def _tell_stores(options) -> None:
-    """Of endpoints, keys and the like, where one of them is asked for."""
-    told = ("input", "output", "model", "against")
-    said = [getattr(options, name, None) or () for name in told]
-    words = [one for some in said for one in ([some] if isinstance(some, str) else some)]
-    if any("://" in word for word in words):
+def _configure_stores(options: argparse.Namespace) -> None:
+    """Pass endpoints, keys and the like to Beam's file systems if a path needs them."""
+    values = [getattr(options, name, None) for name in ("input", "output", "model", "against")]
+    if any(
+        "://" in path
+        for value in values
+        for path in ([value] if isinstance(value, str) else value or [])
+    ):
         from apache_beam.options.pipeline_options import PipelineOptions
 
         from pipelines.storage import files
@@ -228,36 +232,39 @@ def _tell_stores(options) -> None:
 
 
 class _Lenient:
-    """Beam's classes name some options twice."""
+    """A parser that ignores an option declared twice, as Beam's classes declare some."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._parser = parser
 
-    def add_argument(self, *names, **about):
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action | None:
         try:
-            return self._parser.add_argument(*names, **about)
+            return self._parser.add_argument(*names, **settings)
         except argparse.ArgumentError:
             return None
 
     add_value_provider_argument = add_argument
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._parser, name)
 
 
 def _all_subclasses(kind: type) -> list[type]:
     children: list[type] = kind.__subclasses__()
     return [
-        one
+        subclass
         for child in children
-        for one in (child, *_all_subclasses(child))
-        if one.__module__.startswith("apache_beam.options")
+        for subclass in (child, *_all_subclasses(child))
+        if subclass.__module__.startswith("apache_beam.options")
     ]
 
 
-def _refuse(word: str, *parsers: argparse.ArgumentParser) -> None:
+def _refuse(word: str, *parsers: argparse.ArgumentParser) -> NoReturn:
+    """Raise an error for an argument that no parser knows, with the nearest option as a hint."""
     if not word.startswith("-"):
-        raise UsageError(f"{word!r}: an option with -- expected (quote patterns with *)")
+        raise UsageError(
+            f"{word!r}: unexpected argument; options begin with --, and patterns with * need quotes"
+        )
     name = word.partition("=")[0]
     known = [option for parser in parsers for option in parser._option_string_actions]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

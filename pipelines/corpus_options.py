@@ -21,18 +21,18 @@ _MOST_DISPUTED = 20
 
 
 def add_corpora(parser: ArgumentParser, more: str = "") -> None:
-    """--corpus, --label-map and --cache; `more` goes to the help of the first."""
+    """Add --corpus, --label-map and --cache; `more` extends the help of the first."""
     parser.add_argument(
         "--corpus", required=True, nargs="+", type=_corpus_path, metavar="NAME=PATH",
-        help="a corpus and where it lies, such as ravdess=FOLDER (also emodb, emovo), or "
-        "csv=FILE: labels of your own recordings" + more,
+        help="name and folder of a corpus, such as ravdess=FOLDER (also emodb, emovo), or "
+        "csv=FILE with labels of your own recordings" + more,
     )  # fmt: skip
     parser.add_argument(
         "--label-map", metavar="CSV",
-        help="a table label,emotion: what labels are called here; an empty emotion leaves one out",
+        help="table label,emotion that renames labels; an empty emotion leaves a label out",
     )  # fmt: skip
     parser.add_argument(
-        "--cache", metavar="DIR", help="keep features there (default: user's cache)"
+        "--cache", metavar="DIR", help="folder to keep features in (default: the user's cache)"
     )
 
 
@@ -45,9 +45,9 @@ def _corpus_path(text: str) -> tuple[str, str]:
 
 @contextmanager
 def open_corpora(options: Namespace, *, to_train: bool = False) -> Iterator[list[Corpus]]:
-    """The corpora of `--corpus`; what is odd about them is said.
+    """Open the corpora of --corpus and print their warnings.
 
-    Recordings that a CSV names on an object store are fetched, and kept as long as this is open.
+    Recordings of a CSV that lie in an object store are fetched, and kept while the context lasts.
     """
     from ser_core import corpora
     from ser_core.corpora import manifest
@@ -78,8 +78,8 @@ def open_corpora(options: Namespace, *, to_train: bool = False) -> Iterator[list
             opened.append(corpus)
         if unused and not any(name == "csv" for name, _ in options.corpus):
             raise UsageError(
-                f"--label-map {options.label_map}: names {', '.join(sorted(unused))}, which no "
-                "corpus has"
+                f"--label-map {options.label_map}: no corpus has the label "
+                f"{', '.join(sorted(unused))}"
             )
         for corpus in opened:
             for warning in corpus.warnings:
@@ -101,17 +101,21 @@ def _print_agreement(name: str, found: Agreement) -> None:
     for emotion, alpha in found.by_emotion.items():
         table.add_row(f"{emotion} or not", _alpha(alpha), "")
     for pair, (alpha, count) in found.by_pair.items():
-        table.add_row(" and ".join(one or "(unnamed)" for one in pair), _alpha(alpha), f"{count:,}")
+        table.add_row(
+            " and ".join(annotator or "(unnamed)" for annotator in pair),
+            _alpha(alpha),
+            f"{count:,}",
+        )
     Console().print(table)
     if found.disputed:
         print(
-            f"ser: {name}: {len(found.disputed):,} stretches that nobody agrees on: trained on by "
-            "shares, not tested on:"
+            f"ser: {name}: {len(found.disputed):,} stretches without agreement: used for training "
+            "by shares, not for testing:"
         )
-    for one in found.disputed[:_MOST_DISPUTED]:
-        until = "the end" if one.end_s is None else f"{one.end_s:g} s"
-        said = ", ".join(f"{who or '(unnamed)'} {label}" for who, label in one.votes.items())
-        print(f"ser:   {one.uri}, {one.start_s:g} s to {until}: {said}")
+    for stretch in found.disputed[:_MOST_DISPUTED]:
+        until = "the end" if stretch.end_s is None else f"{stretch.end_s:g} s"
+        votes = ", ".join(f"{who or '(unnamed)'} {label}" for who, label in stretch.votes.items())
+        print(f"ser:   {stretch.uri}, {stretch.start_s:g} s to {until}: {votes}")
     if (more := len(found.disputed) - _MOST_DISPUTED) > 0:
         print(f"ser:   and {more:,} more")
 

@@ -1,32 +1,32 @@
-"""What ends a command, with its exit status."""
+"""Errors that end a command, each with its exit status."""
 
 from ser_core.errors import SerError
 
 DONE, FAILED, USAGE, TOO_MANY_REJECTIONS, NOTHING_MATCHED, HELD = range(6)
-# As shells have it: 128 and the signal's number.
+# As in shells: 128 plus the number of the signal.
 INTERRUPTED, TERMINATED = 130, 143
 
 
 class CommandError(SerError):
-    """A command that ends here; `status` is its exit status."""
+    """Ends the command; `status` is its exit status."""
 
     status = FAILED
 
 
 class UsageError(CommandError):
-    """The command line asks for something that cannot be."""
+    """A usage error: the command line cannot be carried out as given."""
 
     status = USAGE
 
 
 class NothingMatchedError(CommandError):
-    """No input matches."""
+    """No input matches, or there is nothing to read."""
 
     status = NOTHING_MATCHED
 
 
 class HeldError(CommandError):
-    """Another run holds the output."""
+    """Another run holds the output folder."""
 
     status = HELD
 
@@ -36,4 +36,4 @@ class RecordingError(CommandError):
 
 
 class StoreError(CommandError):
-    """Files that cannot be listed, read or written."""
+    """Files cannot be listed, read or written."""

@@ -1,6 +1,6 @@
-"""The options of `ser run`, `extract`, `label` and `plan`, and what they become.
+"""The options of `ser run`, `extract`, `label` and `plan`, and the jobs made from them.
 
-Nothing heavy is imported before a command runs: `--help` answers at once.
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -20,63 +20,78 @@ if TYPE_CHECKING:
 
 
 def add_examination(parser: ArgumentParser) -> None:
-    """How recordings are examined: roles, fields of the URI, limits."""
+    """Add the options of examining recordings: roles, fields of the URI, limits."""
     group = parser.add_argument_group("calls")
     group.add_argument(
         "--channel-roles", type=arguments.names, default=(), metavar="ROLE,ROLE",
-        help="whose the channels are, in their order: agent, customer, unknown",
+        help="role of each channel, in order: agent, customer or unknown",
     )  # fmt: skip
     group.add_argument(
         "--analyse", type=arguments.names, default=("customer",), metavar="ROLE,…",
-        help="whose speech is labelled (default: customer; labelling employees at work is "
-        "forbidden in the EU)",
+        help="roles whose speech is labelled (default: customer; the EU forbids inferring "
+        "emotions of employees at work)",
     )  # fmt: skip
     group.add_argument(
         "--uri-fields", default="", metavar="REGEX",
-        help="named groups over the URI become columns meta_<name>; `time` becomes call_time",
+        help="regular expression searched in the URI: each named group becomes a column "
+        "meta_<name>, the group `time` becomes call_time",
     )  # fmt: skip
-    group.add_argument("--time-format", metavar="FORMAT", help="of `time`, for strptime")
+    group.add_argument(
+        "--time-format", metavar="FORMAT", help="format of `time` for strptime (default: ISO 8601)"
+    )
     group = parser.add_argument_group("limits")
-    group.add_argument("--max-hours", type=arguments.positive(float), default=4.0, metavar="H")
-    group.add_argument("--max-size-mb", type=arguments.positive(int), default=2048, metavar="MB")
+    group.add_argument(
+        "--max-hours", type=arguments.positive(float), default=4.0, metavar="H",
+        help="longer recordings are rejected (default: 4)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-size-mb", type=arguments.positive(int), default=2048, metavar="MB",
+        help="larger files are rejected (default: 2048)",
+    )  # fmt: skip
     group.add_argument(
         "--timeout-s", type=arguments.positive(float), default=120.0, metavar="S",
-        help="without progress on a recording, after which it is rejected (default: 120)",
+        help="a recording without progress for this long is rejected (default: 120)",
     )  # fmt: skip
     group.add_argument(
         "--memory-mb", type=arguments.positive(int), default=2048, metavar="MB",
-        help="what decoding one recording may take (default: 2048)",
+        help="memory that decoding one recording may use (default: 2048)",
     )  # fmt: skip
     group.add_argument(
         "--max-reject-ratio", type=arguments.ratio, default=0.2, metavar="R",
-        help="more rejections than this of the recordings examined: exit status 3 (default: 0.2)",
+        help="exit with status 3 if a larger share of the examined recordings is rejected "
+        "(default: 0.2)",
     )  # fmt: skip
 
 
 def add_work(parser: ArgumentParser) -> None:
-    """How the work is done: the night, workers, chunks, the runner."""
+    """Add the options of the work itself: night, workers, chunks, runner."""
     parser.set_defaults(takes_beam_options=True)
     group = parser.add_argument_group("work")
     group.add_argument(
-        "--date", type=arguments.date, metavar="YYYY-MM-DD", help="the night (default: today)"
+        "--date",
+        type=arguments.date,
+        metavar="YYYY-MM-DD",
+        help="night to file the results under (default: today)",
     )
     group.add_argument(
         "--workers", type=arguments.positive(int), metavar="N",
-        help="processes that work (default: one a core; on a cluster, all that it has room for)",
+        help="worker processes (default: one per core; on a cluster, as many as fit)",
     )  # fmt: skip
     group.add_argument(
         "--chunk", type=arguments.positive(int), metavar="N",
-        help="recordings published at a time (default: 5,000 on one machine, else all)",
+        help="recordings to publish at a time (default: 5,000 on one machine, all on a cluster)",
     )  # fmt: skip
-    group.add_argument("--profile", metavar="FILE", help="add CPU seconds by stage, as JSON lines")
+    group.add_argument(
+        "--profile", metavar="FILE", help="append CPU seconds by stage to FILE, as JSON lines"
+    )
     group.add_argument(
         "--runner", metavar="NAME",
-        help="Beam's runner (default: this machine); further options go to Beam as they are",
+        help="Beam's runner (default: this machine); other options are passed to Beam",
     )  # fmt: skip
 
 
 def examination_settings(options: Namespace, feature_set: str) -> Settings:
-    """How recordings are examined, as the options say."""
+    """The settings for examining recordings."""
     from ser_core.audio import Limits
     from ser_core.examine import Settings
 
@@ -89,7 +104,7 @@ def examination_settings(options: Namespace, feature_set: str) -> Settings:
 
 
 def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
-    """The work on this runner; `more` are further fields of `Job`."""
+    """The job of a command; `more` are further fields of `Job`."""
     from pipelines.nightly import Job
     from pipelines.runners.runner import choose
 
@@ -110,7 +125,7 @@ def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
 
 
 def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
-    """The work on recordings, as the options say."""
+    """The job of a command that examines recordings."""
     from pipelines.uri_fields import UriFields
     from ser_core.guarded import Guard
 
@@ -130,7 +145,7 @@ def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
 
 
 def checked_model(options: Namespace) -> tuple[str, Card]:
-    """The model's name, absolute path or URL, and its card."""
+    """Check the model; returns its name, absolute path or URL, and its card."""
     from pipelines.storage import bundles, files
     from ser_core import models
 
@@ -140,7 +155,7 @@ def checked_model(options: Namespace) -> tuple[str, Card]:
 
 
 def say_where(options: Namespace, status: int) -> int:
-    """Say where the tables are; gives the status on."""
+    """Print where the tables are, and return the status."""
     from pipelines.storage import files
 
     say(f"tables: {files.absolute(options.output)}")

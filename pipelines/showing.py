@@ -80,7 +80,7 @@ _FIRST_ROWS = {
 }
 
 
-def print_first_rows(output: str) -> None:
+def print_newest_rows(output: str) -> None:
     """Print the newest rows of `recordings` and `segments`.
 
     Raises

@@ -1,6 +1,6 @@
-"""What the commands share at the terminal: lines, figures, progress, checks of files to write.
+"""What the commands share at the terminal: lines, figures, progress bars, checks of paths.
 
-Nothing heavy is imported before it is used: `--help` answers at once.
+Nothing heavy is imported before it is used, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -18,67 +18,67 @@ if TYPE_CHECKING:
 
     from ser_core.models import Card
 
-# Results of a card that are printed; its CARD.md has all.
+# How many results of a card are printed; its CARD.md has them all.
 MAX_RESULTS = 4
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line, unbuffered."""
     print(f"ser: {line}", flush=True)
 
 
 def plain(text: str) -> str:
-    """Text without what would move a terminal's cursor."""
+    """Replace characters that could control a terminal by question marks."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def percent(value: float | None) -> str:
-    """A share as percentage; a dash where there is none."""
+    """A share as a percentage; a dash for None."""
     return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of shares in per cent; a dash where there is none."""
+    """An interval of shares in percent; a dash for None."""
     return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def check_target(option: str, path: str | None) -> None:
-    """Check before the work that a file can be written after it.
+    """Check before the work that its result can be written to a file.
 
     Raises
     ------
     UsageError
-        A folder is in its place, or its folder cannot be written or made.
+        The path is a folder, or its folder cannot be written or created.
     """
     if path is None:
         return
     if Path(path).is_dir():
-        raise UsageError(f"{option} {path}: a folder found, a file's name expected")
+        raise UsageError(f"{option} {path}: a folder found, a file name expected")
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise UsageError(f"{option} {path}: cannot be written in {folder}; name another place")
+        raise UsageError(f"{option} {path}: {folder} is not writable; give another path")
 
 
-def check_folder(option: str, given: str | None, *, there: bool = False) -> Path | None:
-    """The folder that an option gives; with `there` it must exist.
+def check_folder(option: str, given: str | None, *, must_exist: bool = False) -> Path | None:
+    """Check the folder that an option gives; with `must_exist` it has to exist.
 
     Raises
     ------
     UsageError
-        A file, or no such folder.
+        The path is a file, or there is no such folder.
     """
     if given is None:
         return None
     folder = Path(given)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{option} {folder}: a file found, a folder expected")
-    if there and not folder.is_dir():
+    if must_exist and not folder.is_dir():
         raise UsageError(f"{option} {folder}: no such folder; give one with recorded noises")
     return folder
 
 
 def print_results(card: Card) -> None:
-    """Print how well a bundle did in its tests."""
+    """Print the test results of a bundle."""
     from rich.console import Console
     from rich.table import Table
 
@@ -99,7 +99,13 @@ def print_results(card: Card) -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a stage on a terminal; a line a stage elsewhere."""
+    """Report progress: one bar per stage on a terminal, one line per stage elsewhere.
+
+    Yields
+    ------
+    callable
+        Takes the stage, the items done and the items in total.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

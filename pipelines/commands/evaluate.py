@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ser_core.models.comparison import Difference
     from ser_core.models.evaluation import Evaluation, Result, Tested
 
-HELP = "say how well a model does on a labelled corpus"
+HELP = "test a model on a labelled corpus"
 EXAMPLES = (
     "ser evaluate --model my-bundle --corpus ravdess=RAVDESS --condition mulaw",
     "ser evaluate --corpus emovo=EMOVO --groups angry --page evaluation.html",
@@ -48,13 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser evaluate` takes."""
     add_corpora(parser)
     add_model(parser)
-    parser.add_argument(
-        "--against", metavar="BUNDLE", help="another model, and the difference between the two"
-    )
+    parser.add_argument("--against", metavar="BUNDLE", help="another model to compare with")
     parser.add_argument(
         "--condition", nargs="+", choices=CONDITIONS, metavar="CONDITION",
-        help="what the audio goes through first, one or several of " + ", ".join(CONDITIONS)
-        + " (default: each of them in turn)",
+        help="degradation of the audio before the test, one or more of " + ", ".join(CONDITIONS)
+        + " (default: each in turn)",
     )  # fmt: skip
     parser.add_argument(
         "--codec", dest="condition", nargs="+", choices=CONDITIONS, action=_OldName,
@@ -62,12 +60,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--groups", choices=GROUPINGS,
-        help="compare groups of labels: angry or not, negative or not, or neutral, happy, sad, "
-        "angry (default: the labels)",
+        help="compare groups of labels: angry or not; negative or not; neutral, happy, sad and "
+        "angry (default: the labels themselves)",
     )  # fmt: skip
-    parser.add_argument("--json", metavar="F.json", help="write all figures there")
-    parser.add_argument("--page", metavar="F.html", help="write a page with pictures there")
-    parser.add_argument("--jobs", type=positive(int), metavar="N", help="default: one a core")
+    parser.add_argument("--json", metavar="F.json", help="write all figures to this file")
+    parser.add_argument("--page", metavar="F.html", help="write a page with pictures to this file")
+    parser.add_argument(
+        "--jobs", type=positive(int), metavar="N", help="parallel processes (default: one per core)"
+    )
 
 
 class _OldName(argparse.Action):

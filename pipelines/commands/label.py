@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Label what is stored; gives the exit status."""
+    """Label the stored features; returns the exit status."""
     from pipelines import nightly
 
     model, card = checked_model(options)

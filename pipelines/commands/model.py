@@ -1,4 +1,4 @@
-"""`ser model show`: a model's card."""
+"""`ser model show`: print a model's card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipelines import errors
 from pipelines.arguments import add_command
 from pipelines.terminal import print_results
 
-HELP = "look into a model"
+HELP = "inspect a model"
 EXAMPLES = ("ser model show calls",)
 
 
@@ -18,15 +18,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     show = add_command(
         commands,
         "show",
-        help="show a model's card: data, licence, results, use",
+        help="print a model's card: data, licence, results, use",
         examples=EXAMPLES,
         run=run,
     )
-    show.add_argument("model", metavar="BUNDLE", nargs="?", help="default: the default model")
+    show.add_argument(
+        "model",
+        metavar="BUNDLE",
+        nargs="?",
+        help="name or folder of a bundle (default: the default model)",
+    )
 
 
 def run(options: Namespace) -> int:
-    """Print a bundle's card; gives the exit status."""
+    """Print a bundle's card; returns the exit status."""
     from rich.console import Console
     from rich.markdown import Markdown
 

@@ -1,4 +1,4 @@
-"""`ser plan`: say what a run would do, without doing it."""
+"""`ser plan`: show what a run would do, without doing it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines import errors
 from pipelines.arguments import add_inputs, add_model, date, positive
 from pipelines.night_options import add_examination, checked_model, examination_settings
 
-HELP = "say what a run would do: counts, hours, time, problems"
+HELP = "show what a run would do: counts, hours, time, problems"
 EXAMPLES = ("ser plan --input /calls --output /tables --channel-roles agent,customer",)
 
 
@@ -20,14 +20,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model(parser)
     add_examination(parser)
     parser.add_argument(
-        "--date", type=date, metavar="YYYY-MM-DD", help="the night (default: today)"
+        "--date", type=date, metavar="YYYY-MM-DD", help="night of the run (default: today)"
     )
-    parser.add_argument("--workers", type=positive(int), metavar="N", help="as for ser run")
+    parser.add_argument(
+        "--workers",
+        type=positive(int),
+        metavar="N",
+        help="worker processes of the run (default: one per core)",
+    )
     parser.set_defaults(takes_beam_options=True)
 
 
 def run(options: Namespace) -> int:
-    """Print the plan; gives the exit status."""
+    """Print the plan; returns the exit status."""
     from pipelines import planning
     from pipelines.uri_fields import UriFields
 

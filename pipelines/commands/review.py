@@ -1,4 +1,4 @@
-"""`ser review`: pick segments worth a listen, with a page that takes labels."""
+"""`ser review`: pick segments to listen to, with a page for labelling them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.arguments import add_output, date, names, positive
 from pipelines.review import DISAGREEMENT, KINDS
 from pipelines.terminal import progress_bars, say
 
-HELP = "pick segments worth a listen, with a page that takes labels"
+HELP = "pick segments to listen to, with a page for labelling them"
 EXAMPLES = (
     "ser review --output /tables --save monday.csv",
     "ser review --output /tables --date 2026-03-01 --n 60 --clips clips --labels calm,angry",
@@ -23,70 +23,79 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser review` takes."""
     add_output(parser)
     parser.set_defaults(takes_beam_options=True)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--date", type=date, metavar="YYYY-MM-DD", help="the night (default: the latest there)"
+    night = parser.add_mutually_exclusive_group()
+    night.add_argument(
+        "--date", type=date, metavar="YYYY-MM-DD", help="night to pick from (default: the latest)"
     )
-    which.add_argument("--run-id", metavar="R", help="one run alone")
+    night.add_argument("--run-id", metavar="R", help="run to pick from")
     parser.add_argument(
-        "--n", type=positive(int), default=200, metavar="N", help="segments (default: 200)"
+        "--n",
+        type=positive(int),
+        default=200,
+        metavar="N",
+        help="number of segments (default: 200)",
     )
     parser.add_argument(
         "--by", type=_shares, metavar="KIND=SHARE,…",
-        help="least-sure, disagreement, random, with shares in proportion; random ones are drawn "
-        "from all segments, so that they tell how often something is so (default: least-sure, "
-        "random; with --against also disagreement; equal shares)",
+        help="kinds of segments with their shares: least-sure, disagreement, random. Random ones "
+        "are drawn from all segments and so show how common something is (default: equal shares "
+        "of least-sure and random, and of disagreement with --against)",
     )  # fmt: skip
     parser.add_argument(
-        "--against", metavar="BUNDLE", help="another bundle, asked over the stored features"
+        "--against",
+        metavar="BUNDLE",
+        help="another bundle to compare with, applied to the stored features",
     )
     parser.add_argument(
         "--per-recording", type=positive(int), default=3, metavar="N",
-        help="the most of one recording, random ones apart (default: 3)",
+        help="most segments of one recording, not counting random ones (default: 3)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     parser.add_argument(
         "--save", default="review.csv", metavar="F.csv",
-        help="the list that `ser train` reads once it has labels (default: review.csv)",
+        help="list to write; `ser train` reads it once it has labels (default: review.csv)",
     )  # fmt: skip
     parser.add_argument(
-        "--page", metavar="F.html", help="plays and labels them (default: beside the list)"
+        "--page",
+        metavar="F.html",
+        help="page that plays and labels the segments (default: beside the list)",
     )
     parser.add_argument(
         "--clips", metavar="DIR",
-        help="copy each segment's audio there, its channel alone; without it the page plays the "
-        "recordings, where a browser can reach them",
+        help="copy the audio of each segment's channel to DIR; without it the page plays the "
+        "recordings, if a browser can reach them",
     )  # fmt: skip
     parser.add_argument(
         "--labels", type=names, default=(), metavar="A,B,…",
-        help="buttons of the page (default: the labels in the tables)",
+        help="labels on the buttons of the page (default: those in the tables)",
     )  # fmt: skip
-    parser.add_argument("--annotator", default="", metavar="NAME", help="who is going to listen")
+    parser.add_argument("--annotator", default="", metavar="NAME", help="name of the listener")
     parser.add_argument(
-        "--speaker-field", metavar="NAME", help="the column meta_NAME says who speaks"
+        "--speaker-field", metavar="NAME", help="the column meta_NAME names the speaker"
     )
     parser.add_argument(
         "--show-guess", action="store_true",
-        help="give the model's label in the list, and in the page after an answer",
+        help="include the model's label in the list, and show it on the page after an answer",
     )  # fmt: skip
 
 
 def _shares(text: str) -> tuple[tuple[str, float], ...]:
+    """Kinds of segments with their shares, such as disagreement=0.7,random=0.3."""
     found: dict[str, float] = {}
     for part in names(text):
         name, equals, share = part.partition("=")
         kind = name.strip().replace("-", "_")
         if kind not in KINDS or kind in found:
-            known = ", ".join(one.replace("_", "-") for one in KINDS)
+            known = ", ".join(known_kind.replace("_", "-") for known_kind in KINDS)
             raise argparse.ArgumentTypeError(f"{name!r} found; {known} expected, each once")
         found[kind] = positive(float)(share) if equals else 1.0
     if not found:
-        raise argparse.ArgumentTypeError("nothing found, one kind or more expected")
+        raise argparse.ArgumentTypeError("nothing found, one or more kinds expected")
     return tuple(found.items())
 
 
 def run(options: Namespace) -> int:
-    """Write the list, the page and the clips; gives the exit status."""
+    """Write the list, the page and the clips; returns the exit status."""
     from pipelines.review.listing import review
     from pipelines.review.selection import Wanted
 

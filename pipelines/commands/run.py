@@ -1,4 +1,4 @@
-"""`ser run`: label the recordings of an archive that are new."""
+"""`ser run`: label the new recordings of an archive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipelines.night_options import (
 )
 from pipelines.terminal import say
 
-HELP = "label the recordings of an archive that are new"
+HELP = "label the new recordings of an archive"
 EXAMPLES = (
     "ser run --input /calls --output /tables --channel-roles agent,customer",
     "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Label what is new; gives the exit status."""
+    """Label the new recordings; returns the exit status."""
     from pipelines import nightly
 
     model, card = checked_model(options)

@@ -1,4 +1,4 @@
-"""`ser show`: one call as a picture, with its waves where the audio is still there."""
+"""`ser show`: draw one call as a picture."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(takes_beam_options=True)
     parser.add_argument(
         "--recording", metavar="ID|URI",
-        help="its id or URI, or a beginning of the id or an end of the URI that fits only one; "
-        "without it, the first rows of the tables are printed",
+        help="id or URI of a recording, or a beginning of the id or an end of the URI that only "
+        "one recording has; without this option, the newest rows of the tables are printed",
     )  # fmt: skip
-    parser.add_argument("--save", metavar="F.png", help="default: call-<id>.png in this folder")
+    parser.add_argument("--save", metavar="F.png", help="picture to write (default: call-<id>.png)")
 
 
 def run(options: Namespace) -> int:
-    """Draw a call, or print the first rows; gives the exit status."""
+    """Draw a call, or print the newest rows; returns the exit status."""
     from pipelines import showing
 
     if options.recording is None:
-        showing.print_first_rows(options.output)
+        showing.print_newest_rows(options.output)
         return errors.DONE
     for line in showing.draw(options.output, options.recording, options.save):
         print(line)

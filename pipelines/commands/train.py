@@ -71,7 +71,7 @@ def run(options: Namespace) -> int:
 
     recipe_class = _recipe_class(options)
     cache = check_folder("--cache", options.cache)
-    check_folder("--noise", options.noise, there=True)
+    check_folder("--noise", options.noise, must_exist=True)
     # Wrong settings are reported before any audio is read.
     recipe = _recipe(recipe_class, options)
     with open_corpora(options, to_train=True) as opened:

@@ -30,8 +30,8 @@ def cause(error: BaseException) -> str:
     if kind in _EXPLAINED:
         return text
     if kind == RecordingError.__name__:
-        return f"the run failed at {text} (--debug shows the whole trace)"
-    return f"the run failed: {kind}: {text} (--debug shows the whole trace)"
+        return f"the run failed at {text} (--debug shows the full traceback)"
+    return f"the run failed: {kind}: {text} (--debug shows the full traceback)"
 
 
 def worker_death(messages: Iterable[str]) -> str | None:

@@ -45,7 +45,7 @@ def test_labels_of_two_annotators_train_a_model_by_speaker(ser, labels, tmp_path
     for says in (
         "Krippendorff's alpha over 36 shared stretches",
         "ann and bob",
-        "1 stretches that nobody agrees on",
+        "1 stretches without agreement",
         "ann happy, bob sad",
         "warning: few clips of",
         "--from calls",

@@ -113,7 +113,7 @@ def test_a_failed_job_says_its_cause_in_one_line():
     ours = "pipelines.errors.StoreError: --output: it cannot be written"
     assert cause(RuntimeError(PYTHON.format(ours, ours))) == "--output: it cannot be written"
     said = cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
-    assert said == "the run failed: KeyError: 'x' (--debug shows the whole trace)"
+    assert said == "the run failed: KeyError: 'x' (--debug shows the full traceback)"
     said = cause(RuntimeError(JAVA))
     assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in said
     ours = "pipelines.errors.RecordingError: recording /a.wav: ValueError: no"
