@@ -1,7 +1,9 @@
-"""One recording -> what can be told without a model: facts, segments, feature vectors.
+"""One recording -> everything that needs no model: facts, segments, feature vectors.
 
-`examine` is the pure function that the pipeline runs for each recording, in a process
-that may die. It never raises for what a recording holds: that is a reason in the answer.
+`examine` is the pure function that the pipeline runs for each recording, in a process that may
+die. It reads from top to bottom: hash the bytes, decode and find the speech of each channel
+(`_find_speech`), turn each segment into a vector (`_extract`), put the result together. A recording
+that cannot be examined is no exception but a result with a reason.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ KEEP_SAMPLES_BYTES = 40 << 20
 
 @dataclass(frozen=True)
 class Source:
-    """A recording as it was matched; what the ledger compares. Both None where unreadable."""
+    """A recording as it was matched. The ledger compares size and time; None where unreadable."""
 
     uri: str
     size_bytes: int | None
@@ -37,22 +39,22 @@ class Source:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides an examination.
+    """Settings of an examination.
 
     Parameters
     ----------
     feature_set : str
         Name of a registered feature set.
     channel_roles : tuple of str
-        Roles of a recording's channels in their order; empty where unknown.
+        Roles of a recording's channels, in order; empty where unknown.
     analyse : tuple of str
-        The roles whose speech is labelled. The one channel of a mono recording always is.
+        Roles whose speech is labelled. The only channel of a mono recording always is.
     limits : audio.Limits
 
     Raises
     ------
     SerError
-        A role that is none, one given to no channel, or nobody to analyse.
+        An unknown role, a single channel role, or no channel to analyse.
     """
 
     feature_set: str
@@ -94,7 +96,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class SpeechSegment:
-    """A stretch of speech on an analysed channel."""
+    """A stretch of speech on an analysed channel: the row of the table `segments`, so far."""
 
     channel: int
     role: str
@@ -105,11 +107,11 @@ class SpeechSegment:
 
 @dataclass(frozen=True)
 class Examined:
-    """Everything about one recording but its emotions.
+    """Everything about one recording except its emotions.
 
     `reason` is None unless the recording is rejected. `vectors` is float32
     [len(segments), dimensions], in the order of `segments` (by channel, then time).
-    `cpu_s` tells the seconds spent by stage.
+    `cpu_s` holds the CPU seconds by stage.
     """
 
     source: Source
@@ -151,12 +153,12 @@ def examine(
     Parameters
     ----------
     path : path
-        Where its bytes lie on this machine.
+        Local file with the recording's bytes.
     source : Source
     settings : Settings
     beat : callable
-        Called with the recording's id after each block and segment, so that a watcher can
-        tell slow from stuck.
+        Called with the recording's id after each block and each segment, so that a watcher can
+        tell a slow process from one that hangs.
 
     Returns
     -------
@@ -174,26 +176,82 @@ def examine(
         return replace(found, reason=error.reason, detail=error.detail)
     except MemoryError:
         return replace(found, reason="crashed", detail="it needed more memory than --memory-mb")
-    except Exception as error:  # a fault of ours or of a library costs one recording, no night
+    except Exception as error:  # our bug or a library's costs one recording, not the night
         return replace(found, reason="crashed", detail=f"{type(error).__name__}: {error}")
 
 
+@dataclass(frozen=True)
+class _FirstPass:
+    """Result of decoding a recording once, from start to end.
+
+    `kept` holds the blocks of the analysed channels, None where they take too much memory.
+    """
+
+    facts: audio.Facts
+    roles: tuple[str, ...]
+    analysed: list[int]
+    segments: list[list[speech.Segment]]  # by channel
+    music_s: list[float]  # by channel
+    kept: list[np.ndarray] | None
+
+    @property
+    def wanted(self) -> list[tuple[int, speech.Segment]]:
+        """Channel and segment of each vector."""
+        return [
+            (channel, segment) for channel in self.analysed for segment in self.segments[channel]
+        ]
+
+
 def _examine(
-    path, found: Examined, settings: Settings, clock: _Clock, beat: Callable[[], None]
+    path: str | os.PathLike,
+    found: Examined,
+    settings: Settings,
+    clock: _Clock,
+    beat: Callable[[], None],
 ) -> Examined:
     feature_set = features.get(settings.feature_set)
-    with audio.open(path, found.source.uri, limits=settings.limits) as stream:
-        roles = _roles(stream.channels, settings, found.source.uri)
+    first = _find_speech(path, found.source.uri, settings, clock, beat)
+    blocks = first.kept or _decode_again(path, found.source.uri, settings, first.analysed, clock)
+    segments, vectors = _extract(first, blocks, feature_set, clock, beat)
+    facts, analysed = first.facts, first.analysed
+    speaking_s, overlap_s = _union_and_overlap(first.segments)
+    return replace(
+        found,
+        detail=facts.remark,
+        duration_s=facts.duration_s,
+        sample_rate_hz=facts.rate_hz,
+        channels=facts.channels,
+        codec=facts.codec,
+        music_s=sum(first.music_s[c] for c in analysed),
+        clipping_ratio=float(np.mean([facts.clipping_ratio[c] for c in analysed])),
+        snr_db=_lowest([facts.snr_db[c] for c in analysed]),
+        bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in analysed]),
+        silence_s=max(0.0, facts.duration_s - speaking_s),
+        overlap_s=overlap_s if facts.channels > 1 else None,
+        by_channel=tuple(
+            Channel(c, role, c in analysed, sum(s.seconds for s in first.segments[c]))
+            for c, role in enumerate(first.roles)
+        ),
+        segments=segments,
+        vectors=vectors,
+    )
+
+
+def _find_speech(
+    path: str | os.PathLike,
+    uri: str,
+    settings: Settings,
+    clock: _Clock,
+    beat: Callable[[], None],
+) -> _FirstPass:
+    """Decode block by block, find the speech of each channel, and keep the samples if they fit."""
+    with audio.open(path, uri, limits=settings.limits) as stream:
+        roles = _roles(stream.channels, settings, uri)
         analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
         finders = [speech.Finder(stream.rate) for _ in roles]
         kept: list[np.ndarray] | None = []
         kept_bytes = 0
-        blocks = stream.blocks()
-        while True:
-            with clock("decode"):
-                block = next(blocks, None)
-            if block is None:
-                break
+        for block in _timed(stream.blocks(), clock):
             with clock("speech"):
                 for finder, samples in zip(finders, block, strict=True):
                     finder.feed(samples)
@@ -207,42 +265,31 @@ def _examine(
     with clock("speech"):
         for finder in finders:
             finder.feed(np.empty(0, dtype=np.float32), last=True)
-        by_channel = [finder.segments() for finder in finders]
+        segments = [finder.segments() for finder in finders]
+    return _FirstPass(facts, roles, analysed, segments, [f.music_s for f in finders], kept)
 
-    wanted = [(c, segment) for c in analysed for segment in by_channel[c]]
+
+def _extract(
+    first: _FirstPass,
+    blocks: Iterable[np.ndarray],
+    feature_set: features.FeatureSet,
+    clock: _Clock,
+    beat: Callable[[], None],
+) -> tuple[tuple[SpeechSegment, ...], np.ndarray]:
+    """Vectors of the wanted segments, float32 [segments, dimensions], and the segments."""
+    wanted, rate_hz = first.wanted, first.facts.rate_hz
     segments: dict[int, SpeechSegment] = {}
     vectors = np.empty((len(wanted), len(feature_set.names)), dtype=np.float32)
     if wanted:
-        again = _decode_again(path, found.source.uri, settings, analysed, clock)
-        for i, samples in _slices(kept or again, analysed, wanted, facts.rate_hz):
+        for i, samples in _slices(blocks, first.analysed, wanted, rate_hz):
             channel, segment = wanted[i]
             with clock("features"):
-                vectors[i] = feature_set.extract(samples, facts.rate_hz)
+                vectors[i] = feature_set.extract(samples, rate_hz)
             segments[i] = SpeechSegment(
-                channel, roles[channel], segment.start_s, segment.end_s, _rms_db(samples)
+                channel, first.roles[channel], segment.start_s, segment.end_s, _rms_db(samples)
             )
             beat()
-    speaking_s, overlap_s = _union_and_overlap(by_channel)
-    return replace(
-        found,
-        detail=facts.remark,
-        duration_s=facts.duration_s,
-        sample_rate_hz=facts.rate_hz,
-        channels=facts.channels,
-        codec=facts.codec,
-        music_s=sum(finders[c].music_s for c in analysed),
-        clipping_ratio=float(np.mean([facts.clipping_ratio[c] for c in analysed])),
-        snr_db=_lowest([facts.snr_db[c] for c in analysed]),
-        bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in analysed]),
-        silence_s=max(0.0, facts.duration_s - speaking_s),
-        overlap_s=overlap_s if facts.channels > 1 else None,
-        by_channel=tuple(
-            Channel(c, role, c in analysed, sum(s.seconds for s in by_channel[c]))
-            for c, role in enumerate(roles)
-        ),
-        segments=tuple(segments[i] for i in range(len(wanted))),
-        vectors=vectors,
-    )
+    return tuple(segments[i] for i in range(len(wanted))), vectors
 
 
 class _Clock:
@@ -252,7 +299,7 @@ class _Clock:
         self.cpu_s: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, stage: str):
+    def __call__(self, stage: str) -> Iterator[None]:
         started = time.process_time()
         try:
             yield
@@ -261,7 +308,7 @@ class _Clock:
             self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + spent
 
 
-def _sha256(path, uri: str, limits: audio.Limits) -> str:
+def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -289,16 +336,22 @@ def _roles(channels: int, settings: Settings, uri: str) -> tuple[str, ...]:
 
 
 def _decode_again(
-    path, uri: str, settings: Settings, analysed: list[int], clock: _Clock
+    path: str | os.PathLike, uri: str, settings: Settings, analysed: list[int], clock: _Clock
 ) -> Iterator[np.ndarray]:
+    """Blocks of the analysed channels of a recording that was too long to be kept."""
     with audio.open(path, uri, limits=settings.limits) as stream:
-        blocks = stream.blocks()
-        while True:
-            with clock("decode"):
-                block = next(blocks, None)
-            if block is None:
-                return
+        for block in _timed(stream.blocks(), clock):
             yield block[analysed]
+
+
+def _timed(blocks: Iterator[np.ndarray], clock: _Clock) -> Iterator[np.ndarray]:
+    """The same blocks; the time that each takes counts as decoding."""
+    while True:
+        with clock("decode"):
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
 
 
 def _slices(
@@ -307,10 +360,10 @@ def _slices(
     wanted: Sequence[tuple[int, speech.Segment]],
     rate: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The samples of each wanted (channel, segment), as soon as its last block was read.
+    """Index and samples of each wanted (channel, segment), as soon as its last block was read.
 
-    Blocks hold the channels `analysed`, in that order. Keeps no more than the blocks that an
-    unfinished segment reaches back to.
+    Blocks hold the channels `analysed`, in that order. Only the blocks that an unfinished segment
+    reaches back to are held.
     """
     spans = [(analysed.index(c), round(s.start_s * rate), round(s.end_s * rate)) for c, s in wanted]
     todo = sorted(range(len(spans)), key=lambda i: spans[i][2])
@@ -325,20 +378,20 @@ def _slices(
             ready.append(todo[done])
             done += 1
         if ready:
-            together = np.concatenate(held, axis=1)
+            samples = np.concatenate(held, axis=1)
             for i in ready:
                 row, start, end = spans[i]
-                yield i, together[row, start - held_from : end - held_from]
+                yield i, samples[row, start - held_from : end - held_from]
         if done == len(todo):
             return
         needed = min(spans[i][1] for i in todo[done:])
         while held and held_from + held[0].shape[1] <= needed:
             held_from += held.pop(0).shape[1]
     # Rounding may place the last end a sample after the last one.
-    together = np.concatenate(held, axis=1)
+    samples = np.concatenate(held, axis=1)
     for i in todo[done:]:
         row, start, end = spans[i]
-        yield i, together[row, start - held_from : end - held_from]
+        yield i, samples[row, start - held_from : end - held_from]
 
 
 def _rms_db(samples: np.ndarray) -> float:
@@ -351,17 +404,17 @@ def _lowest(values: Sequence[float | None]) -> float | None:
 
 
 def _union_and_overlap(by_channel: Sequence[Sequence[speech.Segment]]) -> tuple[float, float]:
-    """Seconds in which anybody speaks, and in which two or more channels do."""
+    """Seconds in which at least one channel speaks, and in which two or more do."""
     edges = sorted(
         (at, change)
         for segments in by_channel
         for segment in segments
         for at, change in ((segment.start_s, 1), (segment.end_s, -1))
     )
-    anybody = several = 0.0
+    any_s = several_s = 0.0
     speaking, before = 0, 0.0
     for at, change in edges:
-        anybody += (at - before) * (speaking >= 1)
-        several += (at - before) * (speaking >= 2)
+        any_s += (at - before) * (speaking >= 1)
+        several_s += (at - before) * (speaking >= 2)
         speaking, before = speaking + change, at
-    return anybody, several
+    return any_s, several_s
