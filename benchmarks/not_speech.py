@@ -199,10 +199,10 @@ def fit(every: list[Sound]) -> None:
         finders.append(finder)
         measures, level_db, sounding = finder.frames()
         active = sounding & ~speech._steady(measures.alike)
-        values, told = not_speech.windows(measures, level_db, active)
+        values, judged = not_speech.windows(measures, level_db, active)
         hop = round(not_speech.HOP_S * not_speech.FRAMES_PER_S)
-        centres = np.arange(len(told)) * hop
-        near = np.array([active[c : c + hop].any() for c in centres]) & told
+        centres = np.arange(len(judged)) * hop
+        near = np.array([active[c : c + hop].any() for c in centres]) & judged
         rows.append(values[near])
         n = int(near.sum())
         kinds += [sound.kind] * n

@@ -1,9 +1,9 @@
-"""Examine recordings in a process of its own, which may crash, hang or eat memory.
+"""Examine recordings in a child process, which may crash, hang or run out of memory.
 
-A decoder is C code that reads what strangers recorded. It runs in a child that is started
-bare (no Beam, no TensorFlow), warmed before any clock starts, watched by its signs of
-life, and replaced when it dies or falls silent. Such a fault costs one recording: it is
-rejected as `crashed` or `timed_out`.
+A decoder is C code that reads files from strangers. It runs in a child process without Beam,
+TensorFlow or librosa. The child compiles and loads everything before the first timeout starts, is
+watched by its signs of life, and is replaced when it dies or hangs. Such a fault costs one
+recording, which is rejected as `crashed` or `timed_out`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _ONE_THREAD = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Guard:
-    """What a child may take.
+    """Limits of a child.
 
     Parameters
     ----------
     timeout_s : float > 0
-        Silence after which it is stuck. A block decoded or a segment done is a sign of life,
-        so a long call may take long.
+        Seconds without a sign of life after which it is taken to hang. Each block decoded and each
+        segment done is a sign of life, so a long call may take long.
     memory_mb : int > 0
-        What one recording may take on top of the warm process.
+        Memory that one recording may take on top of the warm process.
     """
 
     timeout_s: float = 120.0
@@ -58,7 +58,7 @@ class _Child:
 
 
 class Examiner:
-    """Examines recordings one after another in a child, replaced when needed.
+    """Examines recordings one after another in a child, which is replaced when needed.
 
     Use as a context manager, or call `close`.
     """
@@ -73,22 +73,22 @@ class Examiner:
     def __enter__(self) -> Examiner:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def start(self) -> _Child:
-        """Start the child, unless it is there, and let it warm up in the background."""
+        """Start the child, unless it runs, and let it warm up in the background."""
         if self._child is not None:
             return self._child
         ours, theirs = Pipe()
-        here = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        python_path = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = subprocess.Popen(
             [sys.executable, "-m", "ser_core.guarded", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": here, **self._cache()},
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": python_path, **self._cache()},
         )
         theirs.close()
         ours.send((self._settings, self._guard.memory_mb, os.getpid()))
@@ -96,12 +96,12 @@ class Examiner:
         return self._child
 
     def examine(self, path: str, source: Source) -> Examined:
-        """Examine one recording; the answer says so where the child did not survive it.
+        """Examine one recording; rejected where the child did not survive it.
 
         Raises
         ------
         SerError
-            No child could be brought up.
+            No child could be started.
         """
         child = self._ready_child()
         child.pipe.send((path, source))
@@ -116,21 +116,21 @@ class Examiner:
                     detail=f"no progress for {self._guard.timeout_s:g} s (--timeout-s)",
                 )
             try:
-                said = child.pipe.recv()
+                message = child.pipe.recv()
             except (EOFError, ConnectionError):
                 return Examined(
                     source=source,
                     recording_id=recording_id,
                     reason="crashed",
-                    detail=f"the process that decoded it died{self._last_words()}",
+                    detail=f"the process that decoded it died{self._end_of_child()}",
                 )
-            if not isinstance(said, tuple):
-                recording_id = said
+            if not isinstance(message, tuple):
+                recording_id = message  # a sign of life
                 continue
-            found, peak_memory_mb = said
+            found, peak_memory_mb = message
             self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb)
             if found.reason == "crashed":
-                self.close()  # whatever it left behind goes with it
+                self.close()  # and with the child whatever the fault left in it
             return found
 
     def close(self) -> None:
@@ -154,9 +154,9 @@ class Examiner:
             if child.pipe.poll(WARM_UP_S):
                 problem = child.pipe.recv()
         except (EOFError, ConnectionError):
-            problem = f"it died while warming up{self._last_words()}"
+            problem = f"it died while warming up{self._end_of_child()}"
             if self._own_cache is None:
-                # Compiled code that another process left behind damaged: compile our own.
+                # Another process may have left damaged compiled code: compile again, elsewhere.
                 self._own_cache = tempfile.TemporaryDirectory(prefix="ser-numba-")
                 return self._ready_child()
         if problem is not None:
@@ -165,8 +165,8 @@ class Examiner:
         self._ready = True
         return child
 
-    def _last_words(self) -> str:
-        """How the child ended, and the end of what is left of it."""
+    def _end_of_child(self) -> str:
+        """How the child ended, in words; the rest of it is closed."""
         if self._child is None:
             return ""
         try:
@@ -229,7 +229,7 @@ def _peak_memory_mb() -> float:
 
 
 def end_with(parent: int) -> None:
-    """End this process once its parent has gone, whatever it hangs in; for a thread of its own."""
+    """End this process once its parent has gone, wherever it hangs. Runs in a daemon thread."""
     while os.getppid() == parent:
         time.sleep(_ORPHAN_CHECK_S)
     os._exit(1)

@@ -1,10 +1,10 @@
-"""What a voice activity detector takes for a voice: music, tones, long noise.
+"""Non-speech that a voice activity detector takes for a voice: music, tones, long noise.
 
-Told apart by how a channel moves over three seconds. Speech changes its level about four times
-a second and its spectrum several times within a syllable; held notes and tones stay as they are,
-and noise has neither peaks nor syllables. The measures are those of E. Scheirer and M. Slaney
-(1997), "Construction and evaluation of a robust multifeature speech/music discriminator",
-ICASSP, 1331-1334, and of speech's 4 Hz modulation; a logistic regression weighs them.
+Speech changes its level about four times a second and its spectrum several times in a syllable.
+Held notes and tones do not change, and noise has neither spectral peaks nor syllables. These
+changes are measured over windows of three seconds and weighed by a logistic regression. The
+measures are those of E. Scheirer and M. Slaney (1997), "Construction and evaluation of a robust
+multifeature speech/music discriminator", ICASSP, 1331-1334, and the 4 Hz modulation of speech.
 `benchmarks/not_speech.py` fits and tests the weights.
 """
 
@@ -17,25 +17,25 @@ import scipy.fft
 
 FRAMES_PER_S = 50
 WINDOW_S, HOP_S = 3.0, 0.5
-# Frames between which spectra are compared.
+# Distances of the frames whose spectra are compared.
 LAGS = (1, 3, 6, 12)
 BAND_HZ = (200.0, 3_500.0)
-# Softer than this below the loudest frame of a window is silence.
+# Frames that are softer than the loudest of a window by more than this are silence.
 RANGE_DB = 40.0
 SYLLABLES_HZ, MOVES_HZ = (2.0, 9.0), 0.3
-# Windows whose odds are averaged: what is held goes on for longer than a drawn-out word.
+# Windows whose log odds are averaged: a held note lasts longer than a drawn-out word.
 SMOOTH = 5
-# With fewer active frames in a window nothing is said of it: a single word is taken for one.
+# A window with fewer active frames is not judged: a single word passes as speech.
 LEAST_ACTIVE = 40
 _AT_ONCE = 2_000
 
-# The two tones of a telephone's keys; what else is in a frame, and each tone's part at least.
+# The two tones of a telephone's keys; the most power outside them, and the least in each.
 DTMF_LOW_HZ, DTMF_HIGH_HZ = (697, 770, 852, 941), (1_209, 1_336, 1_477, 1_633)
 DTMF_OTHERS, DTMF_EACH = 0.15, 0.1
 
-# Odds of speech below this: it is none.
+# Non-speech below this probability of speech.
 SPEECH_FROM = 0.1
-# Measure of a window, and what a unit of it adds to the logarithm of the odds.
+# Weight of each measure of a window in the log odds of speech.
 WEIGHTS = {
     "level_sd_db": 0.2615,
     "level_change_db": -0.07293,
@@ -59,10 +59,11 @@ BIAS = 37.82
 
 @dataclass(frozen=True)
 class Measures:
-    """Of frames of 20 ms: `alike` is float32 [len(LAGS), frames], the others [frames].
+    """Measures of frames of 20 ms: `alike` is float32 [len(LAGS), frames], the others [frames].
 
-    `alike` is the cosine of a frame's magnitude spectrum and that of the frame a lag earlier;
-    `flatness` the logarithm of the geometric over the arithmetic mean of the power.
+    `alike` is the cosine of the magnitude spectra of a frame and of the frame a lag earlier,
+    `flatness` the logarithm of the geometric over the arithmetic mean of the power, `dtmf` whether
+    the frame is the tone of a telephone's key.
     """
 
     alike: np.ndarray
@@ -72,7 +73,7 @@ class Measures:
 
     @classmethod
     def joined(cls, parts: list[Measures]) -> Measures:
-        """One after the other."""
+        """Measures of blocks that follow each other, as those of one block."""
         return cls(
             *(
                 np.concatenate([getattr(part, name) for part in parts], axis=-1)
@@ -82,14 +83,14 @@ class Measures:
 
 
 def measure(magnitude: np.ndarray, before: np.ndarray, bin_hz: float) -> Measures:
-    """Measures of frames.
+    """Measure frames.
 
     Parameters
     ----------
     magnitude : np.ndarray [shape=(frames, bins)], float32
         Spectra of windowed frames.
     before : np.ndarray [shape=(max(LAGS), bins)], float32
-        Spectra of the frames before, of norm 1.
+        Spectra of the frames before them, of norm 1.
     bin_hz : float
     """
     series = np.concatenate([before, unit(magnitude)])
@@ -114,21 +115,21 @@ def measure(magnitude: np.ndarray, before: np.ndarray, bin_hz: float) -> Measure
 
 
 def unit(magnitude: np.ndarray) -> np.ndarray:
-    """Spectra of norm 1."""
+    """Spectra scaled to norm 1: float32 [frames, bins]."""
     return magnitude / (np.linalg.norm(magnitude, axis=1, keepdims=True) + np.float32(1e-9))
 
 
 def _dtmf(power: np.ndarray, total: np.ndarray, bin_hz: float) -> np.ndarray:
-    """Frames that are a key's two tones, one of each group, and nothing else; bool [frames]."""
+    """Whether a frame is the two tones of a key and nothing else: bool [frames]."""
 
-    def strongest(tones_hz: tuple[int, ...]) -> np.ndarray:
+    def strongest_share(tones_hz: tuple[int, ...]) -> np.ndarray:
         around = [
             power[:, max(0, round(hz / bin_hz) - 3) : round(hz / bin_hz) + 4].sum(axis=1)
             for hz in tones_hz
         ]
         return np.max(around, axis=0) / total
 
-    low, high = strongest(DTMF_LOW_HZ), strongest(DTMF_HIGH_HZ)
+    low, high = strongest_share(DTMF_LOW_HZ), strongest_share(DTMF_HIGH_HZ)
     return (low + high > 1 - DTMF_OTHERS) & (low > DTMF_EACH) & (high > DTMF_EACH)
 
 
@@ -142,24 +143,24 @@ def windows(
     measures : Measures
     level_db : np.ndarray [shape=(frames,)]
     active : np.ndarray [shape=(frames,)], bool
-        Frames that seem to be speech; means are over them.
+        Frames that may be speech; means are over these.
 
     Returns
     -------
     values : np.ndarray [shape=(windows, len(WEIGHTS))], float64
-    told : np.ndarray [shape=(windows,)], bool
+    judged : np.ndarray [shape=(windows,)], bool
         Windows with enough active frames.
     """
     count, hop = len(active), round(HOP_S * FRAMES_PER_S)
     width = min(count, round(WINDOW_S * FRAMES_PER_S))
     centres = np.arange(hop // 2, count + hop // 2, hop)
     starts = np.clip(centres - width // 2, 0, count - width)
-    values, told = [], []
+    values, judged = [], []
     for first in range(0, len(starts), _AT_ONCE):
         index = starts[first : first + _AT_ONCE, None] + np.arange(width)
         on = active[index]
         n = on.sum(axis=1)
-        told.append(n >= LEAST_ACTIVE)
+        judged.append(n >= LEAST_ACTIVE)
         level = level_db[index].astype(np.float64)
         level = np.maximum(level, level.max(axis=1, keepdims=True) - RANGE_DB)
         columns = {
@@ -174,17 +175,17 @@ def windows(
             "centroid_khz": measures.centroid_khz,
         }
         for name, track in tracks.items():
-            of = np.where(on, track[index].astype(np.float64), 0.0)
-            mean = of.sum(axis=1) / np.maximum(n, 1)
-            square = np.square(of).sum(axis=1) / np.maximum(n, 1)
+            active_values = np.where(on, track[index].astype(np.float64), 0.0)
+            mean = active_values.sum(axis=1) / np.maximum(n, 1)
+            square = np.square(active_values).sum(axis=1) / np.maximum(n, 1)
             columns[f"{name}_mean"] = mean
             columns[f"{name}_sd"] = np.sqrt(np.maximum(square - np.square(mean), 0))
         values.append(np.stack([columns[name] for name in WEIGHTS], axis=1))
-    return np.concatenate(values), np.concatenate(told)
+    return np.concatenate(values), np.concatenate(judged)
 
 
 def _syllables(level: np.ndarray) -> np.ndarray:
-    """Logarithm of the share of a level's movement that is as fast as syllables, [windows]."""
+    """Logarithm of the share of the level's modulation at syllable rates: float64 [windows]."""
     width = level.shape[1]
     centred = (level - level.mean(axis=1, keepdims=True)) * np.hanning(width)
     power = np.square(np.abs(scipy.fft.rfft(centred, 256, axis=1)))
@@ -195,20 +196,24 @@ def _syllables(level: np.ndarray) -> np.ndarray:
 
 
 def is_speech(measures: Measures, level_db: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """Which frames may be speech, bool [frames]; where too little is active, all.
+    """Whether each frame may be speech; all frames may where too few are active.
 
     Parameters
     ----------
     measures, level_db, active
         As in `windows`.
+
+    Returns
+    -------
+    np.ndarray [shape=(frames,)], bool
     """
-    values, told = windows(measures, level_db, active)
+    values, judged = windows(measures, level_db, active)
     log_odds = values @ np.array(list(WEIGHTS.values())) + BIAS
-    # An average in which windows that tell nothing don't count.
-    known, window = told.astype(np.float64), np.ones(SMOOTH)
-    counted = np.convolve(known, window)[SMOOTH // 2 :][: len(known)]
-    summed = np.convolve(known * log_odds, window)[SMOOTH // 2 :][: len(known)]
+    # A running mean over the windows that were judged.
+    weights, window = judged.astype(np.float64), np.ones(SMOOTH)
+    counted = np.convolve(weights, window)[SMOOTH // 2 :][: len(weights)]
+    summed = np.convolve(weights * log_odds, window)[SMOOTH // 2 :][: len(weights)]
     smooth = summed / np.maximum(counted, 1)
-    speech = ~told | (smooth > np.log(SPEECH_FROM / (1 - SPEECH_FROM)))
+    speech = ~judged | (smooth > np.log(SPEECH_FROM / (1 - SPEECH_FROM)))
     hop = round(HOP_S * FRAMES_PER_S)
     return np.repeat(speech, hop)[: len(active)] & ~measures.dtmf

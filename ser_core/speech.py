@@ -1,13 +1,13 @@
 """One channel -> segments: the stretches of speech, 1 to 10 s each.
 
-WebRTC's voice activity detector at 8 kHz proposes frames; a level gate, a test for steady
-spectra (tones) and `not_speech` (music, keys, noise) take away what nobody says. What remains is
-joined over short pauses and cut at the quietest points. Silence, DC and clicks give nothing.
+WebRTC's voice activity detector at 8 kHz proposes frames. A level gate, a test for steady spectra
+(tones) and `not_speech` (music, keys, noise) remove non-speech. The remaining frames are joined
+over short pauses and cut at the quietest points. Silence, DC and clicks give no segment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,31 +20,31 @@ RATE_HZ = 8_000
 FRAME_S = 0.02
 FRAME = int(RATE_HZ * FRAME_S)
 
-# 0 lets most through, 3 least.
+# From 0, which lets most frames through, to 3.
 VAD_MODE = 2
-# A frame quieter than this is not speech: absolutely, and below the channel's loud speech
-# (crosstalk of the other side is 30 dB down and more).
+# A frame is not speech below an absolute level, and below a level relative to the channel's loud
+# speech: crosstalk from the other side is 30 dB softer and more.
 GATE_DBFS = -60.0
 GATE_BELOW_LOUD_DB = 32.0
 LOUD_PERCENTILE = 95
 
-# A tone: spectra of 60 ms that stay the same (by cosine) over this many frames, near and far.
+# A tone: spectra of 60 ms that stay the same (by cosine) over these many frames.
 SPECTRUM_FRAMES = 3
 STEADY_LAGS = (3, 6)
 STEADY_COSINE = 0.985
 STEADY_SHARE = 0.5
 
-# Shorter than this is a click; shorter pauses than this are inside a phrase.
+# Shorter sounds are clicks; shorter pauses are inside a phrase.
 CLICK_S = 0.08
 PHRASE_PAUSE_S = 0.3
-# A stretch shorter than a segment joins its neighbour over a pause of up to this.
+# A stretch that is shorter than a segment joins its neighbour over a pause of up to this.
 JOIN_PAUSE_S = 1.0
-# The detector comes a little late and leaves a little early.
+# The detector starts a little late and stops a little early.
 PAD_S = 0.06
-# What is left below this is not enough to tell anything of.
+# Stretches with less speech are dropped.
 MIN_SPEECH_S = 0.25
 MIN_SEGMENT_S, MAX_SEGMENT_S = 1.0, 10.0
-# Where a long stretch is cut: at the quietest fifth of a second after this much of it.
+# A long stretch is cut at its quietest fifth of a second, but not before this.
 CUT_FROM_S = 4.0
 CUT_SMOOTH_S = 0.2
 
@@ -58,13 +58,14 @@ class Segment:
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return self.end_s - self.start_s
 
 
 class Finder:
     """Finds the speech of one channel, fed block by block.
 
-    Memory grows by about 1 KB a second. How the samples are cut into blocks changes nothing.
+    Memory grows by about 1 KB per second. The result does not depend on the size of the blocks.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class Finder:
         if rate != RATE_HZ:
             self._resampler = soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
         self._vad = webrtcvad.Vad(VAD_MODE)
-        # Seconds that sound like a voice and are none; known once `segments` was called.
+        # Seconds of non-speech that passed the detector; known once `segments` was called.
         self.music_s = 0.0
         self._held = np.empty(0, dtype=np.float32)
         self._voiced: list[np.ndarray] = []
@@ -92,7 +93,7 @@ class Finder:
         self._window = np.hanning(SPECTRUM_FRAMES * FRAME).astype(np.float32)
 
     def feed(self, block: np.ndarray, *, last: bool = False) -> None:
-        """Take the next samples: float32 [m], any m >= 0; `last` ends the channel."""
+        """Add the next samples: float32 [m], m >= 0. `last` ends the channel."""
         self._count += len(block)
         if self._resampler is not None:
             block = self._resampler.resample_chunk(np.ascontiguousarray(block), last=last)
@@ -115,17 +116,17 @@ class Finder:
         self._level_db.append(10 * np.log10(np.maximum(power, 1e-12)).astype(np.float32))
         joined = np.concatenate([self._before, centred])
         self._before = joined[-(SPECTRUM_FRAMES - 1) :]
-        longer = np.lib.stride_tricks.sliding_window_view(joined.ravel(), SPECTRUM_FRAMES * FRAME)[
-            ::FRAME
-        ]
-        spectra = np.abs(scipy.fft.rfft(longer * self._window, axis=1))
+        windowed = np.lib.stride_tricks.sliding_window_view(
+            joined.ravel(), SPECTRUM_FRAMES * FRAME
+        )[::FRAME]
+        spectra = np.abs(scipy.fft.rfft(windowed * self._window, axis=1))
         bin_hz = RATE_HZ / (SPECTRUM_FRAMES * FRAME)
         self._measures.append(not_speech.measure(spectra, self._spectra, bin_hz))
         latest = not_speech.unit(spectra[-max(LAGS) :])
         self._spectra = np.concatenate([self._spectra, latest])[-max(LAGS) :]
 
     def segments(self) -> list[Segment]:
-        """What was found; call once all is fed."""
+        """Segments of all samples; call after the last block."""
         if not self._voiced:
             return []
         measures, level_db, sounding = self.frames()
@@ -139,7 +140,7 @@ class Finder:
         return [Segment(round(float(start), 3), round(float(end), 3)) for start, end in cut]
 
     def frames(self) -> tuple[Measures, np.ndarray, np.ndarray]:
-        """Measures, level in dB, and which frames sound like a voice, of all frames so far."""
+        """Measures, level in dB, and whether the detector takes it for a voice, of each frame."""
         level_db = np.concatenate(self._level_db)
         sounding = np.concatenate(self._voiced) & (level_db > self._gate_db(level_db))
         return Measures.joined(self._measures), level_db, sounding
@@ -166,6 +167,11 @@ def find(samples: np.ndarray, rate: int) -> list[Segment]:
     -------
     list of Segment
         In order, without overlap, each 1 to 10 s.
+
+    Examples
+    --------
+    >>> find(np.zeros(80_000), 8_000)
+    []
     """
     finder = Finder(rate)
     finder.feed(np.asarray(samples, dtype=np.float32), last=True)
@@ -179,23 +185,26 @@ def _runs(active: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _steady(alike: np.ndarray) -> np.ndarray:
-    """Frames whose spectrum is that of the frames before or after: a tone, not a voice.
+    """Frames with the spectrum of the frames before or after: a tone, not a voice.
 
-    `alike` is that of `Measures`.
+    Parameters
+    ----------
+    alike : np.ndarray [shape=(len(LAGS), frames)]
+        As in `not_speech.Measures`.
     """
     same = np.ones(alike.shape[1], dtype=bool)
     for lag in STEADY_LAGS:
         earlier = alike[LAGS.index(lag)] > STEADY_COSINE
         later = np.concatenate([earlier[lag:], np.zeros(min(lag, len(earlier)), dtype=bool)])
         same &= earlier | later
-    # By majority over a fifth of a second: single frames of a vowel may be alike.
+    # By majority over a fifth of a second, since single frames of a vowel may be alike.
     width = round(0.2 / FRAME_S) + 1
     share = np.convolve(same, np.ones(width) / width, mode="full")[width // 2 :][: len(same)]
     return share > STEADY_SHARE
 
 
 def _joined(runs: Iterable[tuple[float, float]], active: np.ndarray) -> list[tuple[float, float]]:
-    """Without clicks; over pauses inside a phrase; short ones with their neighbour."""
+    """Runs without clicks, joined over pauses in a phrase, short ones with their neighbour."""
     runs = [run for run in runs if run[1] - run[0] >= CLICK_S]
     phrases = _join(runs, lambda left, right: right[0] - left[1] <= PHRASE_PAUSE_S)
     stretches = _join(
@@ -208,7 +217,11 @@ def _joined(runs: Iterable[tuple[float, float]], active: np.ndarray) -> list[tup
     return [run for run in stretches if _active_s(run, active) >= MIN_SPEECH_S]
 
 
-def _join(runs, together) -> list[tuple[float, float]]:
+def _join(
+    runs: Iterable[tuple[float, float]],
+    together: Callable[[tuple[float, float], tuple[float, float]], bool],
+) -> list[tuple[float, float]]:
+    """Join neighbouring runs that belong together."""
     joined: list[tuple[float, float]] = []
     for run in runs:
         if joined and together(joined[-1], run):
@@ -223,7 +236,7 @@ def _active_s(run: tuple[float, float], active: np.ndarray) -> float:
 
 
 def _padded(runs: list[tuple[float, float]], duration_s: float) -> list[tuple[float, float]]:
-    """A little air on both sides, at least MIN_SEGMENT_S in all, without running into another."""
+    """Runs with a margin on both sides, at least MIN_SEGMENT_S long, that do not overlap."""
     padded: list[tuple[float, float]] = []
     for i, (start, end) in enumerate(runs):
         low = padded[-1][1] if padded else 0.0
@@ -241,7 +254,7 @@ def _padded(runs: list[tuple[float, float]], duration_s: float) -> list[tuple[fl
 
 
 def _cut(start: float, end: float, level_db: np.ndarray) -> list[tuple[float, float]]:
-    """Pieces of at most MAX_SEGMENT_S, cut where it is quietest."""
+    """Pieces of at most MAX_SEGMENT_S, cut at the quietest points."""
     width = round(CUT_SMOOTH_S / FRAME_S)
     pieces = []
     while end - start > MAX_SEGMENT_S:

@@ -1,8 +1,15 @@
 """Feature sets: named, versioned recipes from samples to a vector.
 
-`get` finds one by name. Built-in sets are listed in `_BUILT_IN`; other packages
-bring theirs as entry points of the group `ser_core.features`. Once a bundle that
-uses a set is shipped, the set never changes under its name.
+`get` finds a set by name. Built-in sets are listed in `_BUILT_IN`; other packages register theirs
+as entry points of the group `ser_core.features`. Once a bundle that uses a set is shipped, the set
+never changes under its name.
+
+Examples
+--------
+>>> import numpy as np
+>>> feature_set = get("telephone")
+>>> feature_set.extract(np.zeros(8_000), rate=8_000).shape
+(2223,)
 """
 
 from __future__ import annotations
@@ -27,7 +34,7 @@ import numpy as np
 
 from ser_core.errors import FeatureError
 
-# A new feature set is added here: its name, and where its FEATURE_SET is found.
+# A new feature set is added here: its name, and the module with its FEATURE_SET.
 _BUILT_IN = {
     "librosa193": "ser_core.features.librosa193",
     "seed193": "ser_core.features.seed193",
@@ -45,11 +52,11 @@ class FeatureSet:
     id : str
         The name under which it is registered.
     names : tuple of str
-        A name for each dimension of the vector.
+        Name of each dimension of the vector.
     rate : int
-        Sample rate in Hz that the recipe works at; `extract` resamples to it.
+        Sample rate of the recipe in Hz; `extract` resamples to it.
     parameters : mapping
-        Whatever else changes a value: window, hop, bands, version.
+        Everything else that changes a value: window, hop, bands, version.
     compute : callable
         float32 [n] at `rate` -> [len(names)]. Given finite samples, n >= 1.
     """
@@ -62,11 +69,11 @@ class FeatureSet:
 
     @property
     def fingerprint(self) -> str:
-        """Hash over id, names, rate and parameters; bundles and stored features carry it."""
-        said = json.dumps(
+        """Hash over id, names, rate and parameters, kept in bundles and with stored features."""
+        recipe = json.dumps(
             [self.id, list(self.names), self.rate, dict(self.parameters)], sort_keys=True
         )
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
     def extract(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """Turn the samples of one segment into a vector.
@@ -97,7 +104,7 @@ class FeatureSet:
             raise FeatureError(f"{self.id}: samples hold NaN or infinity, finite ones expected")
         if rate != self.rate:
             samples = resample(samples, rate, self.rate)
-        with np.errstate(over="ignore", invalid="ignore"):  # found below, in the vector
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below, in the vector
             vector = np.asarray(self.compute(samples), dtype=np.float32)
         if vector.shape != (len(self.names),):
             raise FeatureError(
@@ -112,32 +119,32 @@ class FeatureSet:
         return vector
 
     def warm(self) -> None:
-        """Compile and fill caches before anything is timed: one second of noise goes through.
+        """Compile and fill caches with a second of noise, before a timeout or a benchmark starts.
 
-        The first time on a machine one process compiles while others wait: numba's cache does
-        not survive that two fill it at once (later processes crash on what they load).
+        The first time on a machine, one process compiles while the others wait: two processes
+        that fill numba's cache at once damage it, and later processes crash on loading it.
         """
         noise = np.random.default_rng(0).standard_normal(self.rate).astype(np.float32)
-        with _one_compiles(self.fingerprint):
+        with _compile_alone(self.fingerprint):
             self.extract(0.1 * noise, self.rate)
 
 
 @contextmanager
-def _one_compiles(fingerprint: str) -> Iterator[None]:
-    """A lock over all processes of this user, taken only until somebody has compiled."""
+def _compile_alone(fingerprint: str) -> Iterator[None]:
+    """Hold a lock over all processes of this user, until one of them has compiled."""
     installed = [
         (name, spec.origin, os.stat(spec.origin).st_mtime_ns)
         for name in ("numba", "ser_core")
         if (spec := importlib.util.find_spec(name)) and spec.origin
     ]
-    told = repr((installed, fingerprint, os.environ.get("NUMBA_CACHE_DIR"), os.getuid()))
-    key = hashlib.sha256(told.encode()).hexdigest()[:16]
+    identity = repr((installed, fingerprint, os.environ.get("NUMBA_CACHE_DIR"), os.getuid()))
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     done = Path(tempfile.gettempdir()) / f"ser-compiled-{key}"
     if done.exists():
         yield
         return
     lock = filelock.FileLock(f"{done}.lock")
-    with suppress(OSError):  # a folder that cannot be written is no error
+    with suppress(OSError):  # without a lock where the folder cannot be written
         lock.acquire()
     try:
         yield
@@ -148,7 +155,7 @@ def _one_compiles(fingerprint: str) -> Iterator[None]:
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """soxr HQ, one channel: float32 [n] -> float32 [ceil(n * new_rate / rate)]."""
+    """Resample one channel with soxr HQ: float32 [n] -> float32 [ceil(n * new_rate / rate)]."""
     import soxr
 
     n = math.ceil(len(samples) * (float(new_rate) / rate))
@@ -163,7 +170,8 @@ def get(name: str) -> FeatureSet:
     Raises
     ------
     FeatureError
-        No built-in set and no entry point of that name.
+        Neither a built-in set nor an entry point has this name, or the entry point is something
+        else.
     """
     if name in _BUILT_IN:
         return importlib.import_module(_BUILT_IN[name]).FEATURE_SET

@@ -11,7 +11,7 @@ from ser_core.features.stft import N_FFT
 
 N_CHROMA = 12
 _AMIN, _TOP_DB = 1e-10, 80.0
-# Contrast: bands from 200 Hz, an octave each; peaks and valleys are a fiftieth of a band.
+# Contrast: octaves from 200 Hz; a peak or a valley is a fiftieth of a band.
 _CONTRAST_MIN_HZ, _CONTRAST_OCTAVES, _CONTRAST_SHARE = 200.0, 6, 0.02
 
 
@@ -22,7 +22,7 @@ def decibels(power: np.ndarray) -> np.ndarray:
 
 
 def cepstrum(mel: np.ndarray, n: int) -> np.ndarray:
-    """Mean MFCC of mel power [t, n_mels] -> [n]. The mean and the transform may change places."""
+    """Mean MFCC of mel power: [t, n_mels] -> [n]. The mean is taken before the transform."""
     mean = decibels(mel).mean(axis=0, dtype=np.float64)
     return scipy.fft.dct(mean, type=2, norm="ortho")[:n]
 
@@ -50,18 +50,17 @@ def chroma_filters(rate_hz: int, tuning: float) -> np.ndarray:
 
 
 def to_unit(rows: np.ndarray, norm: float) -> np.ndarray:
-    """Rows divided by their norm (1: sum, inf: maximum), [t, n]; rows of nothing stay.
-
-    All values are at least 0."""
+    """Rows divided by their norm (1: sum, inf: maximum): [t, n], values >= 0; zero rows stay."""
     size = rows.max(axis=1) if norm == np.inf else rows.sum(axis=1, dtype=np.float64)
     size = np.where(size < np.finfo(np.float32).tiny, 1.0, size)
     return (rows / size[:, np.newaxis]).astype(np.float32)
 
 
 def contrast(magnitude: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Peak over valley in dB, by octave (Jiang et al., ICME 2002): [t, bins] -> [7]; the mean.
+    """Mean spectral contrast in dB by octave (Jiang et al., ICME 2002): [t, bins] -> [7].
 
-    The ends of the sorted band are averaged. librosa takes magnitudes for powers here.
+    The contrast of a band is its peak over its valley: means of the ends of the sorted band. Like
+    librosa, this converts magnitudes to dB as if they were powers.
     """
     peaks, valleys = [], []
     for low, high, n in _contrast_bands(rate_hz):
@@ -75,14 +74,14 @@ def contrast(magnitude: np.ndarray, rate_hz: int) -> np.ndarray:
 
 @cache
 def _contrast_bands(rate_hz: int) -> list[tuple[int, int, int]]:
-    """First bin, the bin after the last, and how many make a peak or a valley."""
+    """First bin, bin after the last, and number of bins of a peak or a valley, by octave."""
     hz = _bins_hz(rate_hz)
     edges = np.concatenate([[0.0], _CONTRAST_MIN_HZ * 2.0 ** np.arange(_CONTRAST_OCTAVES + 1)])
     bands = []
     for k in range(_CONTRAST_OCTAVES + 1):
         inside = np.flatnonzero((hz >= edges[k]) & (hz <= edges[k + 1]))
-        # All but the first begin a bin earlier; all but the last, which has the rest, leave
-        # their last bin out once it has been counted.
+        # As in librosa: every band but the first begins a bin earlier. The last band has all the
+        # rest; the others lose their last bin after the size of the peak is computed.
         low = inside[0] - (k > 0)
         high = inside[-1] + 1 if k < _CONTRAST_OCTAVES else len(hz)
         n = max(int(np.rint(_CONTRAST_SHARE * (high - low))), 1)

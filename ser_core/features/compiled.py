@@ -1,7 +1,7 @@
-"""Numba for loops that numpy is slow at: compiled once a machine where its cache can be written.
+"""Loops compiled by numba, where numpy is slow: once per machine if the cache can be written.
 
-A module that uses this compiles while it is imported, so feature sets import it on first use:
-then `FeatureSet.warm` sees to it that one process compiles for all.
+A module that uses this compiles while it is imported. Feature sets therefore import it on first
+use, and `FeatureSet.warm` makes sure that one process compiles for all.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def compiled(signature: str, **options) -> Callable[[Callable], Callable]:
         Of `numba.njit`, such as `fastmath`; strict IEEE arithmetic without.
     """
 
-    # Division as in numpy: a branch for each divisor of 0 would keep loops from being vectors.
+    # Divide as numpy does: a branch for each divisor of 0 would prevent vectorised loops.
     options = {"nogil": True, "error_model": "numpy", **options}
 
     def decorate(function: Callable) -> Callable:
         try:
             return numba.njit(signature, cache=True, **options)(function)
-        except (RuntimeError, OSError):  # no folder for a cache, or no room in it
+        except (RuntimeError, OSError):  # no folder for a cache, or no space in it
             return numba.njit(signature, **options)(function)
 
     return decorate

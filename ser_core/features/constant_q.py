@@ -1,9 +1,9 @@
 """Chroma of a constant-Q transform, and the tonal centroids ("tonnetz") made of it.
 
-Seven octaves of 36 bins from C1, octave by octave downwards: one octave of wavelets is
-applied to the signal, then the signal is halved in rate (Schörkhuber & Klapuri, SMC 2010).
-Halving rate and hop gives every octave the same wavelets, so those of the top octave serve
-all; they are kept for each of the 100 tunings that `tuning.estimate` can give.
+Seven octaves of 36 bins from C1, from the top octave downwards: one octave of wavelets is applied
+to the signal, then the sample rate of the signal is halved (Schörkhuber & Klapuri, SMC 2010).
+Since rate and hop are halved together, all octaves use the wavelets of the top octave. These are
+cached for each of the 100 tunings that `tuning.estimate` can give.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ser_core.features.windows import hann
 
 OCTAVES, BINS, PER_SEMITONE = 7, 36, 3
 C1_HZ = 440.0 * 2.0 ** ((24 - 69) / 12)
-# Of each wavelet's spectrum the smallest values, up to this share of the sum, are left out.
+# The smallest values of each wavelet's spectrum, up to this share of the sum, are set to 0.
 _LEFT_OUT = 0.01
 
 
@@ -65,7 +65,7 @@ def _octave(y: np.ndarray, hop: int, first: int, wavelets: np.ndarray, n_fft: in
 
 
 def halve(y: np.ndarray) -> np.ndarray:
-    """Half the sample rate, the same energy: float32 [n] -> float32 [ceil(n / 2)]."""
+    """Halve the sample rate and keep the energy: float32 [n] -> float32 [ceil(n / 2)]."""
     n = (len(y) + 1) // 2
     half = soxr.resample(y, 2, 1, quality="soxr_hq")[:n]
     half = np.pad(half, (0, n - len(half)))

@@ -1,8 +1,8 @@
 """The harmonic part of a signal: median filters and a soft mask on its spectrogram.
 
-Harmonics are lines along time, strokes are lines along frequency; a running median along
-either keeps one and removes the other (Fitzgerald, DAFx 2010; masks: Driedger, Müller &
-Disch, ISMIR 2014). Window 31, power 2, margin 1, as in librosa.
+Harmonics are lines along time, percussive sounds are lines along frequency. A running median along
+one axis keeps the lines along it and removes the others (Fitzgerald, DAFx 2010; masks: Driedger,
+Müller & Disch, ISMIR 2014). Window 31, power 2, margin 1, as in librosa.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ _TINY = np.finfo(np.float32).tiny
 
 
 def spectrum(spectra: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
-    """Mask all but the harmonic part: complex64 [t, bins] and its magnitude -> complex64."""
+    """Harmonic part of a spectrogram: complex64 [t, bins] and its magnitude -> complex64."""
     harmonic, percussive = medians.along_time(magnitude), medians.along_frequency(magnitude)
     return _masked(spectra, magnitude, np.ascontiguousarray(harmonic), percussive)
 
 
 @compiled("complex64[:, ::1](complex64[:, ::1], float32[:, ::1], float32[:, ::1], float32[:, ::1])")
-def _masked(spectra, magnitude, harmonic, percussive):
+def _masked(
+    spectra: np.ndarray, magnitude: np.ndarray, harmonic: np.ndarray, percussive: np.ndarray
+) -> np.ndarray:
     # In 32 bit and in librosa's order of operations: the mask times magnitude, then the phase.
     half, one = np.float32(0.5), np.float32(1)
     out = np.empty_like(spectra)

@@ -2,15 +2,18 @@
 
 The values are those of `scipy.ndimage.median_filter` (mode "reflect"), bit for bit. Two
 neighbouring outputs share 30 of their 31 values. A sorting network (Batcher's odd-even merge
-sort: Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M), cut down to what its two
-middle outputs need, finds the two middle ones of the 30; each of the two medians is then the
-middle one of those and its own value. A network has no branches, so many neighbours
-("lanes") go through it at once.
+sort: Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M), reduced to the comparators
+that its two middle outputs need, finds the two middle values of the 30. Each of the two medians is
+then the middle one of these and its own value. A network has no branches, so the processor sorts
+many neighbours ("lanes") at once.
 
-For 2 or 3 frames scipy 1.17 reads beside its array along time; here they are reflected.
+For 2 or 3 frames scipy 1.17 reads beside its array along time; here the frames are mirrored.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +28,7 @@ _SHARED = SIZE - 1
 def along_time(S: np.ndarray) -> np.ndarray:
     """Median over 31 frames: float32 [t, bins] -> the same shape."""
     n, width = S.shape
-    # The rows outside are those inside, mirrored; one more, so that outputs come in pairs.
+    # Rows mirrored at both ends, and one more, since outputs come in pairs.
     mirrored = np.zeros((n + SIZE, max(width, LANES)), dtype=np.float32)
     mirrored[:, :width] = S[_reflect(-_HALF, n + _HALF + 1, n)]
     return _medians(mirrored)[:n, :width]
@@ -43,8 +46,25 @@ def _reflect(start: int, stop: int, n: int) -> np.ndarray:
 
 
 def comparators(n: int, outputs: set[int]) -> list[tuple[int, int]]:
-    """Pairs (lower, higher) to put in order, one after another, so that the given ranks of
-    n values end up in their places."""
+    """Comparators of a sorting network, reduced to the ones that some outputs need.
+
+    Parameters
+    ----------
+    n : int > 0
+        Number of values.
+    outputs : set of int
+        Ranks of the values that are needed.
+
+    Returns
+    -------
+    list of (int, int)
+        Places to put in order, (lower, higher), one pair after another.
+
+    Examples
+    --------
+    >>> comparators(3, {1})
+    [(0, 1), (0, 2), (1, 2)]
+    """
     pairs = []
     p = 1
     while p < n:
@@ -66,11 +86,11 @@ def comparators(n: int, outputs: set[int]) -> list[tuple[int, int]]:
     return kept[::-1]
 
 
-def _pair_function():
-    """Python code of the network: 32 neighbouring rows -> the medians of the inner two.
+def _pair_function() -> Callable[[np.ndarray, np.ndarray], None]:
+    """Function of 32 neighbouring rows that gives the medians of the inner two.
 
-    Written out value by value, since the compiler then keeps values in registers and takes
-    eight lanes with one instruction: 15 times faster than a loop over the comparators.
+    The network is written out value by value: the compiler then keeps values in registers and
+    sorts eight lanes with one instruction, 15 times faster than a loop over the comparators.
     """
     low, high = _HALF - 1, _HALF
     lines = [f"v{i} = rows[{i + 1}, lane]" for i in range(_SHARED)]
@@ -79,20 +99,20 @@ def _pair_function():
     for i, own in enumerate((0, SIZE)):
         lines.append(f"out[{i}, lane] = max(v{low}, min(v{high}, rows[{own}, lane]))")
     code = "\n        ".join(["def pair(rows, out):\n    for lane in range(LANES):", *lines])
-    # Under this module's name and file, where numba keeps its cache.
-    names = {"__name__": __name__, "LANES": LANES}
+    # Under this module's name and file, beside which numba keeps its cache.
+    names: dict[str, Any] = {"__name__": __name__, "LANES": LANES}
     exec(compile(code, __file__, "exec"), names)
     return names["pair"]
 
 
-# Magnitudes are neither NaN nor -0, so min and max need no care for these.
+# Magnitudes are neither NaN nor -0, so min and max need not handle them.
 _pair = compiled("void(float32[:, ::1], float32[:, ::1])", fastmath={"nnan", "nsz"})(
     _pair_function()
 )
 
 
 @compiled("float32[:, ::1](float32[:, ::1])")
-def _medians(mirrored):
+def _medians(mirrored: np.ndarray) -> np.ndarray:
     n, width = mirrored.shape[0] - SIZE, mirrored.shape[1]
     n += n % 2
     out = np.empty((n, width), np.float32)

@@ -2,9 +2,9 @@
 
 P. Boersma (1993), "Accurate short-term analysis of the fundamental frequency and the
 harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17, 97-110: the autocorrelation of
-a windowed frame divided by that of the window; its peaks are candidates for the period, and the
-cheapest path through the candidates of all frames is the contour. Costs are his (and Praat's).
-Importing this module compiles: see `compiled`.
+a windowed frame is divided by that of the window; its peaks are candidates for the period, and the
+cheapest path through the candidates of all frames is the contour. The costs are those of the paper
+and of Praat. Importing this module compiles (see `compiled`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import scipy.fft
 from ser_core.features.compiled import compiled
 from ser_core.features.windows import hann
 
-# A frame is unvoiced rather than voiced where no peak of the autocorrelation is higher.
+# A frame is unvoiced where no peak of the autocorrelation is higher.
 VOICING_THRESHOLD = 0.45
 OCTAVE_COST = 0.01
 # For each octave of a jump, and for each change between voiced and unvoiced, at 10 ms a frame.
@@ -27,7 +27,7 @@ OCTAVE_JUMP_COST, VOICED_UNVOICED_COST = 0.35, 0.14
 CANDIDATES = 8
 # Lags stand at half samples: the power spectrum is padded to twice its bandwidth.
 OVERSAMPLING = 2
-# Between them, Boersma's sinc interpolation over so many lags on either side.
+# Between them, Boersma's sinc interpolation over this many lags on either side.
 REACH = 6
 CLOSE = 0.2
 
@@ -56,13 +56,13 @@ def autocorrelation(
         Samples of a frame; `n_fft` is at least this and the longest lag.
     rate_hz : int > 0
     min_f0_hz : float > 0
-        Its period is the longest lag wanted.
+        Its period is the longest lag.
 
     Returns
     -------
     np.ndarray [shape=(frames, lags)], float32
-        1 at lag 0 (frames without power: 0); lags in half samples, up to that of `min_f0_hz` and
-        some more. A periodic frame gives about 1 at its period, Boersma's equation 9.
+        1 at lag 0 (0 in frames without power); lags in half samples, up to that of `min_f0_hz` and
+        some more. A periodic frame has about 1 at its period (Boersma's equation 9).
     """
     frames, bins = power.shape
     n_fft = 2 * (bins - 1)
@@ -83,7 +83,7 @@ def track(
     min_f0_hz: float,
     max_f0_hz: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """F0 contour: the cheapest path through the candidates of all frames.
+    """Find the F0 contour: the cheapest path through the candidates of all frames.
 
     Parameters
     ----------
@@ -93,15 +93,15 @@ def track(
         Frames that cannot be voiced.
     rate_hz : int > 0
     min_f0_hz, max_f0_hz : float > 0
-        F0 is looked for between them; the same `min_f0_hz` as for `autocorrelation`.
+        Range of F0; the same `min_f0_hz` as for `autocorrelation`.
 
     Returns
     -------
     f0_hz : np.ndarray [shape=(frames,)], float32
         0 where unvoiced.
     strength : np.ndarray [shape=(frames,)], float32
-        Height of the autocorrelation's peak at the period, or of the highest peak where the
-        frame is unvoiced; 0 to 1.
+        Height of the autocorrelation's peak at the period, or of the highest peak where the frame
+        is unvoiced; 0 to 1.
     """
     return _track(
         np.ascontiguousarray(autocorrelation),
@@ -113,8 +113,8 @@ def track(
 
 
 @compiled("f8(f4[::1], f8)")
-def _between(r, lag):
-    """Value between the lags: a sinc with a Hann window over 12 of them."""
+def _between(r: np.ndarray, lag: float) -> float:
+    """Value between two lags: a sinc with a Hann window over 12 lags."""
     below = int(lag)
     part = lag - below
     if part < 1e-6:
@@ -129,7 +129,9 @@ def _between(r, lag):
 
 
 @compiled("Tuple((f4[::1], f4[::1]))(f4[:,::1], b1[::1], f8, f8, f8)")
-def _track(r, silent, lag_rate_hz, min_f0_hz, max_f0_hz):
+def _track(
+    r: np.ndarray, silent: np.ndarray, lag_rate_hz: float, min_f0_hz: float, max_f0_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
     frames, lags = r.shape
     first_lag = int(lag_rate_hz / max_f0_hz)
     f0 = np.zeros((frames, CANDIDATES))
@@ -142,8 +144,8 @@ def _track(r, silent, lag_rate_hz, min_f0_hz, max_f0_hz):
             here, before, after = r[t, lag], r[t, lag - 1], r[t, lag + 1]
             if here <= 0.25 or here < before or here <= after:
                 continue
-            # A parabola through three points gives the top between the lags; then once more,
-            # through three points close to it.
+            # A parabola through three points gives the top between the lags; a second one, through
+            # three points close to it, makes it finer.
             place = lag + 0.5 * (after - before) / (2.0 * here - before - after)
             here, before = _between(r[t], place), _between(r[t], place - CLOSE)
             after = _between(r[t], place + CLOSE)

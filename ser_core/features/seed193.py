@@ -1,8 +1,9 @@
-"""`seed193`: the article's 193 features, to the letter, as librosa computes them.
+"""`seed193`: the article's 193 features, with the values that librosa computes.
 
-Audio at 22,050 Hz; over the frames the means of 40 MFCC, 12 chroma of the magnitude
-STFT, 128 mel power bands, 7 spectral contrast bands and 6 tonnetz dimensions of the
-harmonic part, in that order, all with librosa's defaults.
+Audio at 22,050 Hz; over the frames the means of 40 MFCC, 12 chroma of the magnitude STFT, 128 mel
+power bands, 7 spectral contrast bands and 6 tonnetz dimensions of the harmonic part, in that order,
+all with librosa's defaults. `librosa193` is the same recipe by librosa itself; the tests compare
+both. This one takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ N_MFCC, N_CHROMA, N_MELS, N_CONTRAST, N_TONNETZ = 40, 12, 128, 7, 6
 
 
 def compute(samples: np.ndarray) -> np.ndarray:
-    """The vector of one segment: float32 [n] at 22,050 Hz -> float32 [193]."""
-    # Imported late: whoever only asks for names or fingerprint loads nothing heavy.
+    """Vector of one segment: float32 [n] at 22,050 Hz -> float32 [193]."""
+    # Imported late, since names and fingerprint need nothing heavy.
     from ser_core.features import bands, constant_q, harmonic, mel, stft, tuning
 
     spectra = stft.spectrum(samples)

@@ -1,9 +1,9 @@
-"""Short-time Fourier transform and its inverse, with librosa's defaults and to its last bit.
+"""Short-time Fourier transform and its inverse, with librosa's defaults and equal to the last bit.
 
-Frames are 2048 samples long, 512 apart, centred (the signal padded with zeros) under a
-periodic Hann window. Spectra are stored frame by frame, [t, bins], so that a frame lies
-together in memory. Windowing and transform run in 64 bit, spectra are kept in 32: in a
-silent band the rounding of a 32-bit transform would be what `contrast` measures.
+Frames are 2048 samples long, 512 apart, centred (the signal is padded with zeros), under a periodic
+Hann window. Spectra are stored frame by frame, [t, bins], so that a frame is contiguous in memory.
+Windowing and transform run in 64 bits and spectra are kept in 32: in a silent band, `contrast`
+would measure the rounding of a 32-bit transform.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ser_core.features.compiled import compiled
 from ser_core.features.windows import hann
 
 N_FFT, HOP = 2048, 512
-# Frames transformed at once: their 64-bit samples stay in the processor's cache.
+# Frames transformed at once, so that their 64-bit samples stay in the processor's cache.
 _BLOCK = 32
 
 
@@ -28,7 +28,7 @@ def blocks(n: int) -> Iterator[slice]:
 
 
 def frames(y: np.ndarray, n_fft: int = N_FFT, hop: int = HOP) -> np.ndarray:
-    """Centred frames of `y`, a view [1 + n // hop, n_fft] for reading."""
+    """Centred frames of `y`: a read-only view [1 + n // hop, n_fft]."""
     padded = np.zeros(len(y) + n_fft, dtype=y.dtype)
     padded[n_fft // 2 : n_fft // 2 + len(y)] = y
     step = padded.itemsize
@@ -53,7 +53,7 @@ def signal(spectra: np.ndarray, n: int) -> np.ndarray:
 
 
 @compiled("float32[::1](float32[:, ::1], float64[::1], int64)")
-def _overlap_add(framed, window, n):
+def _overlap_add(framed: np.ndarray, window: np.ndarray, n: int) -> np.ndarray:
     # Sums are rounded to 32 bit frame by frame, as librosa's are.
     size = len(window)
     total = np.zeros(size + HOP * (len(framed) - 1), np.float32)

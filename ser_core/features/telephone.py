@@ -1,18 +1,22 @@
 """`telephone`: level-free descriptors of speech in the telephone band, at 8 kHz.
 
-Nothing above 3,800 Hz (or below 40) is looked at, and scaling the samples changes nothing, so that
-a studio recording and a telephone call give like vectors. Three parts, each dimension named:
+Only the band from 40 to 3,800 Hz is used, and the level of the samples has no effect, so that a
+studio recording and a telephone call of the same speech have similar vectors. The vector has three
+parts, and each dimension has a name:
 
 - functionals of contours, such as `mel07_p90` or `f0_semitones_iqr`, with timing (`pause_mean_s`)
   and the modulation spectrum (`modulation2_band05`);
-- thirds of the utterance against the whole, such as `third2_mfcc03_mean`;
+- differences of each third of the utterance from the whole, such as `third2_mfcc03_mean`;
 - the picture: 32 equal steps by 45 rows, such as `picture_step05_mel12`, in the order of steps,
-  so that `vector[PICTURE].reshape(32, 45)` is what a convolutional network takes.
+  so that `vector[PICTURE].reshape(32, 45)` is the input of a convolutional network.
 
-Frames of 25 ms every 10 ms, from the first to the last that is active: no more than 25 dB below
-loud speech, the 95th percentile. Functionals are over active frames, those of the voice over
-voiced ones; without any they are 0. Silence, or a constant, gives zeros throughout.
-Values are rounded to float16's precision.
+Frames of 25 ms every 10 ms, from the first to the last active frame. A frame is active if it is no
+more than 25 dB below loud speech, the 95th percentile of the energy. Functionals are over active
+frames, those of the voice over voiced frames; they are 0 where there are none. Silence and
+constants give zeros. Values are rounded to the precision of float16.
+
+The recipe stays in one module, although it is long: its parts share the frames, constants and names
+above, the order of the vector is the order of `_describe`, and its values must never change.
 
 Sources
 -------
@@ -41,7 +45,7 @@ from ser_core.features.windows import hann
 
 RATE_HZ = 8_000
 LOW_HZ, HIGH_HZ = 60.0, 3_800.0
-# Widths of the band's edges, where the signal fades: below the low end, and inside the high one.
+# Widths of the band's fading edges: below the low end, and inside the high end.
 LOW_EDGE_HZ, HIGH_EDGE_HZ = 20.0, 100.0
 FRAME, HOP, N_FFT = 200, 80, 256
 FRAMES_PER_S = RATE_HZ / HOP
@@ -50,14 +54,14 @@ BAND = slice(2, 122)
 PITCH_FRAME, PITCH_N_FFT = 320, 512
 MIN_F0_HZ, MAX_F0_HZ = 59.0, 727.0
 
-# What is softer than this, relative to the largest sample as it came, is rounding and no signal.
+# Softer signals than this, relative to the largest sample, are rounding errors.
 NOTHING = 1e-5
 LOUD_PERCENTILE = 95
-# Loud speech is at least this, relative to the loudest frame, however long the silence.
+# Loud speech is at least this, relative to the loudest frame, however long the pauses are.
 CLICK = 1e-4
 ACTIVE_DB = 25.0
-# Added to the energy of each frame, relative to loud speech, and spread over the band's bins:
-# what is softer is alike. G.711 leaves about as much noise as this.
+# Added to the energy of each frame, relative to loud speech, and spread over the band's bins, so
+# that softer levels are equal. The noise of G.711 is about as loud.
 FLOOR = 10**-3.5
 BIN_FLOOR = np.float32(FLOOR / (BAND.stop - BAND.start))
 
@@ -66,13 +70,13 @@ DELTA_REACH = 2
 SLOPES_HZ = ((LOW_HZ, 500.0), (500.0, 1_500.0))
 ROLLOFF = 0.85
 SEMITONES_FROM_HZ = 27.5
-# Where the third formant is to be found.
+# Range of the third formant.
 A3_HZ = (2_000.0, 3_400.0)
 PERCENTILES = (10, 25, 50, 75, 90)
-# A standard deviation of less than this part of the mean is rounding.
+# A smaller standard deviation than this share of the mean is a rounding error.
 FLAT = 1e-4
 
-# Slower changes are neither rising nor falling.
+# Slower changes count as neither rising nor falling.
 STEADY_SEMITONES_PER_S, STEADY_DB_PER_S = 1.0, 10.0
 # Frames that energy is averaged over before its peaks are counted.
 PEAK_SMOOTH = 5
@@ -138,31 +142,31 @@ def _names() -> tuple[str, ...]:
 
 
 NAMES = _names()
-# Where a part of the vector is.
+# Places of the parts in the vector; the thirds lie between them.
 PICTURE = slice(len(NAMES) - STEPS * len(PICTURE_ROWS), len(NAMES))
 FUNCTIONALS = slice(0, NAMES.index(f"third1_{MFCC[0]}_mean"))
 
 
 def compute(samples: np.ndarray) -> np.ndarray:
-    """The vector of one segment: float32 [n] at 8 kHz, finite, n >= 1 -> float32 [names]."""
+    """Vector of one segment: float32 [n] at 8 kHz, finite, n >= 1 -> float32 [names]."""
     signal = band_limited(samples)
     if signal is None:
         return np.zeros(len(NAMES), dtype=np.float32)
     with _blas().limit(limits=1):
         vector = _describe(signal)
     largest = np.finfo(np.float16).max
-    # Plus zero: no minus zero.
+    # Adding zero removes negative zeros.
     return np.clip(vector, -largest, largest).astype(np.float16).astype(np.float32) + 0.0
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Numpy's matrix products: how many threads they use would show in the last digits."""
+    """Controller of numpy's matrix products, whose last digits depend on the number of threads."""
     return ThreadpoolController().select(user_api="blas")
 
 
 def _describe(signal: np.ndarray) -> np.ndarray:
-    """All dimensions of what `band_limited` gives, before they are rounded."""
+    """All dimensions of a band-limited signal, before rounding."""
     signal, energy_db, active = _active_span(signal)
     power = _power(signal, FRAME, N_FFT)
     mel_db = log_mel(power)
@@ -201,9 +205,9 @@ def _describe(signal: np.ndarray) -> np.ndarray:
 
 
 def band_limited(samples: np.ndarray) -> np.ndarray | None:
-    """The samples' band from 60 to 3,800 Hz, or None where nothing is in it.
+    """Limit samples to the band from 60 to 3,800 Hz; None where the band is empty.
 
-    One transform of all samples: a filter without phase, whose edges are straight lines.
+    One transform of all samples: a zero-phase filter with linear edges.
 
     Parameters
     ----------
@@ -220,7 +224,7 @@ def band_limited(samples: np.ndarray) -> np.ndarray | None:
         return None
     centred = samples / np.float64(largest)
     centred -= centred.mean()
-    # Room for the filter's ringing, which would come round to the other end.
+    # Room for the ringing of the filter, which would wrap around to the other end.
     n_fft = scipy.fft.next_fast_len(len(samples) + FRAME, real=True)
     spectrum = scipy.fft.rfft(centred.astype(np.float32), n_fft)
     per_hz = n_fft / RATE_HZ
@@ -235,14 +239,14 @@ def band_limited(samples: np.ndarray) -> np.ndarray | None:
 
 
 def frame_count(samples: int) -> int:
-    """Frames that so many samples give; at least one."""
+    """Number of frames of so many samples; at least 1."""
     return 1 + max(0, samples - FRAME) // HOP
 
 
 def _framed(signal: np.ndarray, length: int) -> np.ndarray:
-    """Frames of `length` every `HOP`, centred where those of `FRAME` are: a view [frames, length].
+    """Frames of `length` every `HOP`, with the centres of those of `FRAME`: [frames, length].
 
-    What is missing at the ends is zeros; what is left over after the last hop is not looked at.
+    A view of the signal, padded with zeros. Samples after the last whole hop are ignored.
     """
     count = frame_count(len(signal))
     before = (length - FRAME) // 2
@@ -253,8 +257,10 @@ def _framed(signal: np.ndarray, length: int) -> np.ndarray:
 
 
 def _active_span(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From the first to the last active frame: the signal at the level of loud speech, the energy
-    of its frames in dB relative to that level, and which of them are active."""
+    """Signal from the first to the last active frame, scaled to the level of loud speech.
+
+    Also the energy of its frames in dB relative to that level, and whether each is active.
+    """
     frames = _framed(signal, FRAME)
     energy = np.einsum("ij,ij->i", frames, frames) / FRAME
     active = energy >= _loud(energy) * 10 ** (-ACTIVE_DB / 10)
@@ -266,7 +272,7 @@ def _active_span(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _loud(energy: np.ndarray) -> np.float32:
-    """95th percentile; where nearly all is silence, some decibels below the loudest frame."""
+    """Energy of loud speech: the 95th percentile, but at most 40 dB below the loudest frame."""
     ordered = np.sort(energy)
     return np.float32(max(quantiles(ordered, [LOUD_PERCENTILE])[0], CLICK * ordered[-1]))
 
@@ -295,13 +301,13 @@ def _dct() -> np.ndarray:
 
 
 def _held(contours: np.ndarray, reach: int) -> np.ndarray:
-    """The first and the last frame go on for `reach` frames outside."""
+    """Contours with the first and the last frame repeated `reach` times."""
     index = np.clip(np.arange(-reach, len(contours) + reach), 0, len(contours) - 1)
     return contours[index]
 
 
 def deltas(contours: np.ndarray) -> np.ndarray:
-    """Slope of a line through five frames, per frame; the first and last frame go on outside.
+    """Slope of a line through five frames, per frame; the first and last frame are repeated.
 
     Parameters
     ----------
@@ -316,7 +322,7 @@ def deltas(contours: np.ndarray) -> np.ndarray:
 
 @cache
 def _slope_weights(low_hz: float, high_hz: float) -> tuple[slice, np.ndarray]:
-    """Bins of a part of the band, and what to multiply their levels by for dB per kHz."""
+    """Bins of a part of the band, and the weights of their levels for a slope in dB per kHz."""
     bins = slice(int(np.ceil(low_hz / BIN_HZ)), int(high_hz / BIN_HZ) + 1)
     khz = np.arange(bins.start, bins.stop) * BIN_HZ / 1000
     khz -= khz.mean()
@@ -374,7 +380,7 @@ def spectral_shape(power: np.ndarray) -> np.ndarray:
 
 
 def zero_crossings(signal: np.ndarray) -> np.ndarray:
-    """Changes of sign in each frame, per second: float32 [frames]."""
+    """Changes of sign per second, in each frame: float32 [frames]."""
     sign = signal >= 0
     before = np.concatenate([[0, 0], np.cumsum(sign[1:] != sign[:-1])])
     first = np.arange(frame_count(len(signal))) * HOP
@@ -385,8 +391,8 @@ def zero_crossings(signal: np.ndarray) -> np.ndarray:
 def _voice(signal: np.ndarray, silent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """F0 in Hz [frames], 0 where unvoiced, and the rows of `VOICE` [5, frames].
 
-    Semitones are above 27.5 Hz. H1, H2, A3 are levels of the first and second harmonic and of
-    the highest bin where the third formant is; meant for voiced frames, as is the F0.
+    Semitones are above 27.5 Hz. H1, H2 and A3 are the levels of the first and second harmonic and
+    of the highest bin in the range of the third formant. They are valid in voiced frames.
     """
     from ser_core.features import pitch  # compiles when it is imported
 
@@ -429,7 +435,7 @@ def statistics(contours: np.ndarray, at_s: np.ndarray) -> np.ndarray:
     centred = contours - mean[:, None]
     squares = np.square(centred)
     sd = np.sqrt(squares.mean(axis=1))
-    # What is but rounding has no shape.
+    # A rounding error has no shape.
     flat = sd <= FLAT * (np.abs(mean) + sd)
     cubes = np.einsum("ij,ij->i", squares, centred) / n
     skewness = np.where(flat, 0, cubes / np.where(flat, 1, sd) ** 3)
@@ -441,7 +447,7 @@ def statistics(contours: np.ndarray, at_s: np.ndarray) -> np.ndarray:
 
 
 def quantiles(ordered: np.ndarray, percent: Sequence[float]) -> np.ndarray:
-    """Percentiles of what is sorted along the last axis, as `np.percentile` gives them."""
+    """Percentiles of values that are sorted along the last axis, equal to `np.percentile`."""
     last = ordered.shape[-1] - 1
     position = np.asarray(percent) * last / 100
     below = position.astype(np.intp)
@@ -457,8 +463,8 @@ def _columns(names: tuple[str, ...]) -> list[int]:
 def changes(contour: np.ndarray, valid: np.ndarray, steady: float) -> np.ndarray:
     """`CHANGE` between neighbouring valid frames, per second.
 
-    Mean of the size; mean of what rises, and of what falls, by more than `steady`; share of the
-    frames that rise. 0 where there are none.
+    Mean size; means of the rises and of the falls that are faster than `steady`; share of rising
+    frames. 0 where there are none.
 
     Parameters
     ----------
@@ -485,7 +491,7 @@ def runs_s(mask: np.ndarray) -> np.ndarray:
 
 
 def timing(voiced: np.ndarray, active: np.ndarray, energy_db: np.ndarray) -> np.ndarray:
-    """`TIMING`: runs of voiced frames, and of frames that are not active, in the active span."""
+    """`TIMING`: runs of voiced frames and of pauses in the active span."""
     seconds = len(active) / FRAMES_PER_S
     described = []
     for runs in (runs_s(voiced), runs_s(~active)):
@@ -496,12 +502,12 @@ def timing(voiced: np.ndarray, active: np.ndarray, energy_db: np.ndarray) -> np.
 
 
 def loudness_peaks(energy_db: np.ndarray) -> int:
-    """Peaks of the energy contour that a dip of 3 dB parts from the next; GeMAPS counts such.
+    """Number of peaks of the energy contour that a dip of 3 dB separates, as in GeMAPS.
 
-    The contour is averaged over 50 ms; what is not active is alike. It starts and ends in silence.
+    The contour is averaged over 50 ms and limited to the level of an active frame from below.
     """
     levels = np.maximum(energy_db, -ACTIVE_DB)
-    # Rows are the contour moved step by step.
+    # Each row is the contour, moved by a frame.
     levels = sliding_window_view(_held(levels, PEAK_SMOOTH // 2), len(levels)).mean(axis=0)
     count, rising, high, low = 0, True, -ACTIVE_DB, 0.0
     for level in levels.tolist():
@@ -518,7 +524,7 @@ def loudness_peaks(energy_db: np.ndarray) -> int:
 
 @cache
 def _modulation_bands() -> np.ndarray:
-    """Means over the bins of each band, float32 [bins, bands]."""
+    """Weights of the bins in the mean of each band: float32 [bins, bands]."""
     hz = np.arange(MODULATION_FRAMES // 2 + 1)[:, None] * FRAMES_PER_S / MODULATION_FRAMES
     edges = np.array(MODULATION_EDGES_HZ)
     inside = (hz >= edges[:-1]) & (hz < edges[1:])
@@ -526,10 +532,10 @@ def _modulation_bands() -> np.ndarray:
 
 
 def modulation(mel_db: np.ndarray) -> np.ndarray:
-    """Modulation spectrum: how fast the level of four groups of ten mel bands moves.
+    """Modulation spectrum of the levels of four groups of ten mel bands.
 
-    Power spectral density of the groups' mean levels, in Hann windows of 5.12 s that overlap by
-    half or more, or of all there is.
+    Power spectral density of the groups' mean levels, in Hann windows of 5.12 s (or the whole span,
+    if that is shorter) that overlap by half or more.
 
     Parameters
     ----------
@@ -554,7 +560,7 @@ def modulation(mel_db: np.ndarray) -> np.ndarray:
 
 
 def thirds(contours: np.ndarray, valid: np.ndarray, spread: list[int]) -> np.ndarray:
-    """What each third of the span has more than all of it.
+    """Difference of each third of the span from the whole span.
 
     Parameters
     ----------
@@ -562,15 +568,14 @@ def thirds(contours: np.ndarray, valid: np.ndarray, spread: list[int]) -> np.nda
     valid : np.ndarray [shape=(frames,)], bool
         Frames that count.
     spread : list of int
-        Rows whose standard deviation is wanted.
+        Rows whose standard deviation is computed.
 
     Returns
     -------
     np.ndarray [shape=(3, rows + len(spread) + 1)]
-        Mean of each row, standard deviation of some, share of valid frames: each less that of
-        the whole span; 0 for means and deviations of a third without valid frames.
+        Mean of each row, standard deviation of the `spread` rows and share of valid frames, each
+        minus that of the whole span. Means and deviations of a third without valid frames are 0.
     """
-
     frames, rows = contours.shape[1], len(contours)
     third = np.arange(frames) * THIRDS // frames
     # Columns: the whole span, then its thirds.
@@ -591,8 +596,8 @@ def thirds(contours: np.ndarray, valid: np.ndarray, spread: list[int]) -> np.nda
 def equal_steps(frames: int, steps: int) -> np.ndarray:
     """Means over equal steps of a span: float32 [steps, frames], rows that add up to 1.
 
-    A frame on the edge of two steps counts in both, with what it has of each; so it does not
-    matter whether there are more frames or more steps.
+    A frame on the edge of two steps counts in both, by its overlap with each. There may be more
+    steps than frames.
     """
     edges = np.arange(steps + 1)[:, None] * (frames / steps)
     at = np.arange(frames)
@@ -607,31 +612,31 @@ def picture(
     voiced: np.ndarray,
     energy_db: np.ndarray,
 ) -> np.ndarray:
-    """The segment as a small picture: means over 32 equal steps of the active span.
+    """Picture of the segment: means over 32 equal steps of the active span.
 
     Parameters
     ----------
     mel_db : np.ndarray [shape=(frames, 40)]
-        Less the utterance's mean.
+        Minus the utterance's mean.
     semitones : np.ndarray [shape=(frames,)]
-        F0 relative to its median; counts where voiced.
+        F0 relative to its median; used where voiced.
     strength, energy_db : np.ndarray [shape=(frames,)]
     voiced : np.ndarray [shape=(frames,)], bool
 
     Returns
     -------
     np.ndarray [shape=(32, 45)], float32
-        `PICTURE_ROWS` of each step. The coarse F0 is over four steps together. F0 is 0 in a step
+        `PICTURE_ROWS` of each step. The coarse F0 is the mean over four steps. F0 is 0 in a step
         without voiced frames.
     """
-    frames, one = len(mel_db), voiced.astype(np.float32)
+    frames, is_voiced = len(mel_db), voiced.astype(np.float32)
     fine, coarse = (equal_steps(frames, steps) for steps in (STEPS, COARSE_STEPS))
 
     def f0(steps: np.ndarray) -> np.ndarray:
-        share = steps @ one
-        return np.divide(steps @ (semitones * one), share, out=share * 0, where=share > 1e-6)
+        share = steps @ is_voiced
+        return np.divide(steps @ (semitones * is_voiced), share, out=share * 0, where=share > 1e-6)
 
-    rows = fine @ np.column_stack([mel_db, strength, one, energy_db])
+    rows = fine @ np.column_stack([mel_db, strength, is_voiced, energy_db])
     bands, others = rows[:, :N_MELS], rows[:, N_MELS:]
     f0_coarse = np.repeat(f0(coarse), STEPS // COARSE_STEPS)
     return np.column_stack([bands, f0(fine), f0_coarse, others])

@@ -1,10 +1,9 @@
-"""How far a signal's pitches lie from those of a piano at A 440 Hz, in hundredths of a bin.
+"""Tuning: the deviation of a signal's pitches from those of a piano at A 440 Hz.
 
-Peaks of the magnitude spectrum between 150 and 4,000 Hz, made finer by a parabola through
-three bins (J. O. Smith, Spectral Audio Signal Processing, "Sinusoidal peak interpolation");
-the most frequent deviation of the stronger half counts. The result is the same as of
-`librosa.estimate_tuning`, to the bit: it is the edge of one of 100 bins, so that a
-rounding could move it by a whole step.
+Peaks of the magnitude spectrum between 150 and 4,000 Hz are refined by a parabola through three
+bins (J. O. Smith, Spectral Audio Signal Processing, "Sinusoidal peak interpolation"). The tuning is
+the most frequent deviation of the stronger half of the peaks, in hundredths of a bin. It equals
+that of `librosa.estimate_tuning` to the bit, since a rounding error could move it by a whole step.
 """
 
 from __future__ import annotations
@@ -15,13 +14,16 @@ from ser_core.features.compiled import compiled
 from ser_core.features.stft import N_FFT
 
 MIN_HZ, MAX_HZ = 150.0, 4_000.0
-# A peak counts from this share of its frame's maximum.
+# Lower peaks than this share of their frame's maximum are ignored.
 _THRESHOLD = 0.1
 _STEPS = 100
 
 
 def estimate(magnitude: np.ndarray, rate_hz: int, bins_per_octave: int) -> float:
-    """Deviation as a fraction of a bin: float32 [t, bins] -> -0.5 … 0.49, 0 without peaks."""
+    """Estimate the tuning in fractions of a bin: float32 [t, bins] -> -0.5 … 0.49.
+
+    0 where the spectrum has no peaks.
+    """
     low, high = np.ceil(np.array([MIN_HZ, MAX_HZ]) * N_FFT / rate_hz).astype(int)
     floor = np.float32(_THRESHOLD) * magnitude.max(axis=1)
     bins, heights = _peaks(magnitude, floor, low, high)
@@ -38,10 +40,10 @@ def estimate(magnitude: np.ndarray, rate_hz: int, bins_per_octave: int) -> float
 @compiled(
     "Tuple((float64[::1], float32[::1]))(float32[:, ::1], float32[::1], int64, int64)",
 )
-def _peaks(S, floor, low, high):
-    """Peaks of bins low … high - 1: where, in bins and parts of one, and how high."""
-    room = S.shape[0] * ((high - low) // 2 + 1)
-    bins, heights = np.empty(room, np.float64), np.empty(room, np.float32)
+def _peaks(S: np.ndarray, floor: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Peaks of the bins low … high - 1: their places in fractional bins, and their heights."""
+    most = S.shape[0] * ((high - low) // 2 + 1)
+    bins, heights = np.empty(most, np.float64), np.empty(most, np.float32)
     n = 0
     for t in range(S.shape[0]):
         for k in range(low, high):
