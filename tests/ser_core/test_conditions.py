@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from ser_core import degradations
-from ser_core.conditions import TABLE, degrade
+from ser_core.conditions import TABLE, Condition, degrade
+from ser_core.corpora import Utterance, vectors
 from tests.speechlike import voice
 
 RATE_HZ = 16_000
@@ -113,3 +114,21 @@ def test_reading_the_names_does_not_import_numpy():
         "from ser_core.emotions import GROUPINGS; assert 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_new_condition_is_one_line_and_one_function(monkeypatch, tmp_path):
+    monkeypatch.setitem(TABLE, "muffled", Condition("below 1 kHz", "muffle"))
+
+    def muffle(samples, random, noise):
+        return degradations.band_pass(samples, 50.0, 1_000.0)
+
+    monkeypatch.setattr(degradations, "muffle", muffle, raising=False)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(1.0, RATE_HZ, seed=1), RATE_HZ)
+    utterances = [Utterance(path, "calm", "ann", "tiny")]
+    clean, muffled = (
+        vectors.extract(utterances, "test_simple", condition=name, jobs=1, cache=tmp_path / "cache")
+        for name in ("clean", "muffled")
+    )
+    crossings_per_s = 1
+    assert muffled[0, crossings_per_s] < clean[0, crossings_per_s]
