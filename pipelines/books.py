@@ -186,7 +186,9 @@ def _count(recordings: pa.Table) -> Books:
     )
 
 
-def _read(staged: str, table: str, parts: Sequence[str], columns) -> Iterator[pa.Table]:
+def _read(
+    staged: str, table: str, parts: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.Table]:
     folder = files.join(staged, table) if table else staged
     for name in parts:
         yield from published.read_row_groups(files.join(folder, name), columns)

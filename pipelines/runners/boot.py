@@ -31,7 +31,7 @@ def main() -> None:
     runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")
 
 
-def _environment(options) -> dict[str, str]:
+def _environment(options: argparse.Namespace) -> dict[str, str]:
     """What Beam's worker reads its settings from."""
     import grpc
     from apache_beam.portability.api import (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
@@ -110,7 +111,7 @@ def where(options: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def wait(result) -> None:
+def wait(result: Any) -> None:
     """Wait until the job has ended well.
 
     Parameters

@@ -90,7 +90,7 @@ def _examined(row: dict, segments: list[dict], vectors: np.ndarray) -> Examined:
     )
 
 
-def _names(kind) -> list[str]:
+def _names(kind: type) -> list[str]:
     return [one.name for one in fields(kind)]
 
 

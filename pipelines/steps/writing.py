@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.books import Part
@@ -50,8 +51,8 @@ class WriteParts(beam.DoFn):
         if self._held:
             self._flush()
         if self._writer is not None:
-            window = beam.window.GlobalWindow()
-            yield WindowedValue(self._close(), window.max_timestamp(), [window])
+            window = GlobalWindow()
+            yield WindowedValue(self._close(), window.max_timestamp(), (window,))
 
     def _close(self) -> Part:
         assert self._writer is not None

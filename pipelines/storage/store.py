@@ -89,7 +89,7 @@ class Output:
             raise
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._release()
 
     def _acquire(self) -> None:

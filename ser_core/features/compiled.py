@@ -7,11 +7,12 @@ use, and `FeatureSet.warm` makes sure that one process compiles for all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numba
 
 
-def compiled(signature: str, **options) -> Callable[[Callable], Callable]:
+def compiled(signature: str, **options: Any) -> Callable[[Callable], Callable]:
     """Decorator: machine code for one signature, one thread, without the GIL.
 
     Parameters

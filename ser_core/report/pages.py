@@ -12,10 +12,13 @@ import os
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ser_core import __version__
 from ser_core.errors import SerError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render(template: str, **about: Any) -> str:
@@ -69,7 +72,7 @@ def data_uri(png: bytes) -> str:
 
 
 @cache
-def _templates():
+def _templates() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     templates = Environment(

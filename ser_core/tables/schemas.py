@@ -127,7 +127,7 @@ def probability_columns(labelling: Labelling) -> list[tuple[str, pa.DataType]]:
     return [(f"{PROBABILITY}{label}", pa.float32()) for label in labelling.labels]
 
 
-def _schema(columns, labelling: Labelling, **more: str) -> pa.Schema:
+def _schema(columns: Sequence, labelling: Labelling, **more: str) -> pa.Schema:
     metadata = {
         "schema_version": str(SCHEMA_VERSION),
         "feature_set": labelling.feature_set,
