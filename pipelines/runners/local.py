@@ -50,7 +50,7 @@ def beam_runner(beam_options: Sequence[str], *, debug: bool) -> Any:
     # Beam passes no options to such workers; they need those of file systems.
     given = PipelineOptions(list(beam_options)).get_all_options(drop_default=True)
     info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=dict_to_struct(given))
-    runner = FnApiRunner(
+    runner: Any = FnApiRunner(
         SubprocessSDKEnvironment.from_command_string(command),
         provision_info=ExtendedProvisionInfo(info),
     )

@@ -46,8 +46,8 @@ class Option:
         From the option's text to a value; a `ValueError` refuses it.
     metavar : str, optional
     choices : tuple of str, optional
-    flag : str, optional
-        The option's name where it is not the field's.
+    flag : str
+        The option's name; empty where it follows from the name of the field.
     name : str
         The field's; filled in when options are listed.
     """
@@ -56,7 +56,7 @@ class Option:
     parse: Callable[[str], Any] = str
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
-    flag: str | None = None
+    flag: str = ""
     name: str = ""
 
 
