@@ -214,7 +214,7 @@ def _verdict(one: Difference) -> str:
     if one.told_apart is None:
         return "-"
     if not one.told_apart:
-        return "not told apart"
+        return "no significant difference"
     return "first better" if one.difference > 0 else "second better"
 
 

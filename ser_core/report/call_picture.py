@@ -1,7 +1,7 @@
 """One call as a picture: each channel's wave, its segments, and the emotions over time.
 
-`draw` takes plain values: samples (or none, when the audio is gone), the rows of the table
-`segments`, and what `recordings` says of the whole. It needs no display and no pyplot.
+`draw` takes plain values: samples (or None where the audio is missing), rows of the table
+`segments`, and the verdict of the table `recordings`. It needs no display and no pyplot.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ARC = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the table `recordings` says of the call as a whole."""
+    """Label of the whole call, from the table `recordings`."""
 
     label: str | None
     confidence: float | None
@@ -63,20 +63,20 @@ def draw(
     Parameters
     ----------
     waves : np.ndarray [shape=(channels, n)], sequence of np.ndarray [shape=(n,)], or None
-        The samples, as `ser_core.audio.decode` gives them. A channel that is None, or all
-        of them, is drawn by its segments' levels.
+        Samples, as `ser_core.audio.decode` gives them. A channel that is None is drawn by the
+        levels of its segments.
     rate : int > 0
         Sample rate in Hz.
     roles : sequence of str
-        One a channel, 1 to 8.
+        One per channel, 1 to 8 channels.
     segments : iterable of Segment
-        In any order; none is fine.
+        In any order; may be empty.
     title : str
         The recording's name.
     labels : sequence of str
-        The model's, in the order of `Segment.probabilities`.
+        Labels of the model, in the order of `Segment.probabilities`.
     duration_s : float > 0
-        Of the recording.
+        Duration of the recording.
     verdict : Verdict, optional
         The recording's label, confidence and arc, for the line under the title.
     quarters : sequence of 4 floats or None, optional
@@ -85,14 +85,14 @@ def draw(
     Returns
     -------
     matplotlib.figure.Figure
-        Each channel that has segments has a wave and, below, the probabilities of the
-        emotions, negative ones lowest, so that the black line on top of them is the
-        negativity. Segments below the bundle's threshold are hatched.
+        One row per channel with its wave and, where it has segments, a row with the probabilities
+        of the emotions. Negative emotions are lowest, and the black line on top of them is the
+        negativity. Segments that are unsure are hatched.
 
     Raises
     ------
     SerError
-        Values that do not belong together: the message names them.
+        Values that do not fit together; the message names them.
     """
     segments = sorted(segments, key=lambda segment: (segment.channel, segment.start_s))
     per_channel = [None] * len(roles) if waves is None else list(waves)
@@ -123,7 +123,7 @@ def draw(
 
 @dataclass(frozen=True)
 class _Call:
-    """What `draw` was given, checked."""
+    """Arguments of `draw`, checked."""
 
     waves: Sequence[np.ndarray | None]
     rate: int

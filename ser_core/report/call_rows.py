@@ -18,9 +18,9 @@ from ser_core.report.wave import envelope
 
 FLOOR_DBFS = -60.0  # the level at which a bar has no height
 HATCH = "/////"  # of unsure segments
-_WAVE_COLUMNS = 1400  # about one a pixel
-_MAX_SEGMENTS = 300  # more are averaged into as many columns of time
-_LEAST_PEAK = 0.01  # a channel's wave fills its row, but line noise does not
+_WAVE_COLUMNS = 1400  # about one per pixel
+_MAX_SEGMENTS = 300  # more segments are averaged into this many columns
+_LEAST_PEAK = 0.01  # waves are scaled to fill their row, but line noise is not
 _BAR = "#7C828C"
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
@@ -29,8 +29,8 @@ _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 36
 class Segment:
     """A stretch of speech to draw, as in a row of the table `segments`.
 
-    `probabilities` has a value for each label; `rms_db` (dBFS) is needed only where the
-    audio is gone.
+    `probabilities` has a value for each label; `rms_db` (dBFS) is needed only where the audio is
+    missing.
     """
 
     channel: int
@@ -110,7 +110,7 @@ def draw_wave(
     """Wave from -1 to 1, and a band with the segments' labels above it."""
     ax.set_ylim(-1.08, 1.62)
     ax.axhline(0.0, color=WAVE, linewidth=0.6)
-    hatched = len(segments) <= _MAX_SEGMENTS  # thinner ones would show a stripe or none
+    hatched = len(segments) <= _MAX_SEGMENTS  # hatches of many thin segments could not be seen
     for label, colour in palette.items():
         for unsure in (False, True):
             own = [s for s in segments if s.label == label and bool(s.unsure) is unsure]
@@ -223,7 +223,7 @@ def _over_time(
 
 
 def draw_quarters(ax: Axes, quarters: Sequence[float | None], duration_s: float) -> None:
-    """Four cells, the darker the more negative."""
+    """Four cells; darker ones are more negative."""
     ax.set_ylim(0.0, 1.0)
     ax.grid(False)
     width = duration_s / len(quarters)

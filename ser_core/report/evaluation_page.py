@@ -1,4 +1,4 @@
-"""One page about how a bundle does on a corpus, or two side by side, under each condition."""
+"""Page of an evaluation: one bundle, or two side by side, on corpora under several conditions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ser_core.models.evaluation_plan import NOTHING
 from ser_core.report import evaluation_pictures as pictures
 from ser_core.report import pages, style
 
-# The conditions whose tables stand open, where they were asked for; and the worst.
+# Conditions whose tables are open at first, with the worst one.
 _SHOWN = ("clean", "mulaw")
 _MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Pictures of one bundle's confidence."""
+    """Pictures of the confidence of one bundle, PNG each."""
 
     title: str
     reliability: bytes
@@ -38,7 +38,7 @@ class Section:
 
 
 def page(evaluations: Sequence[Evaluation]) -> str:
-    """The page of evaluations, a section each.
+    """Page of evaluations, one section each.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def page(evaluations: Sequence[Evaluation]) -> str:
     """
     return pages.render(
         "evaluation",
-        sections=[_section(one) for one in evaluations],
+        sections=[_section(evaluation) for evaluation in evaluations],
         bundles=evaluations[0].bundles,
         conditions={name: condition.title for name, condition in CONDITIONS.items()},
         known=pictures.KNOWN,
@@ -66,7 +66,7 @@ def page(evaluations: Sequence[Evaluation]) -> str:
 
 def _section(evaluation: Evaluation) -> Section:
     shown = _shown(evaluation)
-    kinds = [(one, known) for one in evaluation.bundles for known in one.known]
+    kinds = [(tested, known) for tested in evaluation.bundles for known in tested.known]
     return Section(
         about=evaluation,
         shown=shown,
@@ -74,38 +74,38 @@ def _section(evaluation: Evaluation) -> Section:
         differences=pictures.differences(evaluation) if evaluation.differences else None,
         curves=tuple(
             Curves(
-                title=one.id + (f", {pictures.KNOWN[known]}" if len(one.known) > 1 else ""),
-                reliability=pictures.reliability(one, known, shown),
-                coverage=pictures.coverage(one, known, shown),
+                title=tested.id + (f", {pictures.KNOWN[known]}" if len(tested.known) > 1 else ""),
+                reliability=pictures.reliability(tested, known, shown),
+                coverage=pictures.coverage(tested, known, shown),
             )
-            for one, known in kinds
+            for tested, known in kinds
         ),
     )
 
 
 def _shown(evaluation: Evaluation) -> tuple[str, ...]:
-    """The conditions to speak of first, in order."""
+    """Conditions whose tables are open at first, in order."""
     if len(evaluation.conditions) <= _MOST_SHOWN:
         return evaluation.conditions
-    some = {*_SHOWN, worst(evaluation.bundles[0])}
-    return tuple(one for one in evaluation.conditions if one in some)
+    chosen = {*_SHOWN, worst(evaluation.bundles[0])}
+    return tuple(condition for condition in evaluation.conditions if condition in chosen)
 
 
 def worst(tested: Tested, known: str = NOTHING) -> str:
-    """The condition of the lowest UAR."""
-    results = [one for one in tested.results if one.known == known]
-    return min(results, key=lambda one: one.scores.uar).condition
+    """Condition with the lowest UAR."""
+    results = [result for result in tested.results if result.known == known]
+    return min(results, key=lambda result: result.scores.uar).condition
 
 
 def points(value: float | None) -> str:
-    """A difference in points, such as "+3.2"; a dash for what there is not."""
+    """Difference in points, such as "+3.2"; a dash for None."""
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def verdict(one: Difference, bundles: Sequence[Tested]) -> str:
-    """Who is better, if that can be said."""
-    if one.told_apart is None:
-        return "one speaker: nothing can be said"
-    if not one.told_apart:
-        return "not told apart"
-    return f"{bundles[0 if one.difference > 0 else 1].id} better"
+def verdict(difference: Difference, bundles: Sequence[Tested]) -> str:
+    """The better bundle, if the difference is significant."""
+    if difference.told_apart is None:
+        return "one speaker: no interval"
+    if not difference.told_apart:
+        return "no significant difference"
+    return f"{bundles[0 if difference.difference > 0 else 1].id} better"

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, as PNG: narrow ones, legible on a phone, sharp on a good screen."""
+"""Pictures of an evaluation, as PNG, narrow enough for a phone, sharp on a good screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ser_core.report import style
 from ser_core.report.style import INK, SERIES, SOFT
 
 WIDTH_IN, DPI = 3.9, 220
-# Pixels of a page that the pictures take: two of theirs to one.
+# Width of the pictures on a page: two pixels of a picture are one of the page.
 WIDTH_PX = round(WIDTH_IN * DPI / 2)
 KNOWN = {NOTHING: "nothing known", CHANNEL: "channel known"}
 _ROW_IN = 0.16
@@ -181,10 +181,10 @@ def _handle(colour: int | None, known: str, name: str, kinds: int) -> Line2D:
 
 
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    # Beside the handles, since a label that begins with _ would be left out.
+    # Labels are passed explicitly: matplotlib would omit those that begin with _.
     legend = figure.legend(
         handles, [str(handle.get_label()) for handle in handles], loc="outside lower left",
         handlelength=1.4, labelspacing=0.25,
     )  # fmt: skip
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a name is text, whatever it holds
+        text.set_parse_math(False)  # a name is text, even with dollar signs

@@ -1,17 +1,18 @@
-"""Labelled speech, looked at before a model learns from it: one page of counts, sounds, features,
-confusions and faults.
+"""Labelled speech before a model is trained on it: a page of counts, sounds, features, confusions
+and faults.
 
-`look` does the work on one corpus and gives numbers, `page` makes a page of several. What is told
-of a quick model is about the data: which emotions can be told from these features by a straight
-line, in voices that were not learnt from. It is not what a trained bundle would do.
+`look` examines one corpus and gives numbers, `page` makes a page of several. The scores of the
+quick linear model describe the data: how well a linear model over these features separates the
+emotions of speakers that it was not trained on. A trained bundle does better.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from ser_core.report.explore_analysis import Quick, Ranked
 from ser_core.report.explore_measures import MEASURES
 
 FEATURE_SET = "telephone"
-# What fits a page that is read on a phone; the rest is counted.
+# Limits of a page that is read on a phone; the rest is counted.
 MOST_EMOTIONS, MOST_SPEAKERS, LONGEST_NAME = 12, 40, 30
 
 
@@ -42,28 +43,28 @@ class Example:
 
 @dataclass(frozen=True)
 class Look:
-    """What was found in one corpus.
+    """Results of looking at one corpus.
 
     Parameters
     ----------
     corpus : Corpus
     sounds : tuple of Sound
-        Of all its utterances.
+        One per utterance.
     problems : tuple of Problem
     emotions : tuple of str
-        All, in the order to show.
+        All, in the order of the page.
     shown : tuple of str
-        Those of them that pictures show: the most frequent.
+        The most frequent ones, which the pictures show.
     measured : tuple of Utterance
-        Those that features could be made of; the rows of `raw` and `own`.
+        The utterances that have features: the rows of `raw` and `own`.
     raw, own : np.ndarray [shape=(n, measures)]
-        Of `MEASURES`; NaN where there is none. Own ones are in standard deviations from the
+        Values of `MEASURES`, NaN where there is none. `own` is in standard deviations from the
         speaker's mean.
     ranking : tuple of Ranked
     quick : Quick or None
-        None where there is too little to learn from.
+        None where there is too little data.
     points, point_emotions : np.ndarray [shape=(m, 2)], tuple of m str
-        Utterances of speakers that the axes were not learnt from; m may be 0.
+        Utterances of speakers that the axes were not fitted on; m may be 0.
     examples : tuple of Example
     """
 
@@ -83,7 +84,7 @@ class Look:
 
     @property
     def hours(self) -> float:
-        """Of all utterances."""
+        """Duration of all utterances."""
         return sum(sound.seconds for sound in self.sounds) / 3600
 
 
@@ -98,15 +99,19 @@ def explore(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """The page of several corpora: `look` at each, then `page`.
+    """Page of several corpora: `look` at each, then `page`.
 
     Raises
     ------
     CorpusError
-        No corpus, or one of which no utterance can be read.
+        No corpus is given, or a corpus has no readable utterance.
     """
-    about = {"examples": examples, "jobs": jobs, "cache": cache, "progress": progress}
-    return page([look(corpus, **about) for corpus in corpora])  # type: ignore[arg-type]
+    return page(
+        [
+            look(corpus, examples=examples, jobs=jobs, cache=cache, progress=progress)
+            for corpus in corpora
+        ]
+    )
 
 
 def look(
@@ -117,13 +122,13 @@ def look(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Look:
-    """Look at one corpus.
+    """Examine one corpus.
 
     Parameters
     ----------
     corpus : Corpus
     examples : int >= 0
-        Utterances of each emotion to show as wave and spectrogram.
+        Utterances of each emotion that are shown as wave and spectrogram.
     jobs, cache, progress
         As in `ser_core.corpora.vectors.extract`.
 
@@ -133,30 +138,32 @@ def look(
         No utterance can be read.
     """
 
-    def told(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int) -> None:
         if progress:
             progress(f"{corpus.name}: {stage}", done, total)
 
-    heard = sounds.measure(corpus.utterances, jobs=jobs, progress=told)
-    found = problems.find(corpus, heard)
+    measured_sounds = sounds.measure(corpus.utterances, jobs=jobs, progress=report)
+    found = problems.find(corpus, measured_sounds)
     pairs = [
-        (one, sound) for one, sound in zip(corpus.utterances, heard, strict=True) if not sound.fault
+        (utterance, sound)
+        for utterance, sound in zip(corpus.utterances, measured_sounds, strict=True)
+        if not sound.fault
     ]
     if not pairs:
-        first = next((f"{s.fault}" for s in heard), "it has none")
+        first = next((sound.fault for sound in measured_sounds), "it has none")
         raise CorpusError(
-            f"{corpus.name}: none of {len(heard):,} utterances can be read ({first}); "
+            f"{corpus.name}: none of {len(measured_sounds):,} utterances can be read ({first}); "
             "audio that libsndfile reads expected"
         )
-    measured = tuple(one for one, _ in pairs)
-    matrix = vectors.extract(measured, FEATURE_SET, jobs=jobs, cache=cache, progress=told)
-    # The picture is two thirds of a vector, and nothing here looks at it.
+    measured = tuple(utterance for utterance, _ in pairs)
+    matrix = vectors.extract(measured, FEATURE_SET, jobs=jobs, cache=cache, progress=report)
+    # The picture is two thirds of a vector and is not needed here.
     matrix = matrix[:, : telephone.PICTURE.start].copy()
     emotions = in_order(corpus.counts)
     most = {name for name, _ in Counter(corpus.counts).most_common(MOST_EMOTIONS)}
     shown = tuple(name for name in emotions if name in most)
-    labels = [one.emotion for one in measured]
-    speakers = [one.speaker for one in measured]
+    labels = [utterance.emotion for utterance in measured]
+    speakers = [utterance.speaker for utterance in measured]
     readable = [sound for _, sound in pairs]
     raw = np.stack([measure.values(matrix, readable) for measure in MEASURES], axis=1)
     functionals = matrix[:, telephone.FUNCTIONALS].astype(float)
@@ -167,7 +174,7 @@ def look(
     own = explore_analysis.relative(raw, speakers)
     return Look(
         corpus=corpus,
-        sounds=tuple(heard),
+        sounds=tuple(measured_sounds),
         problems=found,
         emotions=emotions,
         shown=shown,
@@ -187,8 +194,8 @@ def look(
     )  # fmt: skip
 
 
-def in_order(emotions) -> tuple[str, ...]:
-    """RAVDESS's eight first, others by the alphabet."""
+def in_order(emotions: Collection[str]) -> tuple[str, ...]:
+    """RAVDESS's eight emotions first, then the others in alphabetical order."""
     return (
         *(name for name in RAVDESS_EIGHT if name in emotions),
         *sorted(name for name in emotions if name not in RAVDESS_EIGHT),
@@ -196,7 +203,7 @@ def in_order(emotions) -> tuple[str, ...]:
 
 
 def example(utterance: Utterance) -> Example:
-    """An utterance's first seconds, to be drawn."""
+    """First seconds of an utterance, ready to be drawn."""
     samples, rate = clips.read_clip(utterance)
     samples = samples[: round(explore_pictures.LONGEST_S * rate)]
     if rate != explore_pictures.RATE_HZ:
@@ -208,7 +215,7 @@ def example(utterance: Utterance) -> Example:
 
 
 def page(looks: Sequence[Look]) -> str:
-    """The page, whole: it needs nothing but itself.
+    """Complete page, without links to other files.
 
     Raises
     ------
@@ -219,8 +226,8 @@ def page(looks: Sequence[Look]) -> str:
         raise CorpusError("no corpus was looked at; one or more expected")
     return pages.render(
         "explore",
-        looks=[_section(one, f"corpus-{i}") for i, one in enumerate(looks)],
-        emotions=in_order({name for one in looks for name in one.emotions}),
+        looks=[_section(look, f"corpus-{i}") for i, look in enumerate(looks)],
+        emotions=in_order({name for look in looks for name in look.emotions}),
         shared=shared_audio(looks),
         measures=MEASURES,
         own_from=explore_analysis.OWN_FROM,
@@ -228,20 +235,24 @@ def page(looks: Sequence[Look]) -> str:
 
 
 def shared_audio(looks: Sequence[Look]) -> list[str]:
-    """Files whose samples stand in several corpora."""
+    """Files whose samples are in several corpora."""
     pairs = [
-        pair for one in looks for pair in zip(one.corpus.utterances, one.sounds, strict=True)
+        pair for look in looks for pair in zip(look.corpus.utterances, look.sounds, strict=True)
     ]  # fmt: skip
-    groups = [some for some in problems.group_identical(pairs) if len({o.corpus for o in some}) > 1]
+    groups = [
+        group
+        for group in problems.group_identical(pairs)
+        if len({utterance.corpus for utterance in group}) > 1
+    ]
     return [
-        " = ".join(f"{o.corpus}: {problems.describe_utterance(o)} ({o.emotion})" for o in some)
-        for some in groups
+        " = ".join(f"{o.corpus}: {problems.describe_utterance(o)} ({o.emotion})" for o in group)
+        for group in groups
     ]
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A speaker, a sex, or all others: counts by emotion."""
+    """Counts by emotion of a speaker, of a sex, or of all others."""
 
     name: str
     about: str
@@ -249,38 +260,38 @@ class _Row:
     total: int
 
 
-def _section(one: Look, anchor: str) -> dict:
-    """What the template shows of one corpus."""
-    corpus, shown = one.corpus, one.shown
-    labels = np.array([o.emotion for o in one.measured])
-    seconds = np.array([sound.seconds for sound in one.sounds if not sound.fault])
+def _section(look: Look, anchor: str) -> dict[str, Any]:
+    """Values that the template shows of look corpus."""
+    corpus, shown = look.corpus, look.shown
+    labels = np.array([o.emotion for o in look.measured])
+    seconds = np.array([sound.seconds for sound in look.sounds if not sound.fault])
     where = {emotion: labels == emotion for emotion in shown}
 
     def by_emotion(values: np.ndarray) -> dict[str, np.ndarray]:
         return {emotion: values[mine] for emotion, mine in where.items()}
 
-    own_known = bool(np.isfinite(one.own).any())
+    own_known = bool(np.isfinite(look.own).any())
     boxes = []
     for i, measure in enumerate(MEASURES):
-        panels = [(measure.unit, by_emotion(one.raw[:, i]))]
+        panels = [(measure.unit, by_emotion(look.raw[:, i]))]
         if own_known:
-            panels.append(("sd from own mean", by_emotion(one.own[:, i])))
-        effects = [_effect(values[:, i], labels, shown) for values in (one.raw, one.own)]
+            panels.append(("sd from own mean", by_emotion(look.own[:, i])))
+        effects = [_effect(values[:, i], labels, shown) for values in (look.raw, look.own)]
         boxes.append((measure, effects, explore_pictures.boxes(panels, shown)))
-    longest = max((len(e.samples) for e in one.examples), default=1) / explore_pictures.RATE_HZ
+    longest = max((len(e.samples) for e in look.examples), default=1) / explore_pictures.RATE_HZ
     speakers = _speaker_rows(corpus, shown)
     return {
-        "look": one,
+        "look": look,
         "anchor": anchor,
-        "counts": [(name, corpus.counts[name]) for name in one.emotions],
+        "counts": [(name, corpus.counts[name]) for name in look.emotions],
         "most": max(corpus.counts.values()),
-        "rates": sorted({sound.rate_hz for sound in one.sounds if sound.rate_hz}),
+        "rates": sorted({sound.rate_hz for sound in look.sounds if sound.rate_hz}),
         "seconds": seconds,
         "longer": int((seconds > explore_pictures.longest_drawn(seconds)).sum()),
         "speakers": speakers,
         "most_cell": max(n for row in speakers if row.about != "others" for n in row.counts),
         "sexes": _sex_rows(corpus, shown),
-        "others": len(one.emotions) - len(shown),
+        "others": len(look.emotions) - len(shown),
         "histogram": explore_pictures.histogram(seconds),
         "durations": explore_pictures.boxes([("seconds", by_emotion(seconds))], shown),
         "boxes": boxes,
@@ -293,31 +304,31 @@ def _section(one: Look, anchor: str) -> dict:
                     e.samples, explore_pictures.RATE_HZ, e.mel_db, seconds=longest
                 ),
             )
-            for e in one.examples
+            for e in look.examples
         ],
-        "scale": explore_pictures.scale() if one.examples else b"",
-        "projection": explore_pictures.projection(one.points, one.point_emotions, shown)
-        if len(one.points)
+        "scale": explore_pictures.scale() if look.examples else b"",
+        "projection": explore_pictures.projection(look.points, look.point_emotions, shown)
+        if len(look.points)
         else b"",
         "disagreements": problems.confused_labels(corpus)[:explore_analysis.MOST_CONFUSED],
     }  # fmt: skip
 
 
 def _effect(values: np.ndarray, labels: np.ndarray, shown: Sequence[str]) -> float | None:
-    """Eta squared of one measure, over those that have it."""
-    there = np.isfinite(values) & np.isin(labels, shown)
-    if len(set(labels[there])) < 2:
+    """Eta squared of one measure, over the utterances that have a value."""
+    known = np.isfinite(values) & np.isin(labels, shown)
+    if len(set(labels[known])) < 2:
         return None
-    return float(explore_analysis.eta_squared(values[there, None], labels[there])[0])
+    return float(explore_analysis.eta_squared(values[known, None], labels[known])[0])
 
 
 def _speaker_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:
-    """Counts by speaker; of many, those with most utterances, and all others in one row."""
+    """Counts by speaker: those with most utterances, and all others in one row."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     sexes: dict[str, str] = {}
-    for one in corpus.utterances:
-        counts[one.speaker][one.emotion] += 1
-        sexes[one.speaker] = one.sex
+    for utterance in corpus.utterances:
+        counts[utterance.speaker][utterance.emotion] += 1
+        sexes[utterance.speaker] = utterance.sex
     kept = sorted(counts, key=lambda name: (-counts[name].total(), name))[:MOST_SPEAKERS]
     short = _short_names(sorted(kept))
     rows = [
@@ -327,30 +338,30 @@ def _speaker_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:
     rest = [name for name in counts if name not in set(kept)]
     if rest:
         total: Counter[str] = sum((counts[name] for name in rest), Counter())
-        said = f"{len(rest):,} others"
-        rows.append(_Row(said, "others", tuple(total[e] for e in shown), total.total()))
+        name = f"{len(rest):,} others"
+        rows.append(_Row(name, "others", tuple(total[e] for e in shown), total.total()))
     return rows
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
-    """Speakers without the corpus that all of them begin with, such as `ravdess-`."""
+    """Names of speakers without a common prefix such as `ravdess-`."""
     heads = {name.partition("-")[0] + "-" for name in names}
     head = heads.pop() if len(heads) == 1 and len(names) > 1 else ""
     short = {name: name.removeprefix(head) or name for name in names}
-    # Where recordings stand for speakers, the end tells more than the folders.
+    # A speaker may be named by the path of a recording, whose end says most.
     return {
-        name: said if len(said) <= LONGEST_NAME else f"…{said[1 - LONGEST_NAME :]}"
-        for name, said in short.items()
+        name: text if len(text) <= LONGEST_NAME else f"…{text[1 - LONGEST_NAME :]}"
+        for name, text in short.items()
     }
 
 
 def _sex_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:
-    """Counts by sex; none where it is not known of anybody."""
+    """Counts by sex; empty where no sex is known."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     people: dict[str, set[str]] = defaultdict(set)
-    for one in corpus.utterances:
-        counts[one.sex][one.emotion] += 1
-        people[one.sex].add(one.speaker)
+    for utterance in corpus.utterances:
+        counts[utterance.sex][utterance.emotion] += 1
+        people[utterance.sex].add(utterance.speaker)
     if set(counts) == {""}:
         return []
     return [

@@ -1,8 +1,9 @@
-"""What separates labelled speech and what confuses it: effect sizes, a quick linear model, typical
-utterances.
+"""Which features separate the emotions of labelled speech, and which emotions are confused.
 
-Vectors are those of the feature set `telephone`. Emotions are told against the speaker's own mean
-where there is one: voices differ more than moods.
+Effect sizes, a quick linear model, a projection, and typical utterances.
+
+Vectors are those of the feature set `telephone`. Where speakers have enough utterances, features
+are compared with the speaker's own mean, since voices differ more than moods.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from ser_core.features import telephone
 from ser_core.models.scores import Scores, score
 from ser_core.report import explore_measures
 
-# Of two features that go together more closely than this, the one that tells less is left out.
-TOGETHER = 0.8
+# Of two features with a higher correlation than this, the less informative one is left out.
+MAX_CORRELATION = 0.8
 MOST_RANKED, MOST_CONFUSED, MOST_POINTS = 15, 5, 1_200
-# With fewer utterances nobody has a normal of their own.
+# With fewer utterances a speaker has no mean and spread of their own.
 OWN_FROM = 4
-# A quick model wants so many utterances of an emotion.
+# Utterances of an emotion that the quick model needs, and folds of its test.
 MODEL_FROM, FOLDS = 5, 5
 OUTLIER_SD = 5.0
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A feature by how much of its variance is between emotions.
+    """A feature and the share of its variance that is between emotions.
 
-    `own` is eta squared of what is measured against the speaker's own mean and spread, None where
-    speakers have too few utterances; `raw` of what is measured. `highest` and `lowest` are the
-    emotions where it is.
+    `own` is eta squared of the values relative to the speaker's own mean and spread, None where
+    speakers have too few utterances; `raw` is that of the values themselves. `highest` and `lowest`
+    are the emotions with the highest and the lowest mean.
     """
 
     name: str
@@ -47,11 +48,11 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Quick:
-    """What a linear model tells apart in clips that it did not learn from.
+    """Scores of a linear model on utterances that it was not fitted on.
 
-    `own` are the scores where each speaker's mean and spread are known, `by_speaker` whether
-    whole speakers were held out, `confused` pairs of emotions with the share of their utterances
-    taken for the other.
+    `own` holds the scores with each speaker's mean and spread known. `by_speaker` says whether
+    whole speakers were held out. `confused` are pairs of emotions with the share of their
+    utterances that is taken for the other.
     """
 
     scores: Scores
@@ -66,33 +67,33 @@ def relative(values: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     values : np.ndarray [shape=(n, k)]
-        NaN for what there is not.
+        NaN for missing values.
     speakers : sequence of n str
 
     Returns
     -------
     np.ndarray [shape=(n, k)]
-        NaN for all of a speaker with fewer than four utterances; 0 where all values are alike.
+        NaN for speakers with fewer than four utterances; 0 where all values are equal.
     """
-    names, who = np.unique(np.asarray(speakers), return_inverse=True)
-    order = np.argsort(who, kind="stable")
-    moved = np.full(values.shape, np.nan)
-    for mine in np.split(order, np.cumsum(np.bincount(who, minlength=len(names)))[:-1]):
+    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
+    order = np.argsort(speaker, kind="stable")
+    scaled = np.full(values.shape, np.nan)
+    for mine in np.split(order, np.cumsum(np.bincount(speaker, minlength=len(names)))[:-1]):
         if len(mine) < OWN_FROM:
             continue
-        some = values[mine]
-        there = np.isfinite(some)
-        count = np.maximum(there.sum(axis=0), 1)
-        mean = np.where(there, some, 0).sum(axis=0) / count
-        centred = some - mean
-        sd = np.sqrt(np.square(np.where(there, centred, 0)).sum(axis=0) / count)
+        own = values[mine]
+        known = np.isfinite(own)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, own, 0).sum(axis=0) / count
+        centred = own - mean
+        sd = np.sqrt(np.square(np.where(known, centred, 0)).sum(axis=0) / count)
         flat = sd <= 1e-6 * (np.abs(mean) + 1)
-        moved[mine] = np.where(flat, 0 * centred, centred / np.where(flat, 1, sd))
-    return moved
+        scaled[mine] = np.where(flat, 0 * centred, centred / np.where(flat, 1, sd))
+    return scaled
 
 
 def eta_squared(values: np.ndarray, labels: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Share of each column's variance that is between labels: 0 tells nothing, 1 everything.
+    """Share of each column's variance that is between labels, 0 to 1.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def eta_squared(values: np.ndarray, labels: Sequence[str] | np.ndarray) -> np.nd
 def rank(
     functionals: np.ndarray, own: np.ndarray, labels: Sequence[str], shown: Sequence[str]
 ) -> tuple[Ranked, ...]:
-    """Features that tell the emotions apart, those left out that go with a better one."""
+    """Features that separate the emotions best, without those that correlate with a better one."""
     names = np.asarray(labels)
     inside = np.isin(names, shown)
     known = inside & np.isfinite(own).all(axis=1)
@@ -124,34 +125,35 @@ def rank(
         return ()
     raw = eta_squared(functionals[inside], names[inside])
     by_own = _enough_own(own, names, shown)
-    values, said = (own[known], names[known]) if by_own else (functionals[inside], names[inside])
-    effect = eta_squared(values, said) if by_own else raw
+    rows = known if by_own else inside
+    values, emotions = (own if by_own else functionals)[rows], names[rows]
+    effect = eta_squared(values, emotions) if by_own else raw
     scaled = values - values.mean(axis=0)
     scaled /= np.maximum(scaled.std(axis=0), 1e-9)
     chosen: list[int] = []
-    for at in np.argsort(-effect, kind="stable"):
-        together = np.abs(scaled[:, chosen].T @ scaled[:, at]) / len(scaled)
-        if effect[at] > 0 and not (together > TOGETHER).any():
-            chosen.append(int(at))
+    for column in np.argsort(-effect, kind="stable"):
+        correlation = np.abs(scaled[:, chosen].T @ scaled[:, column]) / len(scaled)
+        if effect[column] > 0 and not (correlation > MAX_CORRELATION).any():
+            chosen.append(int(column))
         if len(chosen) == MOST_RANKED:
             break
-    there = [name for name in shown if (said == name).any()]
-    means = np.stack([scaled[said == name].mean(axis=0) for name in there])
+    present = [name for name in shown if (emotions == name).any()]
+    means = np.stack([scaled[emotions == name].mean(axis=0) for name in present])
     return tuple(
         Ranked(
             name=telephone.NAMES[at],
             words=explore_measures.in_words(telephone.NAMES[at]),
             own=float(effect[at]) if by_own else None,
             raw=float(raw[at]),
-            highest=there[int(means[:, at].argmax())],
-            lowest=there[int(means[:, at].argmin())],
+            highest=present[int(means[:, at].argmax())],
+            lowest=present[int(means[:, at].argmin())],
         )
         for at in chosen
     )
 
 
 def _enough_own(own: np.ndarray, labels: np.ndarray, shown: Sequence[str]) -> bool:
-    """Whether most utterances, of all emotions, are of speakers with a normal of their own."""
+    """Whether most utterances, and all emotions, have speakers with a mean of their own."""
     inside = np.isin(labels, shown)
     known = inside & np.isfinite(own).all(axis=1)
     return known.sum() > inside.sum() / 2 and set(labels[known]) == set(labels[inside])
@@ -168,25 +170,25 @@ def quick_model(
     shown: Sequence[str],
     name: str,
 ) -> Quick | None:
-    """A linear discriminant, tested on speakers that it has not learnt from.
+    """Fit and test a linear discriminant, speaker-independent where there are several speakers.
 
     O. Ledoit and M. Wolf (2004), "Honey, I shrunk the sample covariance matrix", for more
     features than utterances; scikit-learn's implementation.
     """
     counts = Counter(labels)
-    who = defaultdict(set)
+    speakers_of = defaultdict(set)
     for label, speaker in zip(labels, speakers, strict=True):
-        who[label].add(speaker)
+        speakers_of[label].add(speaker)
     by_speaker = len(set(speakers)) > 1
     taught = [
-        one
-        for one in shown
-        if counts[one] >= MODEL_FROM and (not by_speaker or len(who[one]) > 1)
+        name
+        for name in shown
+        if counts[name] >= MODEL_FROM and (not by_speaker or len(speakers_of[name]) > 1)
     ]  # fmt: skip
     if len(taught) < 2:
         return None
     inside = np.isin(labels, taught)
-    truth = np.array([taught.index(one) for one in np.asarray(labels)[inside]])
+    truth = np.array([taught.index(label) for label in np.asarray(labels)[inside]])
     people = np.asarray(speakers)[inside]
     scores = _tested(functionals[inside], truth, people, taught, by_speaker, name)
     own_scores = None
@@ -236,7 +238,7 @@ def _tested(
 
 def _scaler(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     mean, sd = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-9)
-    return lambda some: np.clip((some - mean) / sd, -OUTLIER_SD, OUTLIER_SD)
+    return lambda rows: np.clip((rows - mean) / sd, -OUTLIER_SD, OUTLIER_SD)
 
 
 def project(
@@ -246,11 +248,16 @@ def project(
     speakers: Sequence[str],
     shown: Sequence[str],
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Two axes that part the emotions of every other speaker, and the others' utterances on them.
+    """Project utterances onto the two axes that separate the emotions best.
+
+    The axes are linear discriminants, fitted on every other speaker; the points are utterances of
+    the remaining speakers.
 
     Returns
     -------
-    points [m, 2], and m emotions; none where there are fewer than four speakers or three emotions
+    points : np.ndarray [shape=(m, 2)]
+    emotions : tuple of m str
+        m is 0 where there are fewer than four speakers or three emotions.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -262,11 +269,11 @@ def project(
         inside &= np.isfinite(own).all(axis=1)
     values = (own if by_own else functionals)[inside]
     names, people = names[inside], np.asarray(speakers)[inside]
-    every = sorted(set(people))
-    learnt = np.isin(people, every[::2])
+    all_speakers = sorted(set(people))
+    learnt = np.isin(people, all_speakers[::2])
     counts = Counter(names[learnt])
     taught = {name for name, n in counts.items() if n >= MODEL_FROM}
-    if len(every) < 4 or len(taught) < 3:
+    if len(all_speakers) < 4 or len(taught) < 3:
         return nothing
     learnt &= np.isin(names, list(taught))
     scale = _scaler(values[learnt])
@@ -275,7 +282,7 @@ def project(
         model.fit(scale(values[learnt]), names[learnt])
     except np.linalg.LinAlgError:
         return nothing
-    asked = np.flatnonzero(~np.isin(people, every[::2]))
+    asked = np.flatnonzero(~np.isin(people, all_speakers[::2]))
     asked = np.sort(np.random.default_rng(0).permutation(asked)[:MOST_POINTS])
     points = model.transform(scale(values[asked]))
     if points.shape[1] < 2 or not np.isfinite(points).all():
@@ -293,55 +300,55 @@ def typical(
     emotions: Sequence[str],
     each: int,
 ) -> list[int]:
-    """Typical utterances of each emotion: of one speaker and sentence where there are such.
+    """Typical utterances of each emotion, of one speaker and sentence where possible.
 
     Parameters
     ----------
     utterances : sequence of n utterances
     own, raw : np.ndarray [shape=(n, measures)]
-        Raw ones count where there are no own ones.
+        Raw values are used where there are no own ones.
     emotions : sequence of str
     each : int >= 0
-        How many of each.
+        Number of utterances of each emotion.
 
     Returns
     -------
     list of int
         Indices, in the order of the emotions.
     """
-    there = np.isfinite(raw)
-    mean = np.where(there, raw, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    spread = np.sqrt(np.square(np.where(there, raw - mean, 0)).mean(axis=0))
+    known = np.isfinite(raw)
+    mean = np.where(known, raw, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    spread = np.sqrt(np.square(np.where(known, raw - mean, 0)).mean(axis=0))
     values = np.where(np.isfinite(own), own, (raw - mean) / np.maximum(spread, 1e-9))
     values = np.nan_to_num(values)
-    labels = np.array([one.emotion for one in utterances])
+    labels = np.array([utterance.emotion for utterance in utterances])
     distance = np.zeros(len(labels))
     for emotion in emotions:
         mine = labels == emotion
         if mine.any():
             centre = np.median(values[mine], axis=0)
             distance[mine] = np.sqrt(np.square(values[mine] - centre).mean(axis=1))
-    # What one person says in one way, by emotion.
+    # Utterances of one sentence by one speaker, by emotion.
     together: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for i, one in enumerate(utterances):
-        if one.emotion in emotions:
-            together[one.speaker, one.statement][one.emotion].append(i)
+    for i, utterance in enumerate(utterances):
+        if utterance.emotion in emotions:
+            together[utterance.speaker, utterance.statement][utterance.emotion].append(i)
 
-    def worth(key: tuple[str, str]) -> tuple[int, float, tuple[str, str]]:
-        best = [distance[some].min() for some in together[key].values()]
+    def rank_of(key: tuple[str, str]) -> tuple[int, float, tuple[str, str]]:
+        best = [distance[indices].min() for indices in together[key].values()]
         return -len(best), float(np.mean(best)), key
 
     if not together:
         return []
-    best = min(together, key=worth)
+    best = min(together, key=rank_of)
     chosen = []
     for emotion in emotions:
         mine = np.flatnonzero(labels == emotion)
 
-        def far(i: int) -> tuple[bool, bool, float]:
-            one = utterances[i]
-            same = one.speaker == best[0]
-            return not (same and one.statement == best[1]), not same, distance[i]
+        def distance_rank(i: int) -> tuple[bool, bool, float]:
+            utterance = utterances[i]
+            same = utterance.speaker == best[0]
+            return not (same and utterance.statement == best[1]), not same, distance[i]
 
-        chosen += sorted(map(int, mine), key=far)[:each]
+        chosen += sorted(map(int, mine), key=distance_rank)[:each]
     return chosen

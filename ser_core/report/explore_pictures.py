@@ -1,4 +1,4 @@
-"""Pictures of labelled speech, as PNG: narrow ones, to be read on a phone."""
+"""Pictures of labelled speech, as PNG, narrow enough for a phone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BOX_PERCENT, _WHISKERS_PERCENT = (25, 50, 75), (5, 95)
 _LONGEST_LABEL = 14
 _FLAT_COLOURS, _SPECTROGRAM_COLOURS = 32, 48
 _WAVE_COLUMNS = 400
-# Of the picture's height.
+# Share of the picture's height.
 _LABEL_HEIGHT = 0.055
 # Spectrograms show up to twice the telephone's band.
 RATE_HZ, LONGEST_S = 16_000, 6.0
@@ -88,7 +88,7 @@ def histogram(seconds: np.ndarray) -> bytes:
 
 
 def longest_drawn(seconds: np.ndarray) -> float:
-    """Where a histogram ends: a few long utterances would press all others into one bar."""
+    """End of the axis of a histogram, so that a few long utterances do not flatten the others."""
     return max(1.05 * float(np.percentile(seconds, 99.5)), 0.1)
 
 

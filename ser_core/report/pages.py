@@ -1,8 +1,7 @@
-"""Pages of HTML that need nothing but themselves: no request leaves them.
+"""Self-contained HTML pages: they load nothing from elsewhere.
 
-Templates lie in `templates/` and extend `page.html.jinja`, which brings the looks for desk, phone
-and paper. Everything that is filled in is escaped: a label or a file's name is text, whatever it
-holds.
+Templates are in `templates/` and extend `page.html.jinja`, which has the styles for screens, phones
+and paper. All values are escaped, so that a label or a file name is always shown as text.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **about: Any) -> str:
-    """A page.
+    """Render a page.
 
     Parameters
     ----------
     template : str
         Name of a file in `templates/`, without `.html.jinja`.
     about : Any
-        What the template speaks of. Pictures are PNG bytes, shown by the filter `picture`.
+        Values of the template. Pictures are PNG bytes, shown by the filter `picture`.
     """
     return _templates().get_template(f"{template}.html.jinja").render(version=__version__, **about)
 
 
 def write(path: str | os.PathLike, page: str) -> Path:
-    """Write a page, whole or not at all.
+    """Write a page completely or not at all.
 
     Raises
     ------
     SerError
-        It cannot be written.
+        The page cannot be written.
     """
     path = Path(path)
     try:
@@ -62,12 +61,12 @@ def write(path: str | os.PathLike, page: str) -> Path:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Such as "68.3 %"; a dash for what there is not."""
+    """Share in percent, such as "68.3 %"; a dash for None."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG that stands in the page itself."""
+    """URI that holds a PNG itself."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 

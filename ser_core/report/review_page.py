@@ -1,8 +1,8 @@
-"""The page on which a person listens to segments and labels them; it keeps all to itself.
+"""Page on which a person listens to segments and labels them; it sends nothing anywhere.
 
-The page holds the list as it stands in the CSV, in text, so that what it downloads is the same list
-with labels. Its script is `templates/review.js`; data lie beside it as JSON and are only ever shown
-as text.
+The page holds the review list with the same text as the CSV, so that the list that it downloads
+differs in its labels only. Its script is `templates/review.js`; the data are JSON in the page, and
+are only ever shown as text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from ser_core.report import pages
 
-# Why a segment is in the list, as people read it.
+# Reasons why a segment is in the list, in words.
 WHY = {
     "least_sure": "the model was least sure here",
     "disagreement": "two models disagree here",
@@ -35,24 +35,24 @@ def render(
     annotator: str = "",
     clips: bool = False,
 ) -> str:
-    """The page.
+    """Render the page.
 
     Parameters
     ----------
     night : str
         Where the segments are from, in words.
     segments : int
-        All there were to pick from.
+        Number of segments from which the list was picked.
     columns, rows : sequences of str
         The list; `label` and `annotator` are among the columns.
     items : sequence of mappings
-        One a row: `url` (empty where there is none, and then a `problem`), `clip` (whether that is
-        the segment alone), `name`, `channel`, `channels`, `role`, `start_s`, `end_s`, `why`, and
-        `guess` where the model's label may be shown.
+        One per row: `url` (empty where the audio is missing, and then a `problem`), `clip` (whether
+        the audio is the segment alone), `name`, `channel`, `channels`, `role`, `start_s`, `end_s`,
+        `why`, and `guess` where the model's label may be shown.
     labels : sequence of str
-        A button each.
+        One button each.
     annotator : str
-        Who is going to listen.
+        Name of the person who listens.
     clips : bool
         Whether clips were written.
     """

@@ -83,12 +83,12 @@ def styled(size: float = 8.0) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
 
 
 def figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure whose parts find their places by themselves."""
+    """Empty figure with a constrained layout."""
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
 def png(drawn: Figure, *, dpi: int = 110, colours: int = 128) -> bytes:
-    """A figure as a PNG, the same bytes for the same figure.
+    """Write a figure as PNG; equal figures give equal bytes.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def png(drawn: Figure, *, dpi: int = 110, colours: int = 128) -> bytes:
 
 
 def emotion_colours(labels: Iterable[str]) -> dict[str, str]:
-    """The colour of each label: fixed for RAVDESS's eight, the next free one for others."""
+    """Colour of each label: fixed for RAVDESS's eight, the next free one for others."""
     labels = list(labels)
     others = sorted({label for label in labels if label not in _EMOTION_COLOURS})
     extra = {label: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, label in enumerate(others)}

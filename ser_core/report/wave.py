@@ -1,4 +1,4 @@
-"""A wave, thinned to what can be seen."""
+"""Waves, reduced to the points that can be seen."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def envelope(samples: np.ndarray, columns: int) -> np.ndarray:
-    """The lowest and the highest sample in each of `columns` equal stretches.
+    """Lowest and highest sample in each of `columns` equal stretches.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
     columns : int > 0
-        Fewer come back where there are fewer samples.
+        There are never more columns than samples.
 
     Returns
     -------

@@ -674,7 +674,7 @@ def test_page_takes_labels_by_keys_and_gives_the_list(visit, night, tmp_path):
     rows, _, _ = made(night, tmp_path)
     page, _, faults = visit(tmp_path / "list.html")
     page.keyboard.press("1")
-    assert "Your name first" in page.inner_text("#note")
+    assert "Enter your name first" in page.inner_text("#note")
     assert page.evaluate("document.activeElement.id") == "annotator"
     name(page, 'Ana "A", B')
     assert page.inner_text("#progress") == "1 of 10"

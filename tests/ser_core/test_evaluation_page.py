@@ -107,7 +107,7 @@ def test_a_page_of_one_bundle_one_condition_one_speaker(corpus, cache):
     assert "<td>–</td>" in html
     assert "The difference" not in html
     pair = evaluation.matrix([always("sad"), right()], alone, ["clean"], jobs=1, cache=cache)
-    assert "one speaker: nothing can be said" in evaluation_page.page([pair])
+    assert "one speaker: no interval" in evaluation_page.page([pair])
 
 
 def test_several_corpora_are_sections(corpus, cache):

@@ -347,14 +347,14 @@ def test_several_corpora_stand_beside_each_other(look, voices):
     )
     html = explore.page([look, other])
     assert "Same audio in several corpora" in html
-    assert "60 recordings stand in more than one" in html
+    assert "60 recordings are in more than one corpus" in html
     assert html.count("<section") == 2
 
 
 def test_little_data_gives_a_page_that_says_so(tmp_path):
     one = speech(tmp_path / "a.wav")
     html = explore.explore([corpus_of([one])], jobs=1, cache=tmp_path)
-    for words in ("One speaker only", "One emotion only", "Too little for a look"):
+    for words in ("One speaker only", "One emotion only", "Too little data for a quick model"):
         assert words in html
     with pytest.raises(CorpusError, match="none of 1 utterances can be read"):
         explore.explore(

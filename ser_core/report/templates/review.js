@@ -23,7 +23,7 @@
   const keep = () => {
     write(KEPT, JSON.stringify({ name: annotator, people: Object.fromEntries(people) }));
     if (annotator) write(NAME, annotator);
-    if (!keeps) note("This browser keeps nothing for this page: download before you close it.");
+    if (!keeps) note("This browser cannot keep answers for this page: download them before you close it.");
   };
 
   // ---- the looks
@@ -99,7 +99,7 @@
     if (!one || !one.url) return;
     if (audio.readyState >= 1) audio.currentTime = from();
     audio.play().then(tick, (error) => {
-      if (error.name === "NotAllowedError") note("Press Play: this browser wants to be asked.");
+      if (error.name === "NotAllowedError") note("Press Play: this browser plays sound only after a click.");
     });
   }
 
@@ -130,7 +130,7 @@
     byId("play").disabled = true;
     byId("playing").textContent = "Play";
     say("problem", one.clip
-      ? "The clip cannot be played: it lies beside this page, in the folder of --clips; move both together."
+      ? "The clip cannot be played. It should be beside this page, in the folder of --clips: move both together."
       : "The recording cannot be reached from here, or this browser does not play its format; “ser review --clips DIR” copies the segments for this page.");
   });
 
@@ -139,7 +139,7 @@
     const me = mine(), at = me.at;
     if (!item()) return;
     if (!annotator) {
-      note("Your name first: it stands in the list beside each label.");
+      note("Enter your name first: it is written beside each label in the list.");
       field.classList.add("wanted");
       field.focus();
       return;
