@@ -1,19 +1,19 @@
-"""Builds an archive of two-channel telephone calls whose turns are known.
+"""Build an archive of two-channel telephone calls with known turns.
 
     python benchmarks/build_calls.py --n 200 --out DIR [--seed 0] [--minutes 3] [--bad]
         [--corpus ravdess …] [--music FOLDER …]
 
-Each call is made of one corpus's utterances: an agent (channel 0, neutral or calm) and
-a customer (channel 1, in a mood that may change on the way) take turns, with pauses, now
-and then at once, at different levels, over line noise and crosstalk. With --music, the
-customer is put on hold in the middle, and both channels play music. The corpora are
-looked for where SER_DATA says, else in ../shared/data beside the repository.
+Each call consists of utterances of one corpus. An agent (channel 0, neutral or calm) and a customer
+(channel 1, in moods that may change) take turns, with pauses and some overlap, at different levels,
+over line noise and crosstalk. With --music the customer is put on hold in the middle, and both
+channels play music. The corpora are in the folder SER_DATA, or in ../shared/data beside the
+repository.
 
     DIR/calls/<queue>/<time>_<id>.<ext>    the calls
-    DIR/truth.jsonl                        one line a channel: who spoke when, and how
-    DIR/bad/                               with --bad, a file for each reason of rejection
+    DIR/truth.jsonl                        one line per channel: who speaks when, in which mood
+    DIR/bad/                               with --bad, files that a run rejects
 
-A call depends on the seed, its number and the corpora there, not on how many calls are built.
+A call depends on the seed, its number and the corpora, not on the number of calls.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calls.files import CODEC_SHARES, CODECS, write_call
 from benchmarks.calls.material import default_data, find_music, find_utterances, load_music
-from benchmarks.calls.talk import ROLES, build_call, play
+from benchmarks.calls.talk import ROLES, add_music, build_call
 from benchmarks.calls.truth import Truth, write_truth
-from ser_core.corpora import corpus_names
+from ser_core.corpora import Utterance, corpus_names
 from tests.bad_files import make_bad_files
 
 QUEUES = ("billing", "support", "sales", "retention")
 FIRST_DAY = datetime(2026, 3, 1)
 HOURS = (8, 20)
 
-HOLD_SHARE = (0.35, 0.6)  # of a call's length: when the music begins and ends
+HOLD_SHARE = (0.35, 0.6)  # of the length of a call: start and end of the music
 
 
 def build(
@@ -56,27 +56,27 @@ def build(
     Parameters
     ----------
     out : Path
-        Made where it is missing.
+        Created if it does not exist.
     n : int >= 0
     seed : int >= 0
     minutes : float > 0
-        Mean length of a call; calls last 0.6 to 1.4 of it.
+        Mean length of a call. Calls last 0.6 to 1.4 times as long.
     data : Path, optional
-        Folder of the corpora; `default_data()` where it is None.
+        Folder of the corpora. Default: `default_data()`.
     corpora : sequence of str
-        Names of those to take; all that are there unless given.
+        Names of the corpora to use. Default: all that exist.
     music : sequence of Path
-        Folders of music on hold; calls are not interrupted unless given.
+        Folders of music on hold. Default: no hold.
 
     Returns
     -------
     list of Truth
-        Two for each call: agent, customer. `file` is relative to `out`.
+        Two per call: agent, customer. `file` is relative to `out`.
 
     Raises
     ------
     FileNotFoundError
-        No corpus is there.
+        No corpus was found.
     ValueError
         `minutes` is too short for two turns.
     """
@@ -89,25 +89,39 @@ def build(
     truths = []
     for number in range(n):
         rng = np.random.default_rng([seed, number])
-        codec = CODECS[rng.choice(list(CODEC_SHARES), p=list(CODEC_SHARES.values()))]
-        queue = QUEUES[rng.integers(len(QUEUES))]
-        begun = FIRST_DAY + timedelta(seconds=int(3600 * rng.uniform(*HOURS)))
-        duration_s = 60.0 * minutes * float(rng.uniform(0.6, 1.4))
-        hold = tuple(round(share * duration_s, 3) for share in HOLD_SHARE) if pieces else None
-        channels, turns = build_call(utterances, codec.rate, duration_s, rng, hold)
-        spans = [(), ()]
-        if hold:
-            piece = load_music(pieces[rng.integers(len(pieces))], codec.rate)
-            sides = zip(channels, turns, strict=True)
-            spans = [play(side, own, piece, hold, codec.rate, rng) for side, own in sides]
-        name = f"calls/{queue}/{begun:%Y%m%dT%H%M%S}_c{number + 1:04d}.{codec.extension}"
-        write_call(out / name, channels, codec)
-        truths += [
-            Truth(name, channel, ROLES[channel], turns[channel], spans[channel])
-            for channel in (0, 1)
-        ]
+        truths += _write_one(out, number, utterances, pieces, minutes, rng)
     write_truth(out / "truth.jsonl", truths)
     return truths
+
+
+def _write_one(
+    out: Path,
+    number: int,
+    utterances: Sequence[Utterance],
+    pieces: Sequence[Path],
+    minutes: float,
+    rng: np.random.Generator,
+) -> list[Truth]:
+    """Write one call. Returns the truth of its two channels."""
+    codec = CODECS[rng.choice(list(CODEC_SHARES), p=list(CODEC_SHARES.values()))]
+    queue = QUEUES[rng.integers(len(QUEUES))]
+    started = FIRST_DAY + timedelta(seconds=int(3600 * rng.uniform(*HOURS)))
+    duration_s = 60.0 * minutes * float(rng.uniform(0.6, 1.4))
+    hold = tuple(round(share * duration_s, 3) for share in HOLD_SHARE) if pieces else None
+    channels, turns = build_call(utterances, codec.rate, duration_s, rng, hold)
+    music = [(), ()]
+    if hold:
+        piece = load_music(pieces[rng.integers(len(pieces))], codec.rate)
+        music = [
+            add_music(channel, own, piece, hold, codec.rate, rng)
+            for channel, own in zip(channels, turns, strict=True)
+        ]
+    name = f"calls/{queue}/{started:%Y%m%dT%H%M%S}_c{number + 1:04d}.{codec.extension}"
+    write_call(out / name, channels, codec)
+    return [
+        Truth(name, channel, role, turns[channel], music[channel])
+        for channel, role in enumerate(ROLES)
+    ]
 
 
 def main() -> int:
@@ -118,7 +132,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3.0, help="mean length of a call")
     parser.add_argument("--corpus", nargs="+", default=(), choices=corpus_names())
     parser.add_argument("--music", nargs="+", type=Path, default=(), help="folders of .wav files")
-    parser.add_argument("--bad", action="store_true", help="add bad/, a file for each rejection")
+    parser.add_argument("--bad", action="store_true", help="add bad/, files that a run rejects")
     args = parser.parse_args()
     try:
         truths = build(

@@ -1,11 +1,11 @@
-"""Do two versions write the same tables? Compares two output folders row by row.
+"""Compare two output folders row by row, to check that two versions write the same tables.
 
     ser run --input CALLS --output BEFORE …      # with one version
     ser run --input CALLS --output AFTER …       # with the other
     python benchmarks/compare_outputs.py BEFORE AFTER
 
 Feature vectors must be bit-equal, other floats within 1e-6, everything else equal. Run ids, times,
-costs, commands and versions are left out. Exits with 1 where something differs.
+costs, commands and versions are left out. The exit status is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def read(output: Path, name: str) -> pa.Table:
-    """All rows of a table, in one order; how runs were cut into chunks does not count."""
+    """All rows of a table in a fixed order, which does not depend on the chunks of the runs."""
     paths = sorted((output / name).glob("date=*/run=*/*.parquet"))
     if not paths:
         sys.exit(f"{output / name}: no Parquet files found; an output of `ser run` expected")
@@ -52,7 +52,7 @@ def read(output: Path, name: str) -> pa.Table:
 
 
 def compare(before: pa.Table, after: pa.Table) -> list[str]:
-    """What differs between two tables whose rows stand in one order."""
+    """The differences between two tables with rows in the same order."""
     found = []
     if before.schema.names != after.schema.names:
         found.append(f"columns {before.schema.names} and {after.schema.names}")
@@ -80,7 +80,7 @@ def compare(before: pa.Table, after: pa.Table) -> list[str]:
 
 
 def bits(vectors: pa.Array) -> np.ndarray:
-    """The vectors' numbers as integers, so that NaN equals NaN and 0 is not -0."""
+    """The values of vectors as integers, so that NaN equals NaN and 0 differs from -0."""
     return vectors.flatten().to_numpy(zero_copy_only=False).view(np.uint32)
 
 

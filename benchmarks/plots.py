@@ -1,4 +1,4 @@
-"""Pictures for docs/performance.md from the JSON that the benchmarks write.
+"""Draw the pictures of docs/performance.md from the JSON files of the benchmarks.
 
 python benchmarks/plots.py [--features F.json] [--memory M.json] [--scaling S.json] [--out docs]
 """
@@ -33,25 +33,27 @@ def main() -> None:
             plt.close(figure)
 
 
-def features(axes, said: dict) -> None:
+def features(axes, results: dict) -> None:
     """Cost of each feature set on the same clips."""
-    rows = list(said["cpu_ms_per_s"].items())[::-1]
+    rows = list(results["cpu_ms_per_s"].items())[::-1]
     group = "8 kHz mu-law"
     values = [by_group[group] for _, by_group in rows]
     ours = {"seed193", "telephone"}
     axes.barh(
         [name for name, _ in rows], values, color=[BLUE if n in ours else GREY for n, _ in rows]
     )
-    for at, value in enumerate(values):
-        axes.text(value * 1.08, at, f"{value:.1f}" if value >= 1 else f"{value:.2f}", va="center")
+    for position, value in enumerate(values):
+        axes.text(
+            value * 1.08, position, f"{value:.1f}" if value >= 1 else f"{value:.2f}", va="center"
+        )
     axes.set_xscale("log")
     axes.set_xlim(right=max(values) * 3)
     axes.set_xlabel("CPU milliseconds per second of audio (8 kHz mu-law speech, one thread)")
 
 
-def memory(axes, said: dict) -> None:
+def memory(axes, results: dict) -> None:
     """Peak memory by length of the call."""
-    points = sorted((float(m), mb) for m, mb in said["peak_mb_by_minutes"].items())
+    points = sorted((float(m), mb) for m, mb in results["peak_mb_by_minutes"].items())
     minutes, peaks = zip(*points, strict=True)
     axes.plot(minutes, peaks, "o-", color=BLUE)
     axes.axhline(peaks[0] + 150, color=ORANGE, linestyle="--", linewidth=1)
@@ -62,7 +64,7 @@ def memory(axes, said: dict) -> None:
 
 
 def scaling(axes, rows: list) -> None:
-    """Cost of a recording by their number."""
+    """Cost per recording, by the number of recordings."""
     for processes, color in ((1, BLUE), (2, ORANGE)):
         points = [
             (row["count"], row["cpu_ms_each"])
@@ -74,7 +76,7 @@ def scaling(axes, rows: list) -> None:
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("recordings of 3 to 5 s in a night")
-    axes.set_ylabel("CPU ms a recording,\nstart-up apart")
+    axes.set_ylabel("CPU ms per recording,\nwithout start-up")
     axes.legend(frameon=False)
 
 

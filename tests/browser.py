@@ -1,4 +1,4 @@
-"""A real browser for tests of pages; they skip, saying so, where there is none."""
+"""A real browser for tests of pages. Without one, these tests are skipped and say so."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Makes the sample calls of tests/data with espeak-ng: invented talks, nobody's voice.
+"""Build the sample calls of tests/data with espeak-ng: invented talks in synthetic voices.
 
     python tests/make_sample_calls.py [FOLDER]
 
-Every file comes out the same, byte for byte, with the same espeak-ng (1.51) and libsndfile
-(1.2.2). `truth.json` says who speaks when; tests/data/README.md, what each file is.
+The files are reproducible, byte for byte, with espeak-ng 1.51 and libsndfile 1.2.2. `truth.json`
+holds who speaks when; tests/data/README.md describes the files.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from benchmarks.calls.truth import Truth, Turn  # noqa: E402
 SPEECH_DBFS = -25.0
 NOISE_DBFS = -63.0
 START_S = 0.6
-CUT_AFTER = 0.55  # of the cut call's bytes are there
+CUT_AFTER = 0.55  # of the bytes of the truncated call are kept
 
 
 @dataclass(frozen=True)
 class Mood:
-    """How espeak-ng speaks: words a minute, pitch (0 to 99), and the level in dB."""
+    """Settings of espeak-ng: words per minute, pitch (0 to 99), and the level in dB."""
 
     speed: int
     pitch: int
@@ -55,10 +55,10 @@ GSM = Codec("wav", "WAV", "GSM610")
 RAW_MULAW = Codec("ulaw", "RAW", "ULAW")
 PCM_16K = Codec("wav", "WAV", "PCM_16", rate=16_000)
 OPUS = Codec("opus", "OGG", "OPUS", settings={"compression_level": 1.0})  # 6 kbit/s
-# At 12 kbit/s Opus puts both sides onto both channels; at 17 they stay apart.
+# At 12 kbit/s Opus mixes the two channels; at 17 kbit/s they stay separate.
 OPUS_TWO = Codec("opus", "OGG", "OPUS", settings={"compression_level": 0.99})
 FLAC = Codec("flac", "FLAC", "PCM_16", settings={"compression_level": 1.0})
-# With a variable rate the encoder writes the count of frames (Xing), so its delay is undone.
+# With a variable rate the encoder writes the frame count (Xing), so decoders remove its delay.
 MP3 = Codec(
     "mp3", "MP3", "MPEG_LAYER_III", settings={"bitrate_mode": "VARIABLE", "compression_level": 0.95}
 )
@@ -66,10 +66,10 @@ MP3 = Codec(
 
 @dataclass(frozen=True)
 class SampleCall:
-    """A call to make.
+    """A call to build.
 
-    Each line of `talk` is "side mood gap text": side A (agent) or C (customer), the gap in
-    seconds after the end of the line before; a negative gap speaks into it.
+    Each line of `talk` is "side mood gap text". The side is A (agent) or C (customer). The gap is
+    the time in seconds after the previous line; a negative gap makes both overlap.
     """
 
     file: str
@@ -196,7 +196,7 @@ CALLS = (
         C sad 1.2 I have it here.
         A neutral 0.7 Then we will do it together.
         """,
-        noise_dbfs=None,  # as from a line that sends nothing in pauses
+        noise_dbfs=None,  # as on a line with silence suppression
         gain_db=-10.0,
     ),
     SampleCall(
@@ -266,7 +266,7 @@ NO_AUDIO = "calls/odd/20260301T085500_c0013.wav"
 
 
 def speak(text: str, voice: str, mood: Mood, rate: int) -> np.ndarray:
-    """Let espeak-ng say a line: float64 [n] at `rate` in Hz, its speech at the mood's level."""
+    """Speak a line with espeak-ng: float64 [n] at `rate` in Hz, at the level of the mood."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         command = ["espeak-ng", "-v", voice, "-s", str(mood.speed), "-p", str(mood.pitch)]
         subprocess.run([*command, "-w", file.name, text], check=True)
@@ -278,14 +278,14 @@ def speak(text: str, voice: str, mood: Mood, rate: int) -> np.ndarray:
 
 
 def make_call(call: SampleCall) -> tuple[np.ndarray, list[Truth]]:
-    """Put a call together: float64 [shape=(channels, n)], and what is said on each channel."""
+    """Build a call: float64 [shape=(channels, n)], and the truth of each channel."""
     rate = call.codec.rate
     sides = np.zeros((2, round(call.duration_s * rate)))
     turns: tuple[list[Turn], list[Turn]] = ([], [])
     end_s = START_S
     for line in call.talk.strip().splitlines():
         side, mood, gap_s, text = line.split(maxsplit=3)
-        who, voice = (0, call.agent) if side == "A" else (1, call.customer)
+        speaking, voice = (0, call.agent) if side == "A" else (1, call.customer)
         samples = speak(text, voice, MOODS[mood], rate)
         start_s = end_s + float(gap_s)
         first = round(start_s * rate)
@@ -295,11 +295,11 @@ def make_call(call: SampleCall) -> tuple[np.ndarray, list[Truth]]:
                 f"{call.file}: its talk lasts over {end_s:.1f} s, {call.duration_s} s expected: "
                 "shorten the talk or lengthen the call"
             )
-        sides[who, first : first + len(samples)] += samples
+        sides[speaking, first : first + len(samples)] += samples
         spans = tuple(
             (round(start_s + a, 3), round(start_s + b, 3)) for a, b in speech_spans(samples, rate)
         )
-        turns[who].append(Turn(spans[0][0], spans[-1][1], mood, voice, "espeak-ng", spans))
+        turns[speaking].append(Turn(spans[0][0], spans[-1][1], mood, voice, "espeak-ng", spans))
 
     channels = sides if call.channels == 2 else sides.sum(axis=0, keepdims=True)
     channels = channels * amplitude(call.gain_db)
@@ -311,13 +311,13 @@ def make_call(call: SampleCall) -> tuple[np.ndarray, list[Truth]]:
     if call.channels == 2:
         truths = [Truth(call.file, i, ("agent", "customer")[i], tuple(turns[i])) for i in (0, 1)]
     else:
-        said = sorted(turns[0] + turns[1], key=lambda turn: turn.start_s)
-        truths = [Truth(call.file, 0, "mixed", tuple(said))]
+        both = sorted(turns[0] + turns[1], key=lambda turn: turn.start_s)
+        truths = [Truth(call.file, 0, "mixed", tuple(both))]
     return channels, truths
 
 
 def _until(end_s: float, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """What of the turns comes before `end_s`."""
+    """The part of the turns before `end_s`."""
     return tuple(
         replace(
             turn,
@@ -330,20 +330,20 @@ def _until(end_s: float, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
 
 
 def make_all(folder: Path) -> list[Truth]:
-    """Write all calls below `folder`, and truth.json: a list with an object a channel."""
+    """Write all calls below `folder`, and truth.json: a list with one object per channel."""
     truths = []
     for call in CALLS:
-        channels, said = make_call(call)
+        channels, call_truths = make_call(call)
         write_call(folder / call.file, channels, call.codec)
-        truths += said
+        truths += call_truths
 
-    channels, said = make_call(CUT_CALL)
+    channels, call_truths = make_call(CUT_CALL)
     cut = folder / CUT_CALL.file
     write_call(cut, channels, CUT_CALL.codec)
     whole = cut.read_bytes()
     cut.write_bytes(whole[: int(CUT_AFTER * len(whole))])
-    there_s = soundfile.info(cut).duration
-    truths += [replace(truth, turns=_until(there_s, truth.turns)) for truth in said]
+    left_s = soundfile.info(cut).duration
+    truths += [replace(truth, turns=_until(left_s, truth.turns)) for truth in call_truths]
 
     rng = np.random.default_rng(0)
     hold = line_noise(round(HOLD_S * GSM.rate), GSM.rate, NOISE_DBFS, rng)

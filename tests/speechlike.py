@@ -1,4 +1,4 @@
-"""Speech that tests make themselves: a pulse train through moving formants, in syllables."""
+"""Synthetic speech for tests: a pulse train through moving formants, in syllables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import scipy.signal
 def voice(
     seconds: float, rate: int = 8_000, *, f0_hz: float = 120.0, level_db: float = -20.0, seed=0
 ):
-    """Something that a voice activity detector takes for a voice: float32 [seconds * rate]."""
+    """A signal that a voice activity detector accepts as speech: float32 [seconds * rate]."""
     random = np.random.default_rng(seed)
     n = round(seconds * rate)
     t = np.arange(n) / rate
@@ -30,11 +30,11 @@ def voice(
 
 
 def call(turns, seconds: float, rate: int = 8_000, *, noise_db: float = -65.0, seed: int = 0):
-    """One channel: (start_s, end_s, level_db) turns of a voice over line noise."""
+    """One channel of a call: turns (start_s, end_s, level_db) over line noise, float32 [n]."""
     random = np.random.default_rng(seed)
     samples = 10 ** (noise_db / 20) * random.standard_normal(round(seconds * rate))
     for i, (start, end, level_db) in enumerate(turns):
-        at = round(start * rate)
+        first = round(start * rate)
         spoken = voice(end - start, rate, level_db=level_db, seed=seed + i)
-        samples[at : at + len(spoken)] += spoken
+        samples[first : first + len(spoken)] += spoken
     return np.clip(samples, -1, 1).astype(np.float32)

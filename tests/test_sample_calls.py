@@ -1,4 +1,4 @@
-"""The sample calls and the built archive: what their truth says is what sounds."""
+"""The sample calls and the built archive agree with their truth."""
 
 import filecmp
 import json
@@ -31,7 +31,7 @@ def read(path):
 
 
 def levels_db(folder, truth):
-    """Level of a channel where its speech is, and of all other samples."""
+    """Levels of a channel within its turns and outside of them."""
     samples, rate = read(folder / truth.file)
     spoken = np.zeros(samples.shape[1], bool)
     for turn in truth.turns:
@@ -47,7 +47,7 @@ def sample_truth() -> list[Truth]:
     return [Truth(**{**row, "turns": [Turn(**turn) for turn in row["turns"]]}) for row in rows]
 
 
-def test_the_sample_calls_are_small_and_all_there():
+def test_the_sample_calls_are_small_and_complete():
     files = [path for path in DATA.glob("calls/*/*") if path.is_file()]
     assert len(files) == len(CALLS) + 3
     assert sum(path.stat().st_size for path in files) < LIMIT_BYTES
@@ -56,7 +56,7 @@ def test_the_sample_calls_are_small_and_all_there():
 
 
 @pytest.mark.parametrize("truth", sample_truth(), ids=lambda t: f"{Path(t.file).stem}-{t.channel}")
-def test_the_turns_of_a_sample_call_are_where_it_sounds(truth):
+def test_the_turns_of_a_sample_call_have_sound(truth):
     if truth.file == HOLD_CALL:
         assert not truth.turns
         return
@@ -65,7 +65,7 @@ def test_the_turns_of_a_sample_call_are_where_it_sounds(truth):
 
 
 @pytest.mark.long
-def test_the_sample_calls_are_made_anew_as_they_are(tmp_path):
+def test_the_sample_calls_are_reproducible(tmp_path):
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     version = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True).stdout
@@ -78,7 +78,7 @@ def test_the_sample_calls_are_made_anew_as_they_are(tmp_path):
             assert filecmp.cmp(path, DATA / path.relative_to(tmp_path), shallow=False), path.name
 
 
-def test_bad_files_have_reasons_that_there_are(tmp_path):
+def test_bad_files_have_known_reasons(tmp_path):
     assert make_bad_files(tmp_path) == BAD_FILES
     assert set(BAD_FILES.values()) <= set(REJECTION_REASONS)
     assert {path.name for path in tmp_path.iterdir()} == set(BAD_FILES)
@@ -91,7 +91,7 @@ needs_corpora = pytest.mark.skipif(
 
 
 @needs_corpora
-def test_a_built_archive_sounds_where_its_truth_says(tmp_path):
+def test_the_turns_of_built_calls_have_sound(tmp_path):
     truths = build(tmp_path, n=6, seed=1, minutes=0.5)
     assert [asdict(t) for t in read_truth(tmp_path / "truth.jsonl")] == [asdict(t) for t in truths]
     assert [truth.role for truth in truths] == ["agent", "customer"] * 6
@@ -114,6 +114,6 @@ def test_a_call_does_not_depend_on_how_many_are_built(tmp_path):
         assert filecmp.cmp(tmp_path / "few" / truth.file, tmp_path / "more" / truth.file, False)
 
 
-def test_without_corpora_it_says_so(tmp_path):
+def test_without_corpora_the_message_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="set SER_DATA"):
         build(tmp_path / "out", n=1, data=tmp_path)

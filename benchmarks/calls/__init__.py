@@ -1,1 +1,1 @@
-"""What `benchmarks/build_calls.py` puts calls together with: truth, sound, files, corpora, talk."""
+"""The parts of `benchmarks/build_calls.py`: truth, sound, files, material, talk."""

@@ -1,4 +1,4 @@
-"""How a built call is stored: codecs and containers, the same bytes each time."""
+"""The files of built calls: codecs and containers, with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import soundfile
 
 @dataclass(frozen=True)
 class Codec:
-    """How a call is stored: libsndfile's names, and the rate in Hz."""
+    """Storage format of a call: libsndfile's names, and the sample rate in Hz."""
 
     extension: str
     format: str
     subtype: str
     rate: int = 8000
     settings: dict = field(default_factory=dict)
-    gsm_leg: bool = False  # both sides went through GSM 6.10 before, as from a mobile
+    gsm_leg: bool = False  # both sides are coded by GSM 6.10 first, as from a mobile phone
 
 
-# libsndfile writes GSM 6.10 in mono only, so a two-channel call has it on its legs.
+# libsndfile writes GSM 6.10 in mono only, so two-channel calls use it per channel.
 CODECS = {
     "mulaw": Codec("wav", "WAV", "ULAW"),
     "alaw": Codec("wav", "WAV", "ALAW"),
@@ -35,8 +35,8 @@ CODECS = {
 CODEC_SHARES = {"mulaw": 0.6, "alaw": 0.1, "gsm": 0.1, "opus": 0.1, "pcm16k": 0.1}
 
 
-def gsm_leg(samples: np.ndarray) -> np.ndarray:
-    """What GSM 6.10 leaves of 8 kHz samples [n]."""
+def through_gsm(samples: np.ndarray) -> np.ndarray:
+    """Encode samples [n] at 8 kHz by GSM 6.10 and decode them."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, 8000, format="WAV", subtype="GSM610")
     buffer.seek(0)
@@ -47,7 +47,7 @@ def write_call(path: Path, channels: np.ndarray, codec: Codec) -> None:
     """Write a call: float [shape=(channels, n)] at `codec.rate`, full scale at 1.0."""
     channels = np.clip(channels, -1.0, 1.0 - 2.0**-15)
     if codec.gsm_leg:
-        channels = np.stack([gsm_leg(channel) for channel in channels])
+        channels = np.stack([through_gsm(channel) for channel in channels])
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(
         path,
@@ -62,7 +62,7 @@ def write_call(path: Path, channels: np.ndarray, codec: Codec) -> None:
 
 
 def _fix_ogg_serial(path: Path) -> None:
-    """Give the stream the serial number 1: libsndfile draws one from the clock."""
+    """Set the serial number of the stream to 1, since libsndfile takes it from the clock."""
     data = bytearray(path.read_bytes())
     page = 0
     while page < len(data):
@@ -80,7 +80,7 @@ def _fix_ogg_serial(path: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _ogg_crc_table() -> tuple[int, ...]:
-    """CRC-32 as Ogg has it (RFC 3533): polynomial 0x04C11DB7, bits not reflected."""
+    """Table for the CRC-32 of Ogg (RFC 3533): polynomial 0x04C11DB7, bits not reflected."""
     table = []
     for byte in range(256):
         crc = byte << 24

@@ -1,4 +1,4 @@
-"""What built calls are made of: utterances of the corpora, and music on hold."""
+"""The material of built calls: utterances of the corpora, and music on hold."""
 
 from __future__ import annotations
 
@@ -19,37 +19,42 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def default_data() -> Path:
-    """The corpora's folder: SER_DATA, else ../shared/data beside the repository."""
+    """Folder of the corpora: SER_DATA, or ../shared/data beside the repository."""
     return Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
 
 
 def find_utterances(data: Path, names: Sequence[str] = ()) -> list[Utterance]:
-    """The utterances of some corpora under `data`; of all that are there unless named.
+    """Utterances of the corpora in `data`, by name or all of them.
 
-    Emotions that RAVDESS has no name for, such as boredom, are left out.
+    Emotions that RAVDESS does not have, such as boredom, are left out.
 
     Raises
     ------
     FileNotFoundError
-        None of them is there.
+        None of them was found.
     """
     wanted = names or corpus_names()
-    there = [open_corpus(name, data / name) for name in sorted(wanted) if (data / name).is_dir()]
-    if not there:
+    corpora = [open_corpus(name, data / name) for name in sorted(wanted) if (data / name).is_dir()]
+    if not corpora:
         raise FileNotFoundError(
-            f"no corpus in {data}: expected {' or '.join(wanted)} there; "
+            f"no corpus in {data}: {' or '.join(wanted)} expected; "
             "set SER_DATA to the folder that holds them"
         )
-    return [one for own in there for one in own.utterances if one.emotion in RAVDESS_EIGHT]
+    return [
+        utterance
+        for corpus in corpora
+        for utterance in corpus.utterances
+        if utterance.emotion in RAVDESS_EIGHT
+    ]
 
 
 def find_music(folders: Sequence[Path]) -> list[Path]:
-    """The WAV files below some folders.
+    """WAV files below the folders.
 
     Raises
     ------
     FileNotFoundError
-        A folder without any.
+        A folder has none.
     """
     found = [(folder, sorted(folder.rglob("*.wav"))) for folder in folders]
     for folder, files in found:
@@ -60,20 +65,20 @@ def find_music(folders: Sequence[Path]) -> list[Path]:
 
 @lru_cache(maxsize=32)
 def load_music(path: Path, rate: int) -> np.ndarray:
-    """A piece of music as a line carries it: float64 [n]."""
+    """A piece of music at the bandwidth of a line: float64 [n]."""
     samples, own_rate = soundfile.read(path, always_2d=True)
     return band_pass(soxr.resample(samples.mean(axis=1), own_rate, rate), rate)
 
 
 @lru_cache(maxsize=64)
 def load_utterance(path: Path, rate: int) -> tuple[np.ndarray, tuple[tuple[float, float], ...]]:
-    """An utterance as a line carries it, without the silence around it.
+    """An utterance at the bandwidth of a line, without the silence around it.
 
     Returns
     -------
     samples : np.ndarray [shape=(n,)]
     spans : tuple of (start_s, end_s)
-        Its speech, counted from the first of `samples`; empty where there is none.
+        Its speech, from the first of `samples`; empty for silence.
     """
     samples, own_rate = soundfile.read(path, always_2d=True)
     samples = band_pass(soxr.resample(samples.mean(axis=1), own_rate, rate), rate)

@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfilt
 TELEPHONE_BAND_HZ = (300.0, 3400.0)
 WIDE_BAND_HZ = (50.0, 7000.0)
 
-# What counts as speech within an utterance.
+# The definition of speech within an utterance.
 FRAME_S, HOP_S = 0.02, 0.01
 SPEECH_BELOW_PEAK_DB = 30.0
 MIN_PAUSE_S = 0.3
@@ -26,17 +26,17 @@ def amplitude(db: float) -> float:
 
 
 def speech_spans(samples: np.ndarray, rate: int) -> list[tuple[float, float]]:
-    """Where a clean utterance sounds, by its energy.
+    """Find the speech of a clean utterance by its energy.
 
-    Frames of 20 ms count that are at most 30 dB below the loud ones (95th percentile);
-    pauses under 0.3 s are filled.
+    Speech are the frames of 20 ms that are at most 30 dB below loud ones (95th percentile). Pauses
+    of less than 0.3 s are filled.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
-        One speaker, recorded without noise to speak of.
+        One speaker, recorded with little noise.
     rate : int > 0
-        Hz.
+        Sample rate in Hz.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def speech_spans(samples: np.ndarray, rate: int) -> list[tuple[float, float]]:
 
 
 def band_pass(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Keep what a line carries: 300 to 3400 Hz, or 50 to 7000 Hz from 16 kHz on."""
+    """Limit to the bandwidth of a line: 300 to 3400 Hz, or 50 to 7000 Hz from 16 kHz on."""
     band = WIDE_BAND_HZ if rate >= 16_000 else TELEPHONE_BAND_HZ
     return sosfilt(butter(4, band, "bandpass", fs=rate, output="sos"), samples)
 
 
 def line_noise(n: int, rate: int, level_dbfs: float, rng: np.random.Generator) -> np.ndarray:
-    """Hiss of a line: float64 [n] with the RMS `level_dbfs`."""
+    """Line noise: float64 [n] with an RMS of `level_dbfs`."""
     noise = band_pass(rng.standard_normal(n), rate)
     return noise * (amplitude(level_dbfs) / max(rms(noise), 1e-12))

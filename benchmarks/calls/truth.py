@@ -1,4 +1,4 @@
-"""What is said in a built call: who speaks when, on which channel, and how."""
+"""The truth of a built call: who speaks when, on which channel, and in which mood."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 class Turn:
     """An utterance within a call, in seconds from the call's start.
 
-    `start_s` and `end_s` are where its sound begins and ends; `speech` are the spans
-    between its pauses of `MIN_PAUSE_S` or more.
+    `start_s` and `end_s` are the limits of its sound. `speech` are the spans between pauses of
+    `sound.MIN_PAUSE_S` or more.
     """
 
     start_s: float
@@ -26,9 +26,9 @@ class Turn:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is said on one channel of one file; `file` is relative to the truth's folder.
+    """The turns on one channel of a file, and the spans of music in seconds.
 
-    `music` are spans in seconds.
+    `file` is relative to the folder of the truth.
     """
 
     file: str
@@ -39,14 +39,14 @@ class Truth:
 
 
 def write_truth(path: Path, truths: Iterable[Truth]) -> None:
-    """Write one JSON object a line, one line a channel."""
+    """Write one JSON object per line, one line per channel."""
     with open(path, "w", encoding="utf-8") as file:
         for truth in truths:
             file.write(json.dumps(asdict(truth)) + "\n")
 
 
 def read_truth(path: Path) -> list[Truth]:
-    """Read what `write_truth` wrote."""
+    """Read a file of `write_truth`."""
     truths = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

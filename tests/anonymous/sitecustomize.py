@@ -1,6 +1,6 @@
-"""Google's libraries are content without credentials: Beam would look for some for 24 seconds.
+"""Anonymous Google credentials. Without any, Beam would look for credentials for 24 seconds.
 
-Loaded by every Python that has this folder on its path; see `tests.object_stores`.
+Each Python with this folder on its path loads it; see `tests.object_stores`.
 """
 
 import google.auth

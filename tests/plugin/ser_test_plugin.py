@@ -1,7 +1,7 @@
 """Feature sets and a corpus from another package: a simple set, the same slowly, some with faults.
 
-With `test_faulty`, decoding a file named `crash…` ends the process by SIGSEGV, `hang…` never
-ends, `eat…` takes memory until there is none, `raise…` raises what nobody expects.
+With `test_faulty`, decoding a file named `crash…` kills the process by SIGSEGV, `hang…` never
+ends, `eat…` uses up the memory, and `raise…` raises an unexpected error.
 """
 
 import os
