@@ -47,9 +47,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
         if not (ROOT / path).exists():
             raise ValueError(f"{source}: the link {link} leads to no file")
-        target = PAGES.get(path) or path.removeprefix("docs/")
-        if path in PAGES or path.startswith("docs/"):
-            return f"{bang}[{text}]({target}{anchor})"
+        if path in PAGES:
+            return f"{bang}[{text}]({PAGES[path]}{anchor})"
+        if path.startswith("docs/"):
+            return f"{bang}[{text}]({path.removeprefix('docs/')}{anchor})"
+        if path.startswith("examples/"):
+            return f"[{text}]({PAGES['examples/README.md']})"  # the page lists the sources
         return text
 
     return LINK.sub(replace, markdown)

@@ -23,9 +23,22 @@ SILENT_DB = -100.0
 class Facts:
     """Measurements of a recording. Tuples hold one value per channel.
 
-    `clipping_ratio` is the share of samples at full scale, `bandwidth_hz` the highest frequency
-    with content, `snr_db` the level of loud frames over that of quiet frames (None where nothing
-    sounds). `remark` says that the recording is cut, where that can be detected.
+    Parameters
+    ----------
+    rate_hz : int
+    channels : int
+    codec : str
+        Such as `mulaw`, `opus` or `pcm_s16`.
+    duration_s : float
+        Of the samples that were decoded.
+    clipping_ratio : tuple of float in [0, 1]
+        Share of samples at full scale.
+    bandwidth_hz : tuple of float or None
+        Highest frequency with content; None where nothing sounds.
+    snr_db : tuple of float or None
+        Level of loud frames over that of quiet frames; None where nothing sounds.
+    remark : str, optional
+        That the recording is cut, where that can be detected.
     """
 
     rate_hz: int

@@ -30,7 +30,9 @@ class Limits:
     Parameters
     ----------
     max_duration_s : float > 0
+        Length in seconds.
     max_bytes : int > 0
+        Size of the file.
     max_channels : int > 0
     """
 
@@ -41,7 +43,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Audio:
-    """A decoded recording: samples float32 [channels, n] in [-1, 1], rate in Hz, facts."""
+    """A decoded recording.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(channels, n)], float32
+        Full scale at 1.0.
+    rate : int
+        Sample rate in Hz.
+    facts : Facts
+    """
 
     samples: np.ndarray
     rate: int
@@ -57,8 +68,9 @@ class AudioStream:
         Sample rate in Hz.
     channels : int
     codec : str
+        Such as `mulaw`, `opus` or `pcm_s16`.
     declared_s : float or None
-        Seconds that the header declares, where it declares any.
+        Duration in seconds that the header declares; None if it declares none.
     """
 
     def __init__(
@@ -78,7 +90,12 @@ class AudioStream:
         self._decoder.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Give the samples once, in order: float32 [channels, m], `BLOCK_S` seconds each.
+        """Decode the samples, block by block and in order. It can be called once.
+
+        Yields
+        ------
+        np.ndarray [shape=(channels, m)], float32
+            `BLOCK_S` seconds, the last block less; full scale at 1.0.
 
         Raises
         ------
@@ -98,7 +115,13 @@ class AudioStream:
 
     @property
     def facts(self) -> Facts:
-        """Known once all of `blocks` was read."""
+        """Measurements of the recording. They are known once all of `blocks` was read.
+
+        Raises
+        ------
+        RuntimeError
+            `blocks` was not read to its end.
+        """
         if self._facts is None:
             raise RuntimeError("facts are known once all of blocks() was read")
         return self._facts
@@ -148,6 +171,12 @@ def open(
     uri : str
         For messages, and for the extension of a headerless file; the path unless given.
     limits : Limits, optional
+        What a recording may not exceed.
+
+    Returns
+    -------
+    AudioStream
+        A context manager that closes the file.
 
     Raises
     ------
@@ -190,6 +219,19 @@ def open(
 
 def decode(data: bytes, uri: str = "", *, limits: Limits | None = None) -> Audio:
     """Decode a whole recording from its bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of a file.
+    uri : str
+        For messages, and for the extension of a headerless file.
+    limits : Limits, optional
+        What a recording may not exceed.
+
+    Returns
+    -------
+    Audio
 
     Raises
     ------

@@ -167,11 +167,29 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def get(name: str) -> FeatureSet:
     """Find a feature set by name.
 
+    Parameters
+    ----------
+    name : str
+        A built-in set or an entry point of the group `ser_core.features`.
+
+    Returns
+    -------
+    FeatureSet
+
     Raises
     ------
     FeatureError
         Neither a built-in set nor an entry point has this name, or the entry point is something
         else.
+
+    Examples
+    --------
+    >>> feature_set = get("telephone")
+    >>> feature_set.rate, len(feature_set.names)
+    (8000, 2223)
+    >>> one_second = np.random.default_rng(0).standard_normal(8_000) / 10
+    >>> feature_set.extract(one_second, 8_000).shape
+    (2223,)
     """
     if name in _BUILT_IN:
         return importlib.import_module(_BUILT_IN[name]).FEATURE_SET
