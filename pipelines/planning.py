@@ -1,4 +1,4 @@
-"""What a run would do: counts, hours, time, problems."""
+"""Estimates what a run would do: counts, hours, time, problems."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
 from ser_core.tables import Reader
 
-# Headers of this many recordings tell about all.
+# The headers of this many recordings are read to estimate the rest.
 SAMPLE = 300
-# CPU seconds an hour of audio where no run has measured it yet; see docs/performance.md.
-CPU_S_AN_HOUR = 250.0
+# CPU seconds per hour of audio, used until a run has measured it; see docs/performance.md.
+CPU_S_PER_HOUR = 250.0
 
 
-def show(
+def print_plan(
     *,
     inputs: Sequence[str],
     output: str,
@@ -50,7 +50,7 @@ def show(
     with ledger.NewRecordings(tuple(inputs), date, tables.root).found() as todo:
         if not todo.matched:
             raise NothingMatchedError(f"--input {' '.join(inputs)}: nothing matches")
-        new = _New(fields)
+        new = _NewRecordings(fields)
         for source in todo.elements:
             new.add(source)
     sample = new.sample
@@ -63,19 +63,19 @@ def show(
     table = Table(title=f"What a run into {tables.root} would do", show_header=False)
     table.add_row("matched", f"{todo.matched:,}")
     table.add_row("already done", f"{todo.matched - todo.todo:,}")
-    table.add_row("new", f"{todo.todo:,} ({new.said()})")
+    table.add_row("new", f"{todo.todo:,} ({new.kinds_text()})")
     table.add_row("bytes", f"{new.size_bytes / 1e6:,.1f} MB")
-    everything = len(sample) == todo.todo
-    about = "all headers read" if everything else f"from the headers of {len(sample)}"
-    table.add_row("audio", f"{total_hours:,.2f} h ({about})")
+    complete = len(sample) == todo.todo
+    basis_of_hours = "all headers read" if complete else f"from the headers of {len(sample)}"
+    table.add_row("audio", f"{total_hours:,.2f} h ({basis_of_hours})")
     table.add_row(
         "time", f"about {_span(total_hours * cost / workers)} with {workers} processes ({basis})"
     )
     for problem, count in problems.most_common():
-        table.add_row("problem", f"{problem}: {count:,} of {len(sample):,} looked at")
-    if new.unread:
+        table.add_row("problem", f"{problem}: {count:,} of {len(sample):,} examined")
+    if new.without_fields:
         table.add_row(
-            "problem", f"--uri-fields does not match: {new.unread:,} of {todo.todo:,} new"
+            "problem", f"--uri-fields does not match: {new.without_fields:,} of {todo.todo:,} new"
         )
     if fields.pattern and sample:
         time, meta = fields.read(sample[0].uri)
@@ -84,13 +84,14 @@ def show(
     Console().print(table)
 
 
-def _says(fields: UriFields, uri: str) -> bool:
+def _has_fields(fields: UriFields, uri: str) -> bool:
+    """Whether --uri-fields finds anything in a URI."""
     time, meta = fields.read(uri)
     return time is not None or any(value is not None for value in meta.values())
 
 
 def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None]:
-    """Seconds as the header says, and what would be a problem."""
+    """Duration in seconds by the header, and the reason to expect a rejection, if any."""
     try:
         remote = files.is_remote(source.uri)
         file = files.read(source.uri) if remote else local_path(source.uri)
@@ -105,22 +106,25 @@ def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None
 
 
 @dataclass
-class _New:
-    """What is new, as far as it is of interest; there may be more than memory holds."""
+class _NewRecordings:
+    """Counts of the new recordings, and a random sample; the list itself may not fit in memory."""
 
     fields: UriFields
     size_bytes: int = 0
-    unread: int = 0
+    without_fields: int = 0
     seen: int = 0
     kinds: Counter = field(default_factory=Counter)
     sample: list[Source] = field(default_factory=list)
     _random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def add(self, source: Source) -> None:
+        """Count a recording."""
         self.size_bytes += source.size_bytes or 0
         self.kinds[os.path.splitext(source.uri)[1].lower() or "no extension"] += 1
-        self.unread += self.fields.pattern != "" and not _says(self.fields, source.uri)
-        # Each is in the sample with the same chance (J. Vitter 1985, algorithm R).
+        self.without_fields += self.fields.pattern != "" and not _has_fields(
+            self.fields, source.uri
+        )
+        # Each recording is in the sample with the same probability (Vitter 1985, algorithm R).
         place = self._random.randint(0, self.seen)
         self.seen += 1
         if len(self.sample) < SAMPLE:
@@ -128,20 +132,21 @@ class _New:
         elif place < SAMPLE:
             self.sample[place] = source
 
-    def said(self) -> str:
+    def kinds_text(self) -> str:
         return ", ".join(f"{n:,} {kind}" for kind, n in self.kinds.most_common(5)) or "nothing"
 
 
 def _cost(tables: Reader) -> tuple[float, str]:
-    """CPU seconds an hour of audio: of the last run there that did an hour or more."""
+    """CPU seconds per hour of audio in the last run of an hour or more, and the basis in words."""
     for path in reversed(tables.paths("runs")):
         for row in tables.open_file(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
             if row["audio_hours"] >= 1:
                 return row["cpu_seconds"] / row["audio_hours"], "as in the last run"
-    return CPU_S_AN_HOUR, "a guess: no run there has done an hour yet"
+    return CPU_S_PER_HOUR, "an estimate: no run of an hour or more yet"
 
 
 def _span(seconds: float) -> str:
+    """A time span for a person."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

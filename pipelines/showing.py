@@ -1,4 +1,4 @@
-"""One call as a picture, with its waves where the original audio is still there."""
+"""Draws one call, with its waves if the original audio still exists, and prints newest rows."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ from ser_core.examine import Source
 from ser_core.report import call_picture
 from ser_core.tables import Reader, beside
 from ser_core.tables.reader import label_names
+from ser_core.tables.schemas import PROBABILITY
 
-# A long call's wave is thinned to about this many points, by the extremes of each stretch.
+# A long call's wave is reduced to about this many points, the extremes of short stretches.
 WAVE_POINTS = 200_000
+_SEGMENT_COLUMNS = (
+    "channel", "role", "start_s", "end_s", "rms_db", "label", "confidence", "unsure",
+)  # fmt: skip
 
 
 def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
-    """Draw a recording's latest row and write the picture; gives lines for the person.
+    """Draw the latest row of a recording and write the picture; yields lines to print.
 
     Raises
     ------
     NothingMatchedError
-        No such recording, or no tables there.
+        There is no such recording, or there are no tables.
     UsageError
-        Several recordings that fit.
+        Several recordings match, or the picture cannot be written.
     """
     reader = published.open_reader(output)
     row, path = _find(reader, recording)
     if row["status"] == tables.REJECTED:
-        yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; there is nothing to draw"
+        yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; nothing to draw"
         return
     labels = label_names(reader.schema(path))
     segments = _segments(path, row, labels)
@@ -61,10 +65,10 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
         call_picture.save(figure, save)
     except (OSError, SerError) as error:
         raise UsageError(f"--save {save}: cannot be written: {error}") from error
-    said = f"{row['label']} ({row['confidence']:.2f})" if row["label"] else row["status"]
-    yield f"{row['uri']}: {said}, {len(segments)} segments, {row['speech_s']:.1f} s of speech"
+    verdict = f"{row['label']} ({row['confidence']:.2f})" if row["label"] else row["status"]
+    yield f"{row['uri']}: {verdict}, {len(segments)} segments, {row['speech_s']:.1f} s of speech"
     if problem:
-        yield f"{problem}: levels are drawn in the place of waves"
+        yield f"{problem}: levels are drawn instead of waves"
     yield f"picture: {save}"
 
 
@@ -72,10 +76,10 @@ _FIRST_ROWS = {
     "recordings": "SELECT parse_filename(uri) AS recording, status, label, "
     "round(confidence::DOUBLE, 2) AS confidence, unsure, "
     "round(negativity::DOUBLE, 2) AS negativity, arc, "
-    "round(speech_s, 1) AS speech_s FROM every "
+    "round(speech_s, 1) AS speech_s FROM newest "
     "ORDER BY run_id DESC, uri LIMIT 15",
     "segments": "SELECT parse_filename(uri) AS recording, role, start_s, end_s, label, "
-    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM every "
+    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM newest "
     "ORDER BY run_id DESC, uri, channel, start_s LIMIT 8",
 }
 
@@ -86,17 +90,17 @@ def print_newest_rows(output: str) -> None:
     Raises
     ------
     NothingMatchedError
-        No tables there.
+        There are no tables.
     """
 
     reader = published.open_reader(output)
     for name, query in _FIRST_ROWS.items():
-        # The newest have all that is asked for, but for a run of few recordings.
-        newest = reader.newest_first(name)[:20]
-        if not newest:
+        # Each run has a file or more, so that the newest 20 files nearly always hold enough rows.
+        paths = reader.newest_first(name)[:20]
+        if not paths:
             raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
-        columns = [reader.open_file(path).read() for path in newest]
-        every = pa.concat_tables(columns, promote_options="default")  # noqa: F841  (DuckDB's)
+        contents = [reader.open_file(path).read() for path in paths]
+        newest = pa.concat_tables(contents, promote_options="default")  # noqa: F841  (in the query)
         answer = duckdb.execute(query)
         table = Table(title=name)
         for column in answer.description or ():
@@ -108,7 +112,7 @@ def print_newest_rows(output: str) -> None:
 
 
 def _find(reader: Reader, recording: str) -> tuple[dict, str]:
-    """The latest row whose id begins, or whose URI ends, with what was asked for; its file."""
+    """The latest row whose id begins, or whose URI ends, with `recording`; and its file."""
 
     paths = reader.paths("recordings")
     if not paths:
@@ -116,48 +120,45 @@ def _find(reader: Reader, recording: str) -> tuple[dict, str]:
     wanted = recording.replace("\\", "/")
     exact = (wanted, os.path.abspath(wanted))
     end = f"/{wanted.lstrip('/')}"
-    fitting = []
+    matching = []
     for rows in reader.rows(paths, ["uri", "recording_id"]):
         for row in rows.to_pylist():
             uri, identity = row["uri"], row["recording_id"] or ""
             part = len(wanted) >= 4 and (identity.startswith(wanted) or uri.endswith(end))
             if uri in exact or identity == wanted or part:
-                fitting.append(row)
-    latest = {row["uri"]: row["path"] for row in sorted(fitting, key=lambda row: row["run"])}
+                matching.append(row)
+    latest = {row["uri"]: row["path"] for row in sorted(matching, key=lambda row: row["run"])}
     if not latest:
         raise NothingMatchedError(
-            f"--recording {recording}: no recording's id begins or URI ends so; ask "
-            "SELECT uri, recording_id FROM recordings"
+            f"--recording {recording}: no id begins and no URI ends with this; "
+            "SELECT uri, recording_id FROM recordings lists them"
         )
     if len(latest) > 1:
-        some = ", ".join(sorted(latest)[:3])
-        raise UsageError(f"--recording {recording}: {len(latest)} recordings fit: {some}, …")
+        listed = ", ".join(sorted(latest)[:3])
+        raise UsageError(f"--recording {recording}: {len(latest)} recordings match: {listed}, …")
     ((uri, path),) = latest.items()
     rows = published.read_rows(path, pc.field("uri") == uri)
     return rows.to_pylist()[0], path
 
 
 def _segments(path: str, row: dict, labels: Sequence[str]) -> list[call_picture.Segment]:
-    """The segments of that row; only those that were labelled."""
-
+    """The labelled segments of a row."""
     rows = published.read_rows(beside(path, "segments"), pc.field("uri") == row["uri"])
     return [
         call_picture.Segment(
-            **{name: one[name] for name in ("channel", "role", "start_s", "end_s", "rms_db")},
-            **{name: one[name] for name in ("label", "confidence", "unsure")},
-            probabilities=[one[f"p_{label}"] for label in labels],
+            **{name: segment[name] for name in _SEGMENT_COLUMNS},
+            probabilities=[segment[f"{PROBABILITY}{label}"] for label in labels],
         )
-        for one in rows.to_pylist()
-        if one["label"] is not None
+        for segment in rows.to_pylist()
+        if segment["label"] is not None
     ]
 
 
 def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
-    """Samples [channels, n], thinned to the extremes of short stretches, and their rate.
+    """Waves [channels, n], reduced to the extremes of short stretches, and their rate in Hz.
 
-    No samples where the original audio is gone, replaced or unreadable, but what the problem is.
+    If the original audio is missing, replaced or unreadable: None, and the problem in words.
     """
-
     step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
     source = Source(row["uri"], row["size_bytes"], None)
     try:
@@ -167,15 +168,15 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
         ):
             blocks = [_extremes(block, step) for block in stream.blocks()]
     except ReplacedError:
-        return None, 1, "the audio was replaced since it was labelled"
+        return None, 1, "the audio was replaced after it was labelled"
     except (AudioError, OSError):
-        return None, 1, "the audio is not there any more"
+        return None, 1, "the audio no longer exists"
     waves = np.concatenate(blocks, axis=1)
     return waves, max(1, round(waves.shape[1] / row["duration_s"])), ""
 
 
 def _extremes(block: np.ndarray, step: int) -> np.ndarray:
-
+    """Minimum and maximum of every `step` samples."""
     if step < 4:
         return block
     whole = block.shape[1] // step * step

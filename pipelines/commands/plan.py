@@ -37,7 +37,7 @@ def run(options: Namespace) -> int:
     from pipelines.uri_fields import UriFields
 
     _, card = checked_model(options)
-    planning.show(
+    planning.print_plan(
         inputs=options.input,
         output=options.output,
         date=options.date or dt.date.today(),

@@ -97,10 +97,10 @@ def _shares(text: str) -> tuple[tuple[str, float], ...]:
 def run(options: Namespace) -> int:
     """Write the list, the page and the clips; returns the exit status."""
     from pipelines.review.listing import review
-    from pipelines.review.selection import Wanted
+    from pipelines.review.selection import Request
 
     kinds = [kind for kind in KINDS if options.against or kind != DISAGREEMENT]
-    wanted = Wanted(
+    request = Request(
         output=options.output,
         date=options.date and options.date.isoformat(),
         run_id=options.run_id,
@@ -113,7 +113,7 @@ def run(options: Namespace) -> int:
     )
     with progress_bars() as progress:
         review(
-            wanted,
+            request,
             save=options.save,
             page=options.page,
             clips=options.clips,

@@ -1,12 +1,12 @@
-"""`ser review`: segments of a night worth a listen, as a CSV and a page that plays them.
+"""`ser review`: segments of a night to listen to, as a CSV and a page that plays them.
 
-`selection` picks them from the tables, `disagreement` asks another bundle about them, `clips` finds
-or copies their audio, `listing` writes the list that `ser train` reads once it has labels.
+`selection` picks them from the tables, `disagreement` compares them with another bundle, `clips`
+finds or copies their audio, `listing` writes the list that `ser train` reads once it has labels.
 """
 
 from collections.abc import Callable
 
-# Why a segment is picked.
+# Reasons to pick a segment.
 LEAST_SURE, DISAGREEMENT, RANDOM = "least_sure", "disagreement", "random"
 KINDS = (LEAST_SURE, DISAGREEMENT, RANDOM)
 

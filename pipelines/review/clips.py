@@ -1,4 +1,4 @@
-"""Where a page finds the audio of segments: the recordings themselves, or clips of them."""
+"""The audio that a review page plays: the recordings themselves, or clips copied from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import numpy as np
@@ -23,61 +23,65 @@ from ser_core.examine import Source
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Where a page finds a segment's audio, or why it does not."""
+class Playback:
+    """Where a page finds the audio of a segment, or the problem that keeps it from playing."""
 
     url: str = ""
     problem: str = ""
-    whole: bool = field(default=False)  # a clip, which is the segment and nothing else
+    is_clip: bool = False
 
 
-_STORE = "It is in an object store, which a browser does not read."
-_GONE = "The recording is not there any more."
-_REPLACED = "Another recording has taken its place since that night."
+_STORE = "The recording is in an object store, which a browser cannot read."
+_GONE = "The recording no longer exists."
+_REPLACED = "The recording was replaced after it was labelled."
 _CLIPS = " “ser review --clips DIR” copies the segments for this page."
 
 
-def find_originals(choices: Sequence[Choice]) -> list[Heard]:
-    """The recordings themselves."""
-    seen: dict[str, Heard] = {}
-    for one in choices:
-        if one.uri not in seen:
-            seen[one.uri] = _original(one)
-    return [seen[one.uri] for one in choices]
+def find_originals(choices: Sequence[Choice]) -> list[Playback]:
+    """Play the recordings themselves, where they lie; one Playback per choice."""
+    by_uri: dict[str, Playback] = {}
+    for choice in choices:
+        if choice.uri not in by_uri:
+            by_uri[choice.uri] = _find_original(choice)
+    return [by_uri[choice.uri] for choice in choices]
 
 
-def _original(one: Choice) -> Heard:
-    scheme = one.uri.partition("://")[0].lower()
-    if files.is_remote(one.uri):
-        return Heard(one.uri) if scheme in ("https", "http") else Heard(problem=_STORE + _CLIPS)
-    source = Source(one.uri, one.size_bytes, one.modified_us)
+def _find_original(choice: Choice) -> Playback:
+    scheme = choice.uri.partition("://")[0].lower()
+    if files.is_remote(choice.uri):
+        return (
+            Playback(choice.uri)
+            if scheme in ("https", "http")
+            else Playback(problem=_STORE + _CLIPS)
+        )
+    source = Source(choice.uri, choice.size_bytes, choice.modified_us)
     try:
-        path = verify_local(source, one.recording_id)
+        path = verify_local(source, choice.recording_id)
     except ReplacedError:
-        return Heard(problem=_REPLACED)
+        return Playback(problem=_REPLACED)
     except OSError:
-        return Heard(problem=_GONE)
-    return Heard("file://" + quote(os.fsencode(path)))
+        return Playback(problem=_GONE)
+    return Playback("file://" + quote(os.fsencode(path)))
 
 
 def write_clips(
     choices: Sequence[Choice], folder: str, *, page: str, progress: Progress
-) -> list[Heard]:
-    """Write each segment as a WAV file (16 bit) of its channel alone.
+) -> list[Playback]:
+    """Write each segment as a 16-bit WAV file with its channel only.
 
     Parameters
     ----------
     choices : sequence of Choice
     folder : str
-        Made where it is not there.
+        Created if it does not exist.
     page : str
-        Addresses are relative to this file, so that both can be moved together.
+        The page; URLs are relative to it, so that page and clips can be moved together.
     progress : callable
 
     Returns
     -------
-    list of Heard
-        One a choice.
+    list of Playback
+        One per choice.
 
     Raises
     ------
@@ -85,48 +89,55 @@ def write_clips(
         The folder cannot be written.
     """
     by_uri: dict[str, list[int]] = defaultdict(list)
-    for i, one in enumerate(choices):
-        by_uri[one.uri].append(i)
-    heard: dict[int, Heard] = {}
+    for i, choice in enumerate(choices):
+        by_uri[choice.uri].append(i)
+    playbacks: dict[int, Playback] = {}
     with files.naming(f"--clips {folder}"):
         os.makedirs(folder, exist_ok=True)
-    for done, (_, some) in enumerate(sorted(by_uri.items())):
+    for done, (_, indices) in enumerate(sorted(by_uri.items())):
         progress("clips of recordings", done, len(by_uri))
-        found = _clips_of([choices[i] for i in some])
-        if isinstance(found, str):
-            heard.update(dict.fromkeys(some, Heard(problem=found)))
+        clips = _read_clips([choices[i] for i in indices])
+        if isinstance(clips, str):
+            playbacks.update(dict.fromkeys(indices, Playback(problem=clips)))
             continue
-        rate, samples = found
-        for i, clip in zip(some, samples, strict=True):
-            path = os.path.join(folder, f"{_name(choices[i])}.wav")
+        rate_hz, samples = clips
+        for i, clip in zip(indices, samples, strict=True):
+            path = os.path.join(folder, f"{_clip_name(choices[i])}.wav")
             with files.naming(f"--clips {folder}"), files.written(os.path.abspath(path)) as file:
-                file.write(_wav(clip, rate))
+                file.write(_wav(clip, rate_hz))
             relative = os.path.relpath(path, os.path.dirname(page))
-            heard[i] = Heard(quote(os.fsencode(relative)), whole=True)
+            playbacks[i] = Playback(quote(os.fsencode(relative)), is_clip=True)
     progress("clips of recordings", len(by_uri), len(by_uri))
-    return [heard[i] for i in range(len(choices))]
+    return [playbacks[i] for i in range(len(choices))]
 
 
-def _name(one: Choice) -> str:
-    """The same for the same segment, whatever its recording is called."""
-    said = f"{one.recording_id}\0{one.uri}\0{one.channel}\0{one.start_s!r}\0{one.end_s!r}"
-    return hashlib.sha256(said.encode()).hexdigest()[:20]
+def _clip_name(choice: Choice) -> str:
+    """A name that depends on the segment only, and that any file system takes."""
+    key = (
+        f"{choice.recording_id}\0{choice.uri}\0{choice.channel}\0"
+        f"{choice.start_s!r}\0{choice.end_s!r}"
+    )
+    return hashlib.sha256(key.encode()).hexdigest()[:20]
 
 
-def _clips_of(some: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str:
-    """Rate, and the samples of some segments of one recording; or why there are none."""
-    uri = some[0].uri
-    source = Source(uri, some[0].size_bytes, some[0].modified_us)
-    # What a night took is not too large for this.
+def _read_clips(choices: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str:
+    """Sample rate and samples of segments of one recording, or the problem with it."""
+    first = choices[0]
+    source = Source(first.uri, first.size_bytes, first.modified_us)
+    # A recording that a night has examined is not too large here.
     limits = audio.Limits(max_duration_s=math.inf, max_bytes=1 << 62)
     try:
         with (
-            open_original(source, some[0].recording_id) as path,
-            audio.open(path, uri, limits=limits) as stream,
+            open_original(source, first.recording_id) as path,
+            audio.open(path, first.uri, limits=limits) as stream,
         ):
             spans = [
-                (one.channel, round(one.start_s * stream.rate), round(one.end_s * stream.rate))
-                for one in some
+                (
+                    choice.channel,
+                    round(choice.start_s * stream.rate),
+                    round(choice.end_s * stream.rate),
+                )
+                for choice in choices
             ]
             return stream.rate, cut(stream.blocks(), spans)
     except ReplacedError:
@@ -136,28 +147,28 @@ def _clips_of(some: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str:
     except AudioError as error:
         return f"It cannot be decoded: {error.reason}, {error.detail}."
     except OSError as error:
-        return f"It cannot be read: {files.said(error)}."
+        return f"It cannot be read: {files.error_text(error)}."
 
 
 def cut(blocks: Iterator[np.ndarray], spans: Sequence[tuple[int, int, int]]) -> list[np.ndarray]:
-    """The samples of (channel, start, end), in samples, from blocks [channels, m] in order."""
+    """Cut spans (channel, start, end), in samples, out of consecutive blocks [channels, m]."""
     pieces: list[list[np.ndarray]] = [[] for _ in spans]
     last = max(end for _, _, end in spans)
-    at = 0
+    position = 0
     for block in blocks:
         for piece, (channel, start, end) in zip(pieces, spans, strict=True):
-            piece.append(block[channel, max(start - at, 0) : max(end - at, 0)].copy())
-        at += block.shape[1]
-        if at >= last:
+            piece.append(block[channel, max(start - position, 0) : max(end - position, 0)].copy())
+        position += block.shape[1]
+        if position >= last:
             break
     return [np.concatenate(piece) for piece in pieces]
 
 
-def _wav(samples: np.ndarray, rate: int) -> bytes:
-    """16 bit, which all browsers play; samples that had no more stay what they were."""
+def _wav(samples: np.ndarray, rate_hz: int) -> bytes:
+    """A 16-bit WAV file, which every browser plays; 16-bit samples stay as they were."""
     import soundfile
 
     whole = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
-    soundfile.write(file, whole, rate, format="WAV", subtype="PCM_16")
+    soundfile.write(file, whole, rate_hz, format="WAV", subtype="PCM_16")
     return file.getvalue()

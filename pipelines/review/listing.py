@@ -1,4 +1,4 @@
-"""The list of a review as CSV, which `ser train` reads once it has labels, and its page."""
+"""A review's list as CSV, which `ser train` reads once it has labels, and its page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy as np
 
 from pipelines.errors import UsageError
 from pipelines.review import Progress, Say
-from pipelines.review.clips import Heard, find_originals, write_clips
-from pipelines.review.selection import Choice, Wanted, select
+from pipelines.review.clips import Playback, find_originals, write_clips
+from pipelines.review.selection import Choice, Request, select
 from pipelines.storage import files
 from ser_core.report import pages, review_page
 
-# What `ser train` reads, and what it leaves alone.
+# Columns that `ser train` reads, and columns that it ignores.
 READ_BACK = ("uri", "channel", "start_s", "end_s", "label", "annotator", "speaker")
 EXTRA = ("why", "weight", "confidence", "recording_id", "run_id")
 GUESS = "guess"
 
 
 def review(
-    wanted: Wanted,
+    request: Request,
     *,
     save: str,
     page: str | None = None,
@@ -37,83 +37,85 @@ def review(
     say: Say,
     progress: Progress,
 ) -> None:
-    """Pick segments and write the list, the page and, where asked for, the clips.
+    """Pick segments; write the list, the page and, if requested, the clips.
 
     Parameters
     ----------
-    wanted : Wanted
+    request : Request
     save, page : str
-        The CSV and the page; this beside that unless given.
+        The CSV and the page; by default the page lies beside the CSV.
     clips : str, optional
-        A folder for the segments' audio, copied there.
+        A folder to copy the segments' audio to.
     labels : sequence of str
-        The page's buttons; the bundle's labels unless given.
+        The page's buttons; by default the labels of the bundle.
     annotator : str
-        Who is going to listen, if that is known.
+        Name of the listener, if known.
     show_guess : bool
-        Whether list and page hold the model's label, too.
+        Whether the list and the page contain the model's label.
     say, progress : callable
 
     Raises
     ------
     NothingMatchedError
-        No such night, or none with labelled segments.
+        There is no such night, or none with labelled segments.
     UsageError
-        Files that would be written over others, a bundle for other features, and the like.
+        A file would be overwritten, or the options do not fit each other or the tables.
     StoreError
-        Files that cannot be read or written.
+        A file cannot be read or written.
     """
-    save, page = _places(save, page)
+    save, page = _resolve_paths(save, page)
     for label, count in Counter(labels).items():
         if count > 1:
-            raise UsageError(f"--labels: {label!r} twice; a button each expected")
-    chosen = select(wanted, say=say, progress=progress)
+            raise UsageError(f"--labels: {label!r} twice; each button needs its own label")
+    selection = select(request, say=say, progress=progress)
     columns = (*READ_BACK, *EXTRA, *([GUESS] if show_guess else []))
-    rows = [_row(one, columns) for one in chosen.choices]
-    sources = find_originals(chosen.choices)
+    rows = [_row(choice, columns) for choice in selection.choices]
+    playbacks = find_originals(selection.choices)
     if clips is not None:
-        sources = write_clips(chosen.choices, clips, page=page, progress=progress)
-    _say_what_is_missing(sources, say)
+        playbacks = write_clips(selection.choices, clips, page=page, progress=progress)
+    _report_problems(playbacks, say)
     with files.naming(f"--save {save}"):
         files.write_whole(save, as_csv(columns, rows))
     pages.write(
         page,
         review_page.render(
-            chosen.night,
-            segments=chosen.segments,
+            selection.night,
+            segments=selection.segments,
             columns=columns,
             rows=rows,
             items=[
-                _item(one, source, show_guess)
-                for one, source in zip(chosen.choices, sources, strict=True)
+                _item(choice, playback, show_guess)
+                for choice, playback in zip(selection.choices, playbacks, strict=True)
             ],
-            labels=labels or chosen.labels,
+            labels=labels or selection.labels,
             annotator=annotator,
             clips=clips is not None,
         ),
     )
     if clips is not None:
-        say(f"clips: {clips}: recordings of people; take them away when you are done")
+        say(f"clips: {clips}: they are recordings of people; delete them when you are done")
     say(f"list: {save}")
-    say(f"page: {page}; open it in a browser, and train on what it downloads")
+    say(f"page: {page}: open it in a browser, then train on the list that it downloads")
 
 
-def _places(save: str, page: str | None) -> tuple[str, str]:
-    """Absolute paths of list and page; a list that somebody filled in is not written over."""
+def _resolve_paths(save: str, page: str | None) -> tuple[str, str]:
+    """Absolute paths of the list and the page; a list with labels is not overwritten."""
     for option, path in (("--save", save), ("--page", page)):
         if path is not None and files.is_remote(path):
-            raise UsageError(f"{option} {path}: a file of this machine expected")
+            raise UsageError(f"{option} {path}: a local file expected")
     save = files.absolute(save)
     page = files.absolute(page) if page else str(Path(save).with_suffix(".html"))
     if page == save:
-        raise UsageError(f"--save {save}: the page would take its place; end it in .csv")
-    if os.path.lexists(save) and (what := _worth_keeping(save)):
-        raise UsageError(f"--save {save}: {what}; give another name")
+        raise UsageError(
+            f"--save {save}: the page would have the same name; give a name that ends in .csv"
+        )
+    if os.path.lexists(save) and (reason := _reason_to_keep(save)):
+        raise UsageError(f"--save {save}: {reason}; give another name")
     return save, page
 
 
-def _worth_keeping(path: str) -> str | None:
-    """What a file holds that a new list must not take the place of."""
+def _reason_to_keep(path: str) -> str | None:
+    """Why a file must not be overwritten by a new list; None if it may be."""
     with (
         files.naming(f"--save {path}", "cannot be read"),
         open(path, newline="", encoding="utf-8") as file,
@@ -121,54 +123,55 @@ def _worth_keeping(path: str) -> str | None:
         try:
             lines = csv.DictReader(file)
             if not set(READ_BACK) <= {*(lines.fieldnames or READ_BACK)}:
-                return "another file is there"
+                return "another file has this name"
             return "it holds labels" if any(line["label"] for line in lines) else None
         except (csv.Error, UnicodeDecodeError):
-            return "another file is there"
+            return "another file has this name"
 
 
-def _row(one: Choice, columns: Sequence[str]) -> list[str]:
-    """A line of the list. Times are written so that the very same numbers are read back."""
-    said = {
-        "uri": one.uri,
-        "channel": str(one.channel),
-        "start_s": repr(one.start_s),
-        "end_s": repr(one.end_s),
-        "speaker": one.speaker or "",
-        "why": one.why,
-        "weight": "" if one.weight is None else repr(one.weight),
-        "confidence": str(np.float32(one.confidence)),
-        "recording_id": one.recording_id,
-        "run_id": one.run_id,
-        GUESS: one.label,
+def _row(choice: Choice, columns: Sequence[str]) -> list[str]:
+    """A line of the list; times are written in full precision."""
+    values = {
+        "uri": choice.uri,
+        "channel": str(choice.channel),
+        "start_s": repr(choice.start_s),
+        "end_s": repr(choice.end_s),
+        "speaker": choice.speaker or "",
+        "why": choice.why,
+        "weight": "" if choice.weight is None else repr(choice.weight),
+        "confidence": str(np.float32(choice.confidence)),
+        "recording_id": choice.recording_id,
+        "run_id": choice.run_id,
+        GUESS: choice.label,
     }
-    return [said.get(name, "") for name in columns]
+    return [values.get(name, "") for name in columns]
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The list as text. Values stand as they are: a spreadsheet may take one for a formula."""
+    """The list as CSV. Values are not escaped for spreadsheets, which may read one as a formula."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([columns, *rows])
     return text.getvalue()
 
 
-def _say_what_is_missing(sources: Sequence[Heard], say: Say) -> None:
-    for problem, count in Counter(one.problem for one in sources if one.problem).items():
-        say(f"warning: {count:,} of {len(sources):,} segments cannot be played: {problem}")
+def _report_problems(playbacks: Sequence[Playback], say: Say) -> None:
+    problems = Counter(playback.problem for playback in playbacks if playback.problem)
+    for problem, count in problems.items():
+        say(f"warning: {count:,} of {len(playbacks):,} segments cannot be played: {problem}")
 
 
-def _item(one: Choice, heard: Heard, show_guess: bool) -> Mapping[str, Any]:
-    """What the page shows of a segment."""
-    said = {
-        "url": heard.url,
-        "problem": heard.problem,
-        "clip": heard.whole,
-        "name": one.uri.rpartition("/")[2],
-        "channel": one.channel,
-        "channels": one.channels,
-        "role": one.role,
-        "start_s": one.start_s,
-        "end_s": one.end_s,
-        "why": one.why,
+def _item(choice: Choice, playback: Playback, show_guess: bool) -> Mapping[str, Any]:
+    """A segment as the page shows it."""
+    item = {
+        "url": playback.url,
+        "problem": playback.problem,
+        "clip": playback.is_clip,
+        "name": choice.uri.rpartition("/")[2],
+        "channel": choice.channel,
+        "channels": choice.channels,
+        "role": choice.role,
+        "start_s": choice.start_s,
+        "end_s": choice.end_s,
+        "why": choice.why,
     }
-    return {**said, "guess": one.label} if show_guess else said
+    return {**item, "guess": choice.label} if show_guess else item

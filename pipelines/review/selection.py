@@ -1,6 +1,6 @@
-"""Which segments of a night are worth a listen.
+"""Picks the segments of a night that are worth listening to.
 
-A night may have millions of segments: DuckDB sorts them.
+A night may have millions of segments, so DuckDB sorts them.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _SEGMENTS = pa.schema(
      ("start_s", pa.float64()), ("end_s", pa.float64()), ("label", pa.string()),
      ("confidence", pa.float32())]
 )  # fmt: skip
-# A number that anybody can draw again: it depends on the segment and the seed alone. Segments of
-# a channel do not overlap and last a second or more, so milliseconds tell them apart.
+# A reproducible random number that depends only on the segment and the seed. Segments of a channel
+# do not overlap and last at least a second, so milliseconds tell them apart.
 _DRAWN = "md5(concat_ws('/', {}, channel, round(start_s * 1000)::BIGINT, uri))"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to pick.
+class Request:
+    """Which segments to pick.
 
     Parameters
     ----------
     output : str
         Folder of the tables.
     date : str, optional
-        A night, `YYYY-MM-DD`; the latest one with labelled segments unless given.
+        A night, `YYYY-MM-DD`; by default the latest one with labelled segments.
     run_id : str, optional
-        One run alone.
+        Pick from this run only.
     n : int
-        Segments in all.
+        Number of segments.
     by : sequence of (kind, share)
-        Kinds of `KINDS`, each with a share > 0 of n; shares are taken in proportion.
+        Kinds from `KINDS`, each with a share of n, above 0. Shares need not add up to 1.
     against : str, optional
-        The other bundle, of a disagreement.
+        The bundle to compare with, for the kind `disagreement`.
     seed : int
     per_recording : int
-        The most segments of one recording, those drawn at random apart.
+        Most segments of one recording, not counting random ones.
     speaker_field : str, optional
         The `meta_` column that names a recording's speaker.
     """
@@ -77,14 +77,16 @@ class Wanted:
     def __post_init__(self) -> None:
         kinds = [kind for kind, _ in self.by]
         if DISAGREEMENT in kinds and self.against is None:
-            raise UsageError("--by disagreement: --against BUNDLE says with whom")
+            raise UsageError("--by disagreement: --against BUNDLE is missing")
         if self.against is not None and DISAGREEMENT not in kinds:
-            raise UsageError("--against: only --by disagreement asks another bundle; add it")
+            raise UsageError(
+                "--against is used by --by disagreement only; add disagreement to --by"
+            )
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A segment that was picked; `label` is the model's, `weight` how many it stands for."""
+    """A picked segment: `label` is the model's, `weight` the number of segments it represents."""
 
     uri: str
     channel: int
@@ -105,18 +107,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was picked of a night, in the order to listen.
+    """The segments picked from a night, in listening order.
 
     Parameters
     ----------
     night : str
-        In words.
+        The night or run, in words.
     segments : int
-        All that could have been picked.
+        Number of segments that could have been picked.
     labels : tuple of str
-        Of the bundles whose labels these are.
+        Labels of the bundles that labelled the night.
     choices : tuple of Choice
-        Shuffled, so that whoever stops half way has heard some of each kind.
+        Shuffled, so that a listener who stops early has heard some of each kind.
     """
 
     night: str
@@ -125,51 +127,50 @@ class Selection:
     choices: tuple[Choice, ...]
 
 
-def select(wanted: Wanted, *, say: Say, progress: Progress) -> Selection:
-    """Pick segments: those drawn at random first, from all; then the others, kind by kind.
+def select(request: Request, *, say: Say, progress: Progress) -> Selection:
+    """Pick segments: first the random ones from all segments, then the other kinds.
 
-    Of every recording the latest row of the night counts. The same tables, n and seed give the
-    same list.
+    The latest row of each recording counts. The same tables, request and seed give the same list.
 
     Raises
     ------
     NothingMatchedError
-        Nothing to pick from.
+        There is nothing to pick from.
     UsageError
         An unknown column, or a bundle that cannot be compared.
     """
-    reader = published.open_reader(wanted.output)
+    reader = published.open_reader(request.output)
     with database.connect() as db:
-        night, parts = _night(db, reader, wanted)
+        night, parts = _load_night(db, reader, request)
         labels = _fill_pool(db, reader, parts)
         total = database.count(db, "pool")
-        if wanted.against is not None:
-            fill_scores(db, reader, parts, wanted.against, total, progress)
+        if request.against is not None:
+            fill_scores(db, reader, parts, request.against, total, progress)
         db.execute(
             "CREATE TABLE chosen (uri VARCHAR, channel SMALLINT, start_s DOUBLE, why VARCHAR, "
             "weight DOUBLE)"
         )
-        most = wanted.per_recording if total > wanted.n else wanted.n
-        parts_of_n = quotas(min(wanted.n, total), wanted.by)
-        for kind in sorted(parts_of_n, key=lambda kind: kind != RANDOM):
-            _take(db, kind, parts_of_n[kind], total, wanted.seed, most)
-        choices = _chosen(db, wanted.seed)
-    counts = Counter(one.why for one in choices)
+        most = request.per_recording if total > request.n else request.n
+        quotas_by_kind = split_by_shares(min(request.n, total), request.by)
+        for kind in sorted(quotas_by_kind, key=lambda kind: kind != RANDOM):
+            _pick(db, kind, quotas_by_kind[kind], total, request.seed, most)
+        choices = _read_choices(db, request.seed)
+    counts = Counter(choice.why for choice in choices)
     say(f"{night}: {total:,} segments, {len(choices):,} of them picked")
-    for kind, quota in parts_of_n.items():
+    for kind, quota in quotas_by_kind.items():
         line = f"  {counts[kind]:,} × {review_page.WHY[kind]}"
         if kind == RANDOM and quota:
-            line += f", each for {total / quota:.1f}"
+            line += f", each representing {total / quota:.1f}"
         if counts[kind] < quota:
-            line += f"; {quota:,} wanted, at most {most} of a recording (--per-recording)"
+            line += f"; {quota:,} requested, but at most {most} per recording (--per-recording)"
         say(line)
-    if total < wanted.n:
-        say(f"--n {wanted.n:,}: there are no more than these {total:,}")
+    if total < request.n:
+        say(f"--n {request.n:,}: the night has only {total:,} segments")
     return Selection(night, total, labels, choices)
 
 
-def quotas(n: int, by: Sequence[tuple[str, float]]) -> dict[str, int]:
-    """n in parts by shares, in whole numbers: the largest remainders are rounded up."""
+def split_by_shares(n: int, by: Sequence[tuple[str, float]]) -> dict[str, int]:
+    """Split n by shares into whole numbers; the largest remainders are rounded up."""
     whole = sum(share for _, share in by)
     exact = {kind: n * share / whole for kind, share in by}
     parts = {kind: math.floor(value) for kind, value in exact.items()}
@@ -179,51 +180,60 @@ def quotas(n: int, by: Sequence[tuple[str, float]]) -> dict[str, int]:
     return parts
 
 
-def _night(db: Any, reader: Reader, wanted: Wanted) -> tuple[str, list[str]]:
-    """Fill `newest`, the latest row a URI; the night in words, and its parts with such rows."""
+def _load_night(db: Any, reader: Reader, request: Request) -> tuple[str, list[str]]:
+    """Fill `newest` with the latest row of each URI.
+
+    Returns
+    -------
+    str
+        The night or run, in words.
+    list of str
+        Its files of `recordings` with labelled rows.
+    """
     by_night: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in reader.paths("recordings"):
         by_night[night_of(path), run_of(path)].append(path)
     if not by_night:
         raise NothingMatchedError(f"--output {reader.root}: no tables found; `ser run` fills them")
     nights = sorted({date for date, _ in by_night}, reverse=True)
-    if wanted.run_id is not None:
-        asked = f"--run-id {wanted.run_id}"
-        tried = {f"run {wanted.run_id}": [key for key in by_night if key[1] == wanted.run_id]}
+    if request.run_id is not None:
+        asked = f"--run-id {request.run_id}"
+        tried = {f"run {request.run_id}": [key for key in by_night if key[1] == request.run_id]}
     else:
-        some = [wanted.date] if wanted.date is not None else nights
-        asked = f"--date {wanted.date}" if wanted.date is not None else f"--output {reader.root}"
-        tried = {f"night {one}": [key for key in by_night if key[0] == one] for one in some}
+        dates = [request.date] if request.date is not None else nights
+        asked = f"--date {request.date}" if request.date is not None else f"--output {reader.root}"
+        tried = {f"night {date}": [key for key in by_night if key[0] == date] for date in dates}
     if not any(tried.values()):
-        said = ", ".join(nights[:5]) + (", …" if len(nights) > 5 else "")
-        raise NothingMatchedError(f"{asked}: nothing found; there are the nights {said}")
-    if wanted.speaker_field is not None:
-        _check_speaker_field(reader, wanted.speaker_field)
+        listed = ", ".join(nights[:5]) + (", …" if len(nights) > 5 else "")
+        raise NothingMatchedError(f"{asked}: nothing found; the tables hold the nights {listed}")
+    if request.speaker_field is not None:
+        _check_speaker_field(reader, request.speaker_field)
     for words, keys in tried.items():
         paths = [path for key in keys for path in by_night[key]]
-        _fill_newest(db, reader, paths, wanted.speaker_field)
-        spoken = db.execute(
+        _fill_newest(db, reader, paths, request.speaker_field)
+        labelled = db.execute(
             "SELECT DISTINCT path FROM newest WHERE status = ? ORDER BY path", [tables.LABELLED]
         ).fetchall()
-        if spoken:
-            return words, [path for (path,) in spoken]
+        if labelled:
+            return words, [path for (path,) in labelled]
     raise NothingMatchedError(
-        f"{asked}: no labelled segment; `ser show` prints what is there, `ser label` labels what "
-        "`ser extract` stored"
+        f"{asked}: no labelled segment found; `ser show` prints the newest rows, and `ser label` "
+        "labels what `ser extract` stored"
     )
 
 
 def _check_speaker_field(reader: Reader, name: str) -> None:
+    """Raise a UsageError unless the tables have the column meta_NAME."""
     known = reader.meta_names()
     if name.removeprefix(META) not in known:
-        said = ", ".join(known) or "none"
         raise UsageError(
-            f"--speaker-field {name}: no such column; there are: {said} (--uri-fields makes them)"
+            f"--speaker-field {name}: no such column; columns found: {', '.join(known) or 'none'} "
+            "(--uri-fields makes them)"
         )
 
 
 def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], speaker_field: str | None) -> None:
-    """Fill `newest`, the latest row of each URI in these files."""
+    """Fill `newest` with the latest row of each URI in these files."""
     speaker = META + (speaker_field or "").removeprefix(META)
     columns = [name for name in _RECORDINGS.names if name not in ("run", "path", "modified_us")]
     columns.append("modified_at")
@@ -234,22 +244,22 @@ def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], speaker_field: s
             names = ["speaker" if name == speaker else name for name in table.schema.names]
             yield table.rename_columns(names).select(_RECORDINGS.names).cast(_RECORDINGS)
 
-    db.execute("DROP TABLE IF EXISTS every")
+    db.execute("DROP TABLE IF EXISTS all_rows")
     db.execute("DROP TABLE IF EXISTS newest")
-    database.fill(db, "every", _RECORDINGS, rows())
-    database.keep_latest(db, "newest", "every")
+    database.fill(db, "all_rows", _RECORDINGS, rows())
+    database.keep_latest(db, "newest", "all_rows")
 
 
 def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]:
-    """Fill `pool`, all segments that may be picked; gives the labels that models had."""
+    """Fill `pool` with all segments that may be picked; returns the labels of their models."""
     labels: dict[str, None] = {}
 
     def rows() -> Iterator[pa.Table]:
         for part in parts:
             path = tables.beside(part, "segments")
             labels.update(dict.fromkeys(label_names(reader.schema(path))))
-            for some in published.read_row_groups(path, _SEGMENTS.names):
-                yield some.select(_SEGMENTS.names).cast(_SEGMENTS)
+            for group in published.read_row_groups(path, _SEGMENTS.names):
+                yield group.select(_SEGMENTS.names).cast(_SEGMENTS)
 
     database.fill(db, "segments", _SEGMENTS, rows())
     db.execute(
@@ -261,8 +271,8 @@ def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]
     return tuple(labels)
 
 
-def _take(db: Any, kind: str, n: int, total: int, seed: int, most: int) -> None:
-    """Add up to n segments of a kind to `chosen`, none that is there already."""
+def _pick(db: Any, kind: str, n: int, total: int, seed: int, most: int) -> None:
+    """Add up to n segments of a kind to `chosen`, leaving out those already chosen."""
     drawn = _DRAWN.format(int(seed))
     if kind == RANDOM:
         db.execute(
@@ -285,9 +295,10 @@ def _take(db: Any, kind: str, n: int, total: int, seed: int, most: int) -> None:
     )
 
 
-def _chosen(db: Any, seed: int) -> tuple[Choice, ...]:
-    names = ", ".join(one.name for one in fields(Choice))
-    # Another order than the one by which some were drawn.
+def _read_choices(db: Any, seed: int) -> tuple[Choice, ...]:
+    """The chosen segments, shuffled."""
+    names = ", ".join(field.name for field in fields(Choice))
+    # Not the order by which the random ones were drawn.
     drawn = _DRAWN.format(f"'order {int(seed)}'")
     rows = db.execute(
         f"SELECT {names} FROM pool JOIN chosen USING (uri, channel, start_s) "

@@ -1,1 +1,1 @@
-"""Where files lie: inputs, outputs, bundles; on this machine or in an object store."""
+"""Files of inputs, outputs and bundles, on this machine or in an object store."""

@@ -1,4 +1,4 @@
-"""Model bundles where they are: bundled, in a folder of this machine, or in an object store."""
+"""Model bundles, wherever they are: shipped, in a local folder, or in an object store."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ T = TypeVar("T")
 
 
 def check(model: str, option: str = "--model") -> models.Card:
-    """A bundle's card, once all of the bundle was seen to be whole.
+    """Check that a bundle is complete, and return its card.
 
     Parameters
     ----------
     model : str
     option : str
-        By which it was named, for messages.
+        The option that named it, for messages.
 
     Raises
     ------
     BundleError
-        It is none.
+        It is not a valid bundle.
     StoreError
         It cannot be fetched.
     """
-    return _here(model, models.check, option)
+    return _read_bundle(model, models.check, option)
 
 
 def load(model: str, option: str = "--model") -> models.Bundle:
-    """A bundle, fetched first where it is in an object store. Raises what `check` does."""
-    return _here(model, models.load, option)
+    """Load a bundle; one in an object store is fetched first. Raises what `check` raises."""
+    return _read_bundle(model, models.load, option)
 
 
-def _here(model: str, read: Callable[[str], T], option: str) -> T:
+def _read_bundle(model: str, read: Callable[[str], T], option: str) -> T:
     if not files.is_remote(model):
         return read(model)
     naming = files.naming(f"{option} {model}", "cannot be fetched", "a bundle's folder expected")
@@ -47,13 +47,13 @@ def _here(model: str, read: Callable[[str], T], option: str) -> T:
 
 
 def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:
-    """The bundle as workers can reach it: one of this machine's goes to the staging folder.
+    """The bundle at a place that workers can reach; a local one is copied to the staging folder.
 
     Parameters
     ----------
     model : str or None
     staged : str
-        Of the run.
+        The run's staging folder.
     local : bool
         Whether the workers are on this machine.
     """

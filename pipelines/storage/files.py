@@ -1,7 +1,7 @@
 """Files on this machine or in an object store (gs://, s3://), by Beam's FileSystems.
 
-Paths are strings. On this machine what was written is on the disk once it is closed, and a small
-file is there whole or not at all; in an object store both hold by themselves.
+Paths are strings. On this machine, a file is on the disk once it is closed, and a small file is
+written whole or not at all; object stores guarantee both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from copy import copy as copy_of
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO
 
 from pipelines.errors import StoreError
@@ -22,14 +23,14 @@ from pipelines.errors import StoreError
 _REMOTE = re.compile(r"[a-z][a-z0-9+]*://", re.IGNORECASE)
 # Objects copied or deleted in one call.
 _BATCH = 100
-# Where the exceptions of the stores' clients come from.
+# Packages whose exceptions come from a store's client.
 _CLIENTS = ("apache_beam", "boto", "google", "requests", "urllib3")
 _EXTRAS = {"gs": "gcp", "s3": "aws"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file that was listed."""
+    """A listed file."""
 
     path: str
     size_bytes: int
@@ -42,23 +43,23 @@ def is_remote(path: str) -> bool:
 
 
 def absolute(path: str | os.PathLike) -> str:
-    """A path that means the same everywhere on this machine; without a slash at its end."""
+    """An absolute path or a URL, without a slash at its end."""
     path = os.fspath(path)
     return path.rstrip("/") if is_remote(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def join(path: str, *names: str) -> str:
-    """A path below another."""
+    """Join names to a path."""
     return "/".join([path.rstrip("/"), *names])
 
 
 def read(path: str) -> BinaryIO:
-    """Open a file; it can seek.
+    """Open a file for reading; it is seekable.
 
     Raises
     ------
     OSError
-        It is not there, or cannot be read.
+        It does not exist or cannot be read.
     """
     if not is_remote(path):
         return open(path, "rb")
@@ -66,14 +67,14 @@ def read(path: str) -> BinaryIO:
 
 
 def read_text(path: str) -> str:
-    """All of a small file in UTF-8."""
+    """Read a small UTF-8 file."""
     with read(path) as file:
         return file.read().decode("utf-8")
 
 
 @contextmanager
 def written(path: str) -> Iterator[BinaryIO]:
-    """A new file, whole once the context has ended; where that failed, part of it may be there."""
+    """Write a new file; it is complete once the context has ended without an error."""
     if is_remote(path):
         file = _opened(path, "wb")
         yield file
@@ -87,7 +88,7 @@ def written(path: str) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: str, text: str) -> None:
-    """All of a small file or nothing of it, also after a power cut."""
+    """Write a small file whole or not at all, even if the power fails."""
     if is_remote(path):
         with written(path) as file:
             file.write(text.encode("utf-8"))
@@ -100,25 +101,25 @@ def write_whole(path: str, text: str) -> None:
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file."""
+    """Whether a file exists."""
     return _beam(path).exists(path) if is_remote(path) else os.path.lexists(path)
 
 
 def below(folder: str) -> Iterator[Found]:
-    """All files below a folder, at any depth; none where there is no such folder."""
+    """All files below a folder, at any depth; none if the folder does not exist."""
     if is_remote(folder):
         yield from listed(folder + "/")
         return
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
-            path = os.path.join(place, name)
+            path = os.path.join(parent, name)
             with suppress(FileNotFoundError):
                 stat = os.stat(path)
                 yield Found(path, stat.st_size, stat.st_mtime_ns // 1000)
 
 
 def listed(prefix: str) -> Iterator[Found]:
-    """The objects of a store whose paths begin so.
+    """The objects of a store whose paths begin with a prefix.
 
     Raises
     ------
@@ -127,20 +128,20 @@ def listed(prefix: str) -> Iterator[Found]:
     """
     [result] = _beam(prefix).match([_literal(prefix) + "**"])
     if not result.metadata_list and prefix.lower().startswith("s3://"):
-        # To Beam a bucket that is not there is an empty one.
+        # Beam takes a missing bucket for an empty one.
         s3_client().head_bucket(Bucket=prefix[5:].partition("/")[0])
-    for one in result.metadata_list:
-        if not one.path.endswith("/"):
-            yield Found(one.path, one.size_in_bytes, int(one.last_updated_in_seconds * 1e6))
+    for item in result.metadata_list:
+        if not item.path.endswith("/"):
+            yield Found(item.path, item.size_in_bytes, int(item.last_updated_in_seconds * 1e6))
 
 
 def _literal(prefix: str) -> str:
-    """Beam's patterns have no quotes; what it would take for one is any character to it."""
+    """A pattern for Beam that matches a prefix; its patterns cannot escape * and [."""
     return re.sub(r"[*\[]", "?", prefix)
 
 
 def copy(pairs: Sequence[tuple[str, str]]) -> None:
-    """Copy objects within their store, over what is there; no bytes come by here.
+    """Copy objects within their store, replacing existing ones; no bytes pass this machine.
 
     Raises
     ------
@@ -150,34 +151,34 @@ def copy(pairs: Sequence[tuple[str, str]]) -> None:
     for start in range(0, len(pairs), _BATCH):
         sources, targets = zip(*pairs[start : start + _BATCH], strict=True)
         results = _beam(sources[0]).copy(list(sources), list(targets))
-        # The one for S3 gives its errors back instead.
+        # Beam's file system for S3 returns errors instead of raising them.
         for source, _, error in results or ():
             if error is not None:
                 raise OSError(f"{source} cannot be copied: {error}")
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Take files away."""
+    """Delete files."""
     for start in range(0, len(paths), _BATCH):
-        some = list(paths[start : start + _BATCH])
-        if is_remote(some[0]):
-            _beam(some[0]).delete(some)
+        batch = list(paths[start : start + _BATCH])
+        if is_remote(batch[0]):
+            _beam(batch[0]).delete(batch)
         else:
-            for path in some:
+            for path in batch:
                 os.unlink(path)
 
 
 def remove(folder: str) -> None:
-    """Take a folder and all in it away."""
+    """Delete a folder and everything in it."""
     if is_remote(folder):
-        delete([one.path for one in below(folder)])
+        delete([found.path for found in below(folder)])
     else:
         shutil.rmtree(folder)
 
 
 @contextmanager
 def local_copy(uri: str, names: Iterable[str] | None = None) -> Iterator[str]:
-    """Where the bytes of a remote file, or some files of a remote folder, lie on this machine.
+    """A local copy of a remote file, or of some files of a remote folder; deleted afterwards.
 
     Raises
     ------
@@ -194,7 +195,7 @@ def local_copy(uri: str, names: Iterable[str] | None = None) -> Iterator[str]:
 def _fetch(uri: str, path: str) -> None:
     from apache_beam.utils import retry
 
-    # The stores' clients ask again where an answer fails, not where it breaks off half way.
+    # The stores' clients retry a failed request, but not a response that breaks off.
     @retry.with_exponential_backoff(num_retries=3, initial_delay_secs=0.5, retry_filter=_may_pass)
     def fetch() -> None:
         with read(uri) as remote, open(path, "wb") as local:
@@ -204,7 +205,7 @@ def _fetch(uri: str, path: str) -> None:
         fetch()
     except Exception as error:
         if isinstance(error, OSError) or _of_a_client(error):
-            raise OSError(said(error)) from error
+            raise OSError(error_text(error)) from error
         raise
 
 
@@ -233,7 +234,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def sync(path: str | Path) -> None:
-    """Bring a local file or a folder's names to the disk."""
+    """Flush a local file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -241,45 +242,51 @@ def sync(path: str | Path) -> None:
         os.close(descriptor)
 
 
-class naming:  # noqa: N801  (reads as a clause)
-    """What goes wrong with files on the way becomes a StoreError that names the option.
+class naming:  # noqa: N801  (a context manager, used as a clause)
+    """Turns errors of files and stores into a StoreError that names the option.
 
     Parameters
     ----------
     option : str
-        And its value, such as `--output /tables`.
-    what : str
-        What could not be done, such as `cannot be written`.
+        The option with its value, such as `--output /tables`.
+    failure : str
+        What failed, such as `cannot be written`.
     advice : str
+        What to do about it.
     """
 
     def __init__(
         self,
         option: str,
-        what: str = "cannot be written",
-        advice: str = "mend that and run again: nothing is lost",
+        failure: str = "cannot be written",
+        advice: str = "fix this and run again; nothing is lost",
     ) -> None:
-        self._option, self._what, self._advice = option, what, advice
+        self._option, self._failure, self._advice = option, failure, advice
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if isinstance(error, StoreError):
             return
         if isinstance(error, OSError) or (isinstance(error, Exception) and _of_a_client(error)):
             filename = getattr(error, "filename", None)
             where = f" ({filename})" if filename else ""
             raise StoreError(
-                f"{self._option}: {self._what}: {said(error)}{where}; {self._advice}"
+                f"{self._option}: {self._failure}: {error_text(error)}{where}; {self._advice}"
             ) from error
 
 
-def said(error: BaseException) -> str:
-    """One line of what a file system or a store's client said."""
+def error_text(error: BaseException) -> str:
+    """The message of an error of a file system or a store's client, in one line."""
     details = getattr(error, "exception_details", None)  # Beam's, by path
     if isinstance(details, dict) and details:
-        return said(next(iter(details.values())))
+        return error_text(next(iter(details.values())))
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
     return str(text).strip().split("\n")[0] or type(error).__name__
 
@@ -289,7 +296,7 @@ def _of_a_client(error: BaseException) -> bool:
 
 
 def _beam(path: str) -> Any:
-    """Beam's FileSystems, where it knows the scheme of a path."""
+    """Beam's FileSystems, if it knows the scheme of a path."""
     from apache_beam.io.filesystems import FileSystems
 
     try:
@@ -315,7 +322,7 @@ def _uncompressed() -> str:
 
 
 def set_beam_options(options: Any) -> None:
-    """Tell Beam's file systems here of endpoints and keys; in workers Beam does it by itself.
+    """Pass endpoints and keys to Beam's file systems in this process; Beam does so in workers.
 
     Parameters
     ----------
@@ -327,7 +334,7 @@ def set_beam_options(options: Any) -> None:
 
 
 def s3_client() -> Any:
-    """The store's own client, as Beam's file system has it."""
+    """The boto3 client that Beam's file system uses."""
     return _beam_s3_client().client
 
 
@@ -335,16 +342,16 @@ _s3_clients: dict[str, Any] = {}
 
 
 def _beam_s3_client() -> Any:
-    """Beam's client for S3. Beam makes one a file, which costs 60 ms; ours share connections."""
+    """Beam's client for S3. Beam makes one per file, which takes 60 ms; these share connections."""
     from apache_beam.io.aws.clients.s3 import boto3_client
     from apache_beam.options.pipeline_options import S3Options
 
     options = beam_options()
-    told = repr(sorted(options.view_as(S3Options).get_all_options(drop_default=True).items()))
-    if told not in _s3_clients:
-        _s3_clients[told] = boto3_client.Client(options=options)
-    # What it remembers of the file that it reads is a copy's own.
-    return copy_of(_s3_clients[told])
+    key = repr(sorted(options.view_as(S3Options).get_all_options(drop_default=True).items()))
+    if key not in _s3_clients:
+        _s3_clients[key] = boto3_client.Client(options=options)
+    # A client remembers the file that it reads, so each file gets a copy.
+    return copy_of(_s3_clients[key])
 
 
 def _opened(path: str, mode: str) -> Any:
@@ -358,7 +365,7 @@ def _opened(path: str, mode: str) -> Any:
 
 
 def beam_options() -> Any:
-    """What Beam's file systems were told here."""
+    """The options that Beam's file systems were given in this process."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 

@@ -1,4 +1,4 @@
-"""The recordings that patterns name, on this machine or in an object store."""
+"""Finds the recordings that patterns match, on this machine or in an object store."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _FIELD = re.compile(r"\{date:([^{}]*)\}")
 
 
 def match(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -> Iterator[Source]:
-    """The recordings that the patterns name, in no order; one may come twice.
+    """Yield the recordings that the patterns match, in no order; some may come twice.
 
     Parameters
     ----------
     patterns : sequence of str
-        Globs (`**` is zero or more folders), folders, or `@list.txt` with one of these a line;
-        `{date:%Y/%m/%d}` in one is the date. Hidden files are left out unless named.
+        Globs (`**` matches zero or more folders), folders, or `@list.txt` with one of these per
+        line; `{date:%Y/%m/%d}` stands for the date. Hidden files are left out unless named.
     date : datetime.date
     output : str, optional
-        Whatever lies in it is no input.
+        Files in this folder are no inputs.
 
     Yields
     ------
     Source
-        The URI of a local file is its absolute path. A broken link is one too: its size is None.
+        The URI of a local file is its absolute path. A broken link has the size None.
 
     Raises
     ------
     UsageError
-        A list that cannot be read, or a date that cannot be written so.
+        A list cannot be read, or the date has a wrong format.
     StoreError
-        A folder or a bucket that cannot be listed.
+        A folder or a bucket cannot be listed.
     """
     inside = files.join(files.absolute(output), "") if output else None
     for pattern in _with_lists(patterns):
-        pattern = _FIELD.sub(lambda said: format(date, said[1]), pattern)
+        pattern = _FIELD.sub(lambda found: format(date, found[1]), pattern)
         found = _match_remote(pattern) if files.is_remote(pattern) else _match_local(pattern)
         for source in found:
             if inside is None or not source.uri.startswith(inside):
@@ -51,16 +51,16 @@ def match(patterns: Sequence[str], *, date: dt.date, output: str | None = None) 
 
 
 def local_path(uri: str) -> str:
-    """The path of a local recording; undoes what `_uri` did to a name that is not UTF-8."""
+    """The path of a local recording; undoes the escapes of `_uri` in a name that is not UTF-8."""
     if "\\x" in uri and not os.path.lexists(uri):
-        raw = re.sub(rb"\\x([0-9a-f]{2})", lambda said: bytes([int(said[1], 16)]), uri.encode())
+        raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), uri.encode())
         return os.fsdecode(raw)
     return uri
 
 
 @contextmanager
 def as_local_file(source: Source) -> Iterator[str]:
-    """The path at which a recording's bytes lie, fetched first where it is remote.
+    """The path of a recording on this machine; a remote one is fetched for the context.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def _with_lists(patterns: Iterable[str]) -> Iterator[str]:
                         yield text
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"--input {pattern}: the list cannot be read: {files.said(error)}"
+                f"--input {pattern}: the list cannot be read: {files.error_text(error)}"
             ) from error
 
 
@@ -120,7 +120,7 @@ def _expand(folder: str, parts: Sequence[str], above: tuple[str, ...] = ()) -> I
     head, rest = parts[0], parts[1:]
     if head == "**":
         real = os.path.realpath(folder)
-        if real in above:  # a link that leads back up
+        if real in above:  # a link to a folder above
             return
         yield from _expand(folder, rest or ["*"], ())
         for entry in _listed(folder):
@@ -143,7 +143,7 @@ def _expand(folder: str, parts: Sequence[str], above: tuple[str, ...] = ()) -> I
 
 
 def _is_named(name: str, part: str) -> bool:
-    """Whether one part of a pattern names a file or folder."""
+    """Whether one part of a pattern matches the name of a file or folder."""
     hidden = name.startswith(".") and not part.startswith(".")
     return not hidden and fnmatch.fnmatchcase(name, part)
 
@@ -162,7 +162,9 @@ def _listed(folder: str) -> list[os.DirEntry]:
 def _match_remote(pattern: str) -> Iterator[Source]:
     magic = _MAGIC.search(pattern)
     prefix = pattern[: magic.start()] if magic else pattern.rstrip("/")
-    with files.naming(f"--input {pattern}", "cannot be listed", "look at its name and the rights"):
+    with files.naming(
+        f"--input {pattern}", "cannot be listed", "check its name and your permissions"
+    ):
         for found in files.listed(prefix):
             names = _parts(found.path)
             if _names(_parts(pattern), names) or (
@@ -176,7 +178,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _names(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether a pattern names a path, both in their parts."""
+    """Whether a pattern matches a path; both are split into parts."""
     if not pattern:
         return not path
     head, rest = pattern[0], pattern[1:]

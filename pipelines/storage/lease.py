@@ -1,9 +1,9 @@
-"""The lock of an output in an object store: a lease, one object that says who holds it till when.
+"""The lock of an output in an object store: a lease, an object that names its holder and its end.
 
-It is written on a condition that the store itself checks (S3: `If-Match`, `If-None-Match`; Google
-Cloud Storage: the object's generation), by the store's own client, which Beam configured; renewed
-by a thread; and runs out by itself, so that a run that was killed blocks nobody for long. Whoever
-was away for longer than that finds it out before publishing: `check`.
+The store checks the condition of each write (S3: `If-Match`, `If-None-Match`; Google Cloud Storage:
+the object's generation). A thread renews the lease. It expires if nobody renews it, so that a run
+that was killed blocks others for a short time only. A run that was suspended for longer than that
+finds out before it publishes, by `check`.
 """
 
 from __future__ import annotations
@@ -17,36 +17,38 @@ from typing import Any, Protocol
 from pipelines.errors import HeldError, StoreError
 from pipelines.storage import files
 
-RUNS_OUT_S = 90.0
+EXPIRES_S = 90.0
 RENEW_EVERY_S = 20.0
 
 
 class Changed(Exception):  # noqa: N818  (no error: an answer)
-    """Somebody else wrote the object."""
+    """Another process wrote the object."""
 
 
 class _Store(Protocol):
     def read(self) -> tuple[str, Any] | None:
-        """The object's text and version; None where there is none."""
+        """The object's text and version; None if there is no object."""
 
     def write(self, text: str, version: Any) -> Any:
-        """Replace that version (None: write the first one); gives the new one.
+        """Replace that version (None: the object must not exist); returns the new version.
 
         Raises
         ------
         Changed
-            The object is of another version.
+            The object has another version.
         """
 
 
 @dataclass
 class Lease:
-    """Parameters
+    """A lease on an output folder in an object store.
+
+    Parameters
     ----------
     path : str
         The object.
     holder : dict
-        Who would hold it; for the message to others.
+        Process, host and time of the holder, shown to others.
     """
 
     path: str
@@ -59,24 +61,24 @@ class Lease:
     _lock: Any = field(init=False, default_factory=threading.Lock, repr=False)
 
     def acquire(self) -> None:
-        """Take it.
+        """Take the lease and keep it.
 
         Raises
         ------
         HeldError
-            Another one holds it.
+            Another process holds it.
         StoreError
             The store cannot be read or written.
         """
         with files.naming(
-            f"--output {self._output}", "cannot be held", "look at its name and the rights"
+            f"--output {self._output}", "cannot be locked", "check its name and your permissions"
         ):
             self._store = _store(self.path)
             found = self._store.read()
             if found:
-                said = json.loads(found[0])
-                if dt.datetime.fromisoformat(said["until"]) > _now():
-                    raise self._held(said)
+                holder = json.loads(found[0])
+                if dt.datetime.fromisoformat(holder["until"]) > _now():
+                    raise self._held(holder)
                 self._version = found[1]
             try:
                 self._write()
@@ -85,25 +87,25 @@ class Lease:
         threading.Thread(target=self._renew, daemon=True).start()
 
     def check(self) -> None:
-        """Renew it at once.
+        """Renew the lease now.
 
         Raises
         ------
         StoreError
-            It ran out, and another one took it.
+            It has expired, and another process took it.
         """
-        with files.naming(f"--output {self._output}", "cannot be held", "run again"):
+        with files.naming(f"--output {self._output}", "cannot be locked", "run again"):
             with self._lock:
                 if self._lost is None:
                     self._try()
             if self._lost is not None:
                 raise StoreError(
-                    f"--output {self._output}: this run lost its hold on it ({self._lost}); "
-                    "nothing more is published; run again: nothing is lost"
+                    f"--output {self._output}: this run lost its lock ({self._lost}); "
+                    "nothing more is published; run again, nothing is lost"
                 )
 
     def release(self) -> None:
-        """Let it go; what goes wrong is left to its running out."""
+        """Release the lease; if that fails, it expires."""
         self._ended.set()
         with self._lock:
             if self._lost is None:
@@ -116,15 +118,17 @@ class Lease:
     def _output(self) -> str:
         return self.path.rpartition("/")[0]
 
-    def _held(self, said: dict[str, Any]) -> HeldError:
-        who = f" (process {said['pid']} on {said['host']} since {said['since']})" if said else ""
+    def _held(self, holder: dict[str, Any]) -> HeldError:
+        who = ""
+        if holder:
+            who = f" (process {holder['pid']} on {holder['host']} since {holder['since']})"
         return HeldError(
-            f"--output {self._output}: another run holds it{who}; wait for its end (if it was "
-            f"killed, its hold runs out within {RUNS_OUT_S:.0f} s), or use another folder"
+            f"--output {self._output}: another run holds it{who}; wait until it ends (if it "
+            f"was killed, its lock expires within {EXPIRES_S:.0f} s), or use another folder"
         )
 
     def _write(self) -> None:
-        until = _now() + dt.timedelta(seconds=RUNS_OUT_S)
+        until = _now() + dt.timedelta(seconds=EXPIRES_S)
         self._version = self._store.write(self._text(until), self._version)
         self._until = until
 
@@ -132,14 +136,14 @@ class Lease:
         return json.dumps({**self.holder, "until": until.isoformat()})
 
     def _try(self) -> None:
-        """Renew it; a store that does not answer is no loss before the time is over."""
+        """Renew the lease; if the store does not answer, it is lost only once it has expired."""
         try:
             self._write()
         except Changed:
-            self._lost = "it ran out while this machine was away, and another run took it"
+            self._lost = "it expired while this machine was suspended, and another run took it"
         except Exception as error:
             if _now() > self._until:
-                self._lost = f"it could not be renewed: {files.said(error)}"
+                self._lost = f"it could not be renewed: {files.error_text(error)}"
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_EVERY_S):

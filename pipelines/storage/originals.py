@@ -1,7 +1,7 @@
 """The original audio of a row: the recording at its URI, verified by its SHA-256.
 
-A recording may be replaced under its URI after the night that labelled it; its old labels must not
-be shown beside the new audio.
+A recording may be replaced after it was labelled. Its old labels must not be shown with the new
+audio.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from ser_core.examine import Source
 
 
 class ReplacedError(SerError):
-    """Another recording has taken the place of the one that a row describes."""
+    """The recording at a URI is no longer the one that a row describes."""
 
 
 @contextmanager
 def open_original(source: Source, recording_id: str) -> Iterator[str]:
-    """The path at which the original lies on this machine, fetched first where it is remote.
+    """The path of the original on this machine; a remote one is fetched for the context.
 
     Parameters
     ----------
     source : Source
-        The row's URI, with the size and time of then.
+        URI, size and modification time, from the row.
     recording_id : str
-        SHA-256 of the bytes of then.
+        SHA-256 of the original's bytes, from the row.
 
     Raises
     ------
     ReplacedError
-        The bytes at the URI are others now.
+        The recording was replaced.
     OSError
-        There are none, or they cannot be read.
+        The recording no longer exists or cannot be read.
     """
     with as_local_file(source) as path:
         _verify(path, source.uri, recording_id)
@@ -44,14 +44,14 @@ def open_original(source: Source, recording_id: str) -> Iterator[str]:
 
 
 def verify_local(source: Source, recording_id: str) -> str:
-    """The path of an original on this machine; a file of the same size and time is not read.
+    """Check a local original and return its path; one of unchanged size and time is not read.
 
     Raises
     ------
     ReplacedError
-        The bytes at the URI are others now.
+        The recording was replaced.
     OSError
-        There are none, or they cannot be read.
+        The recording no longer exists or cannot be read.
     """
     path = local_path(source.uri)
     stat = os.stat(path)
@@ -65,6 +65,6 @@ def _verify(path: str, uri: str, recording_id: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != recording_id:
         raise ReplacedError(
-            f"{uri}: SHA-256 {found} found, {recording_id} expected: another recording has taken "
-            "its place; `ser run` labels it"
+            f"{uri}: SHA-256 {found} found, {recording_id} expected: the recording was replaced; "
+            "`ser run` labels the new one"
         )

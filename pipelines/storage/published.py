@@ -1,4 +1,4 @@
-"""The published tables of an output folder, on this machine or in an object store, for reading."""
+"""Reads the published tables of an output folder, on this machine or in an object store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
 
 
 def open_reader(output: str | os.PathLike) -> tables.Reader:
-    """The reader of an output folder's tables; its files are read when they are asked for."""
+    """A reader of an output folder's tables; it opens files when they are needed."""
     root = files.absolute(output)
     return tables.Reader(root, lambda table: list_paths(root, table), open_parquet)
 
@@ -41,7 +41,7 @@ def list_paths(root: str, table: str) -> list[str]:
 
 
 def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: str) -> None:
-    """One output folder holds one feature set.
+    """Check that an output folder holds no other feature set than this one.
 
     Raises
     ------
@@ -59,25 +59,25 @@ def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: 
 
 
 def open_parquet(path: str) -> pq.ParquetFile:
-    """A Parquet file, wherever it lies; a local one is read through the page cache.
+    """Open a Parquet file; a local one is read through the page cache.
 
     Raises
     ------
     StoreError
         It cannot be read.
     """
-    with files.naming("--output", f"{path} cannot be read", "mend that and run again"):
+    with files.naming("--output", f"{path} cannot be read", "fix this and run again"):
         return pq.ParquetFile(files.read(path) if files.is_remote(path) else path)
 
 
 def read_row_groups(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of a Parquet file, a row group at a time. Raises what `open_parquet` does."""
+    """Columns of a Parquet file, one row group at a time. Raises what `open_parquet` raises."""
     with open_parquet(path) as file:
         yield from reader.read_row_groups(file, columns)
 
 
 def read_rows(path: str, filters: Any) -> pa.Table:
-    """Those rows of a Parquet file that an expression picks.
+    """The rows of a Parquet file that fulfil an expression.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""The output folder, on this machine or in an object store: tables, staging, publishing, lock.
+"""The output folder, on this machine or in an object store: its lock, staging and publishing.
 
 A run writes under `OUT/_staging/<run_id>/` and enters the tables in the order of
-`tables.TABLES`: on this machine by one rename of a folder each, in an object store by copies
-within the store. A manifest of these moves is written first: killed before it, a run leaves the
-old state; killed after it, whoever opens OUT next finishes the moves. In an object store a run
-counts once its row in `runs` is to be seen, which is copied last.
+`tables.TABLES`: on this machine by one rename of a folder per table, in an object store by copies
+within the store. A manifest of these moves is written first. A run that is killed before that
+leaves the old state; after that, the next command that opens OUT finishes the moves. In an object
+store, a run counts once its row in `runs` is visible, which is copied last.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ STAGING = "_staging"
 LOCK = "_lock"
 HOLDER = "holder.json"
 MANIFEST = "publish.json"
-# What a pipeline writes last, and what was known of the run before it.
+# What a pipeline writes last, and what is known of a run before its pipeline.
 SEAL, ABOUT = "seal.json", "run.json"
 PROGRESS = "progress"
 
 
 @dataclass(frozen=True)
 class Move:
-    """A step of a publication, relative to OUT: a folder's rename, or an object's copy."""
+    """A step of a publication, relative to OUT: rename of a folder, or copy of an object."""
 
     source: str
     target: str
@@ -55,21 +55,22 @@ class Output:
     where : str or path
         A folder of this machine, or one of an object store.
     finish : callable, optional
-        Takes the output and a staging folder whose pipeline ended though its launcher did not
-        come to publish it, and publishes it.
+        Publishes a run whose pipeline ended but whose launcher did not publish it; takes the
+        output and the staging folder.
 
     Raises
     ------
     HeldError
         Another process holds it.
     StoreError
-        It cannot be made or written.
+        It cannot be created or written.
     """
 
     where: str | os.PathLike
     finish: Callable[[Output, str], None] | None = None
     root: str = field(init=False)
-    remarks: list[str] = field(default_factory=list, init=False)  # what recovery has to say
+    # Messages of the recovery.
+    remarks: list[str] = field(default_factory=list, init=False)
     _lock: Any = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -107,11 +108,11 @@ class Output:
         except filelock.Timeout:
             who = ""
             with suppress(OSError, ValueError, KeyError):
-                said = json.loads(files.read_text(note))
-                who = f" (process {said['pid']} on {said['host']} since {said['since']})"
+                other = json.loads(files.read_text(note))
+                who = f" (process {other['pid']} on {other['host']} since {other['since']})"
             raise HeldError(
                 f"--output {self.root}: another run holds it{who}; "
-                "wait for its end, or use another folder"
+                "wait until it ends, or use another folder"
             ) from None
         except OSError as error:
             raise StoreError(
@@ -136,32 +137,32 @@ class Output:
         return naming(f"--output {self.root}")
 
     def recover(self) -> None:
-        """Finish publications that were cut off; clear away runs that never got that far."""
+        """Finish interrupted publications; remove what runs left that did not get that far."""
         with self._naming():
             for staged in self._staged():
-                there = {one.path for one in files.below(staged)}
-                if files.join(staged, MANIFEST) in there:
+                paths = {found.path for found in files.below(staged)}
+                if files.join(staged, MANIFEST) in paths:
                     self._move(staged)
-                elif self.finish and files.join(staged, SEAL) in there:
+                elif self.finish and files.join(staged, SEAL) in paths:
                     self.finish(self, staged)
                 else:
                     note = files.join(staged, jobs.NOTE)
-                    if note in there and (said := jobs.cancel_noted(files.read_text(note))):
-                        self.remarks.append(said)
+                    if note in paths and (remark := jobs.cancel_noted(files.read_text(note))):
+                        self.remarks.append(remark)
                     files.remove(staged)
 
     def _staged(self) -> list[str]:
-        """Staging folders that runs left behind."""
+        """The staging folders that runs left behind."""
         staging = files.join(self.root, STAGING)
         if self.remote:
-            paths = [one.path[len(staging) + 1 :] for one in files.below(staging)]
+            paths = [found.path[len(staging) + 1 :] for found in files.below(staging)]
             names = {path.partition("/")[0] for path in paths if "/" in path}
         else:
             names = {entry.name for entry in os.scandir(staging) if entry.is_dir()}
         return [files.join(staging, name) for name in sorted(names)]
 
     def stage(self, run_id: str) -> str:
-        """A new folder for what a run writes, with one folder a table in it."""
+        """Make a run's staging folder, with one folder per table in it."""
         staged = files.join(self.root, STAGING, run_id)
         if not self.remote:
             with self._naming():
@@ -170,20 +171,20 @@ class Output:
         return staged
 
     def discard(self, staged: str) -> None:
-        """Take what a run wrote away."""
+        """Delete what a run wrote."""
         with self._naming():
             files.remove(staged)
 
     def publish(self, staged: str, parts: Sequence[str], *, date: dt.date) -> None:
-        """Make a run visible: its parts, named by number, and its row in `runs`.
+        """Make a run visible: its parts, renamed by number, and its row in `runs`.
 
         Parameters
         ----------
         staged : str
-            From `stage`.
+            The run's staging folder, from `stage`.
         parts : sequence of str
-            File names of the parts that count, the same in features, segments and recordings.
-            Others there are left over from attempts that failed.
+            Names of the files to publish, the same in features, segments and recordings. Other
+            files were left by attempts that failed.
         """
         moves = []
         with self._naming():
@@ -206,7 +207,7 @@ class Output:
                 os.makedirs(folder, exist_ok=True)
                 for name, last in zip(names, final, strict=True):
                     part = files.join(staged, table, name)
-                    if os.path.exists(part):  # not so where a run is published a second time
+                    if os.path.exists(part):  # it does not if a publication is repeated
                         os.rename(part, files.join(folder, last))
                 files.sync(folder)
                 moves.append(Move(source + ".final", target))
@@ -220,14 +221,14 @@ class Output:
         seal, manifest = files.join(staged, SEAL), files.join(staged, MANIFEST)
         if self.remote:
             self._copy(moves)
-            paths = {one.path for one in files.below(staged)}
+            paths = {found.path for found in files.below(staged)}
         else:
             self._rename(moves)
-            paths = {seal} & {one.path for one in files.below(staged)}
-        # The seal first, lest what is half gone is taken for a run that waits for publication;
-        # the manifest last.
-        for some in ({seal} & paths, paths - {seal, manifest}, {manifest} & paths):
-            files.delete(sorted(some))
+            paths = {seal} & {found.path for found in files.below(staged)}
+        # The seal goes first, so that a folder deleted in part is not taken for a run that waits to
+        # be published; the manifest goes last.
+        for group in ({seal} & paths, paths - {seal, manifest}, {manifest} & paths):
+            files.delete(sorted(group))
         if not self.remote:
             shutil.rmtree(staged)
 
@@ -240,26 +241,26 @@ class Output:
                 files.sync(os.path.dirname(target))
 
     def _copy(self, moves: Sequence[Move]) -> None:
-        """Copy objects table by table; what was copied before a kill is left out."""
+        """Copy objects table by table, leaving out those that an interrupted run has copied."""
         for table in tables.TABLES:
-            some = [move for move in moves if move.target.startswith(f"{table}/")]
-            if not some:
+            table_moves = [move for move in moves if move.target.startswith(f"{table}/")]
+            if not table_moves:
                 continue
             self._lock.check()
-            folder = files.join(self.root, os.path.dirname(some[0].target))
-            there = {one.path for one in files.below(folder)}
+            folder = files.join(self.root, os.path.dirname(table_moves[0].target))
+            copied = {found.path for found in files.below(folder)}
             pairs = [
                 (files.join(self.root, move.source), files.join(self.root, move.target))
-                for move in some
+                for move in table_moves
             ]
-            files.copy([pair for pair in pairs if pair[1] not in there])
+            files.copy([pair for pair in pairs if pair[1] not in copied])
 
 
 def run_id(staged: str) -> str:
-    """Of a staging folder."""
+    """Run id of a staging folder."""
     return staged.rpartition("/")[2]
 
 
 def new_run_id(now: dt.datetime) -> str:
-    """Starts with a letter, sorts by time, and is nobody else's."""
+    """A new run id: unique, sorted by time, and beginning with a letter."""
     return f"r{now.astimezone(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"

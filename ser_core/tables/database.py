@@ -1,4 +1,4 @@
-"""A DuckDB database for more rows than memory holds: it takes little of it, and the disk beyond."""
+"""A DuckDB database for more rows than memory holds: it uses little memory, then the disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEMORY = "400MB"
 
 @contextmanager
 def connect() -> Iterator[Any]:
-    """A new database, gone at the end of the context."""
+    """A new database, deleted at the end of the context."""
     import duckdb
 
     with tempfile.TemporaryDirectory(prefix="ser-") as folder:
@@ -34,37 +34,37 @@ def connect() -> Iterator[Any]:
 
 
 def count(db: Any, table: str) -> int:
-    """Rows of a table."""
-    # All rows are fetched: an answer that is open keeps DuckDB from taking anything else.
+    """Number of rows of a table."""
+    # All rows are fetched, since DuckDB runs no other query while a result is open.
     return db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
 
 
 def fill(db: Any, name: str, schema: pa.Schema, rows: Iterable[Any]) -> None:
-    """A new table of tuples, or of Arrow tables."""
+    """Make a table from tuples or Arrow tables."""
     db.register("schema_of", schema.empty_table())
     db.execute(f"CREATE TABLE {name} AS FROM schema_of")
-    for some in _as_arrow(schema, rows):
-        db.register("arrow_rows", some)
+    for batch in _as_arrow(schema, rows):
+        db.register("arrow_rows", batch)
         db.execute(f"INSERT INTO {name} FROM arrow_rows")
 
 
 def _as_arrow(schema: pa.Schema, rows: Iterable[Any]) -> Iterator[pa.Table]:
-    """Tuples as Arrow tables of some length; Arrow tables as they are."""
+    """Collect tuples in Arrow tables of up to `ROWS` rows; pass Arrow tables on."""
     rows = iter(rows)
     for first in rows:
         if isinstance(first, pa.Table):
             yield first
             continue
-        some = [first, *itertools.islice(rows, ROWS - 1)]
-        columns = zip(zip(*some, strict=True), schema, strict=True)
-        yield pa.table([pa.array(values, one.type) for values, one in columns], schema=schema)
+        batch = [first, *itertools.islice(rows, ROWS - 1)]
+        columns = zip(zip(*batch, strict=True), schema, strict=True)
+        yield pa.table([pa.array(values, field.type) for values, field in columns], schema=schema)
 
 
 def fetch(db: Any, query: str) -> Iterator[tuple]:
-    """The rows of an answer, as many at a time as memory should hold."""
+    """Yield the rows of a query, fetched in batches."""
     answer = db.execute(query)
-    while some := answer.fetchmany(ROWS):
-        yield from some
+    while batch := answer.fetchmany(ROWS):
+        yield from batch
 
 
 def keep_latest(db: Any, name: str, rows: str) -> None:

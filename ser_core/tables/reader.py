@@ -1,9 +1,10 @@
-"""The one reader of published tables: which file is whose, what its schema tells, the latest rows.
+"""The one reader of published tables: paths, schemas and rows.
 
-A file is published as `<table>/date=<night>/run=<run id>/part-….parquet`. Files of one name and
-run belong together: those of `segments` and `features` hold the recordings of the one of
-`recordings`. A URI may have rows of several runs; the latest run's counts. Where the files lie
-and how they are opened is the caller's, so that an object store reads like a folder.
+A file is published as `<table>/date=<night>/run=<run id>/part-….parquet`. Files of one run and one
+name belong together: those of `segments` and `features` hold the recordings of the one in
+`recordings`. A URI may have rows of several runs; that of the latest run counts (see
+`database.keep_latest`). The caller says how files are listed and opened, so that an object store
+reads like a folder.
 """
 
 from __future__ import annotations
@@ -59,29 +60,29 @@ def _names_after(prefix: str, schema: pa.Schema) -> tuple[str, ...]:
 
 
 def feature_set_of(schema: pa.Schema) -> tuple[str, str]:
-    """Name and fingerprint of the feature set that a file was made with; empty if not stated."""
+    """Name and fingerprint of the feature set in a file's metadata; empty strings without them."""
     metadata = schema.metadata or {}
     return metadata.get(b"feature_set", b"").decode(), metadata.get(b"fingerprint", b"").decode()
 
 
 def read_row_groups(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of a file, a row group at a time."""
+    """Columns of a file, one row group at a time."""
     for i in range(file.num_row_groups):
         yield file.read_row_group(i, columns=list(columns))
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the published tables of one folder.
+    """Reads the published tables of one output folder.
 
     Parameters
     ----------
     root : str
-        A folder of this machine, unless the two below look elsewhere.
+        The folder.
     list_files : callable, optional
-        Gives the published files of a table.
+        Lists the published files of a table; by default those of a local folder.
     open_file : callable, optional
-        Opens one as a `pyarrow.parquet.ParquetFile`.
+        Opens a file; by default a local one.
 
     Examples
     --------
@@ -100,7 +101,7 @@ class Reader:
         return sorted(glob.glob(os.path.join(glob.escape(self.root), table, PATTERN)))
 
     def newest_first(self, table: str) -> list[str]:
-        """All published files of a table, those of the newest run first, whatever its night."""
+        """All published files of a table, those of the newest run first."""
         return sorted(self.paths(table), key=lambda path: (run_of(path), path), reverse=True)
 
     def schema(self, path: str) -> pa.Schema:
@@ -116,10 +117,10 @@ class Reader:
         return tuple(dict.fromkeys(names))
 
     def rows(self, paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Some columns of published files, with `path` and `run`, a row group at a time.
+        """Columns of published files, with `path` and `run` added, one row group at a time.
 
-        A column that a file lacks is null there. `modified_at` comes as `modified_us`, an integer
-        that compares exactly.
+        A column that a file lacks is null. `modified_at` becomes the integer `modified_us`, which
+        compares exactly.
         """
         for path in paths:
             with self.open_file(path) as file:

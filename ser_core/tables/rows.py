@@ -27,7 +27,7 @@ from ser_core.tables.schemas import (
 
 
 def status(examined: Examined, labelling: Labelling) -> str:
-    """The one word that the books count."""
+    """The status of a recording, which the books count."""
     if examined.reason is not None:
         return REJECTED
     if not examined.segments:
@@ -45,8 +45,20 @@ def recording_row(
     meta: Mapping[str, str | None],
     processed_at: dt.datetime,
 ) -> dict:
-    """The row of `recordings`: `probabilities` is float32 [len(segments), len(labels)]."""
-    everything = _aggregate(examined, probabilities, labelling, None)
+    """The row of `recordings`.
+
+    Parameters
+    ----------
+    examined : Examined
+    probabilities : np.ndarray [shape=(segments, labels)]
+    labelling : Labelling
+    run_id : str
+    call_time : datetime, optional
+    meta : mapping
+        Values of the named groups of --uri-fields.
+    processed_at : datetime
+    """
+    total = _aggregate(examined, probabilities, labelling, None)
     modified_us = examined.source.modified_us
     return {
         **_keys(examined, run_id),
@@ -65,11 +77,11 @@ def recording_row(
         "clipping_ratio": examined.clipping_ratio,
         "snr_db": examined.snr_db,
         "bandwidth_hz": examined.bandwidth_hz,
-        **_verdict(everything, labelling.unsure_recording_below),
-        **_probability_values(labelling, everything.probabilities),
-        "negativity": everything.negativity,
-        **dict(zip(QUARTERS, everything.negativity_by_quarter, strict=True)),
-        "arc": everything.arc,
+        **_verdict(total, labelling.unsure_recording_below),
+        **_probability_values(labelling, total.probabilities),
+        "negativity": total.negativity,
+        **dict(zip(QUARTERS, total.negativity_by_quarter, strict=True)),
+        "arc": total.arc,
         "silence_s": examined.silence_s,
         "overlap_s": examined.overlap_s,
         "by_channel": [
@@ -78,11 +90,11 @@ def recording_row(
                 "role": channel.role,
                 "analysed": channel.analysed,
                 "speech_s": channel.speech_s,
-                "label": said.label,
-                "confidence": said.confidence,
+                "label": verdict.label,
+                "confidence": verdict.confidence,
             }
             for channel in examined.by_channel
-            for said in [_aggregate(examined, probabilities, labelling, channel.channel)]
+            for verdict in [_aggregate(examined, probabilities, labelling, channel.channel)]
         ],
         **{f"{META}{name}": value for name, value in meta.items()},
         "model_id": labelling.model_id,
@@ -94,15 +106,23 @@ def recording_row(
 def segment_rows(
     examined: Examined, probabilities: np.ndarray, labelling: Labelling, *, run_id: str
 ) -> list[dict]:
-    """The rows of `segments`, in the order of `examined.segments`."""
+    """The rows of `segments`, in the order of `examined.segments`.
+
+    Parameters
+    ----------
+    examined : Examined
+    probabilities : np.ndarray [shape=(segments, labels)]
+    labelling : Labelling
+    run_id : str
+    """
     rows = []
     for i, segment in enumerate(examined.segments):
         verdict: dict = dict.fromkeys(("label", "confidence", "unsure"))
-        said = None
+        row_probabilities = None
         if labelling.labels:
-            said = probabilities[i]
-            best = int(said.argmax())
-            confidence = float(said[best])
+            row_probabilities = probabilities[i]
+            best = int(row_probabilities.argmax())
+            confidence = float(row_probabilities[best])
             verdict = {
                 "label": labelling.labels[best],
                 "confidence": confidence,
@@ -113,7 +133,7 @@ def segment_rows(
                 **_keys(examined, run_id),
                 **_place(segment),
                 **verdict,
-                **_probability_values(labelling, said),
+                **_probability_values(labelling, row_probabilities),
                 "rms_db": segment.rms_db,
             }
         )
@@ -122,13 +142,15 @@ def segment_rows(
 
 def features_table(examined: Sequence[Examined], schema: pa.Schema, *, run_id: str) -> pa.Table:
     """The rows of `features` of several recordings."""
-    spoken = [one for one in examined if one.segments]
+    spoken = [recording for recording in examined if recording.segments]
     places = [
-        {**_keys(one, run_id), **_place(segment)} for one in spoken for segment in one.segments
+        {**_keys(recording, run_id), **_place(segment)}
+        for recording in spoken
+        for segment in recording.segments
     ]
     vector = schema.field("vector")
     flat = (
-        np.concatenate([one.vectors for one in spoken]).ravel()
+        np.concatenate([recording.vectors for recording in spoken]).ravel()
         if spoken
         else np.empty(0, np.float32)
     )
@@ -140,7 +162,7 @@ def features_table(examined: Sequence[Examined], schema: pa.Schema, *, run_id: s
 
 
 def modified_at(modified_us: int) -> dt.datetime:
-    """The time of `Source.modified_us`, without the rounding of a float."""
+    """`Source.modified_us` as a time; a float would round it."""
     return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=modified_us)
 
 
@@ -163,18 +185,18 @@ def _probability_values(labelling: Labelling, values: Sequence[float] | None) ->
     return dict(zip(columns, map(float, values), strict=True))
 
 
-def _verdict(said: emotions.Aggregate, unsure_below: float) -> dict:
+def _verdict(aggregate: emotions.Aggregate, unsure_below: float) -> dict:
     return {
-        "label": said.label,
-        "confidence": said.confidence,
-        "unsure": None if said.confidence is None else said.confidence < unsure_below,
+        "label": aggregate.label,
+        "confidence": aggregate.confidence,
+        "unsure": None if aggregate.confidence is None else aggregate.confidence < unsure_below,
     }
 
 
 def _aggregate(
     examined: Examined, probabilities: np.ndarray, labelling: Labelling, channel: int | None
 ) -> emotions.Aggregate:
-    """Over all segments, or over those of one channel."""
+    """Aggregate the probabilities of all segments, or of one channel's."""
     chosen = [
         i
         for i, segment in enumerate(examined.segments)

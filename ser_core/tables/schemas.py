@@ -1,7 +1,7 @@
 """The four tables as Arrow schemas (version 1), and their Parquet files.
 
-One row a recording, one a segment, one a vector, one a run. docs/tables.md describes each
-column. A new column is added here, in `rows` and in docs/tables.md.
+One row per recording, per segment, per vector and per run. docs/tables.md describes the columns. A
+new column is added here, in `rows` and in docs/tables.md; one of `runs` in `runs`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _CHANNEL = pa.struct(
         ("confidence", pa.float32()),
     ]
 )
-# What the names of columns begin with: a label's probability, a named group of --uri-fields.
+# Prefixes of columns: the probability of a label, a named group of --uri-fields.
 PROBABILITY, META = "p_", "meta_"
 QUARTERS = [f"negativity_q{q + 1}" for q in range(emotions.QUARTERS)]
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """The model of a run, as rows need it. No labels: a run that only extracts.
+    """What the rows of a run need to know of its model. A run that only extracts has no labels.
 
     Parameters
     ----------
@@ -68,7 +68,14 @@ class Labelling:
 
 
 def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
-    """Every input of a run exactly once; `meta` are the named groups of --uri-fields."""
+    """Schema of `recordings`: every input of a run exactly once.
+
+    Parameters
+    ----------
+    labelling : Labelling
+    meta : sequence of str
+        Named groups of --uri-fields.
+    """
     return _schema(
         [
             *_KEYS,
@@ -105,7 +112,7 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
 
 
 def segments_schema(labelling: Labelling) -> pa.Schema:
-    """One row a stretch of speech."""
+    """Schema of `segments`: one row per segment."""
     columns = [
         *_KEYS,
         *PLACE,
@@ -117,7 +124,7 @@ def segments_schema(labelling: Labelling) -> pa.Schema:
 
 
 def features_schema(labelling: Labelling) -> pa.Schema:
-    """One row a stretch of speech, with its vector; the dimensions' names are in the metadata."""
+    """Schema of `features`: one row per segment, with its vector. The metadata names dimensions."""
     names = features.get(labelling.feature_set).names
     columns = [*_KEYS, *PLACE, ("vector", pa.list_(pa.float32(), len(names)))]
     return _schema(columns, labelling, names=json.dumps(list(names)))
@@ -139,7 +146,7 @@ def _schema(columns: Sequence, labelling: Labelling, **more: str) -> pa.Schema:
 
 
 def writer(path: str | os.PathLike | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet file of one of these tables: zstd, and vectors as byte streams split."""
+    """Open a Parquet file of one of these tables for writing: zstd, vectors split by byte."""
     vectors = {"vector.list.element": "BYTE_STREAM_SPLIT"} if "vector" in schema.names else None
     return pq.ParquetWriter(
         path,

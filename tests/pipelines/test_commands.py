@@ -36,7 +36,7 @@ def test_show_draws_the_call_that_was_named(ser, night_out, tmp_path, how):
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (("--recording", "nobody.wav"), 4, "no recording's id begins or URI ends so"),
+        (("--recording", "nobody.wav"), 4, "no id begins and no URI ends with this"),
         (("--recording", CALL, "--save", "c.doc"), 2, "c.doc"),
     ],
 )
@@ -63,10 +63,10 @@ def test_show_without_audio_or_speech_or_label(ser, night_out, tmp_path):
     shutil.copy(calls / "20260301T085000_c0012.wav", calls / "20260301T084500_c0011.wav")
     done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "the audio was replaced since it was labelled: levels are drawn" in done.stdout
+    assert "the audio was replaced after it was labelled: levels are drawn" in done.stdout
     shutil.rmtree(calls)
     done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
-    assert "the audio is not there any more" in done.stdout
+    assert "the audio no longer exists" in done.stdout
 
 
 def test_show_prints_first_rows(ser, night_out, tmp_path):

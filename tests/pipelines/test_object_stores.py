@@ -187,7 +187,7 @@ def test_a_store_with_faults(s3, archive, level_model, here):
 @pytest.mark.parametrize(
     ("source", "out", "says"),
     [
-        ("s3://calls/in", "s3://nobody/out", "--output s3://nobody/out: cannot be held: "),
+        ("s3://calls/in", "s3://nobody/out", "--output s3://nobody/out: cannot be locked: "),
         ("s3://nobody/in", "s3://calls/o", "--input s3://nobody/in: cannot be listed: "),
         ("s3://calls/nothing", "s3://calls/o", "nothing matches"),
         ("@s3://calls/no.txt", "s3://calls/o", "--input @s3://calls/no.txt: the list cannot be r"),
@@ -209,8 +209,8 @@ def test_denied_access(s3, archive, level_model, method):
             "s3://calls/denied", "s3://calls/d/out", level_model, *s3.options(endpoint), env=KEYS
         )
     assert done.returncode == 1
-    assert "--output s3://calls/d/out: cannot be held: " in done.stderr
-    assert "look at its name and the rights" in done.stderr
+    assert "--output s3://calls/d/out: cannot be locked: " in done.stderr
+    assert "check its name and your permissions" in done.stderr
 
 
 # ---------------------------------------------------------------- in this process
@@ -340,7 +340,7 @@ def test_a_lease_is_held_by_one(told):
 def test_a_lease_of_a_run_that_was_killed_runs_out(told, monkeypatch):
     killed = store.Output(f"{told.url}/dead").__enter__()
     killed._lock._ended.set()  # nothing renews it any more
-    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=lease.RUNS_OUT_S - 20)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=lease.EXPIRES_S - 20)
     monkeypatch.setattr(lease, "_now", lambda: later)
     with pytest.raises(HeldError):
         store.Output(f"{told.url}/dead").__enter__()
@@ -348,7 +348,7 @@ def test_a_lease_of_a_run_that_was_killed_runs_out(told, monkeypatch):
     with store.Output(f"{told.url}/dead"):
         if told.url.startswith("s3:"):  # the emulator of the other looks at no conditions
             # It comes back to life, and must not publish.
-            with pytest.raises(StoreError, match="this run lost its hold on it"):
+            with pytest.raises(StoreError, match="this run lost its lock"):
                 killed.publish(killed.stage("r0"), [], date=NIGHT)
             killed._release()
             text = json.loads(told.get("dead/_lock"))

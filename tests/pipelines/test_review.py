@@ -36,7 +36,7 @@ from pipelines.review import (
     listing,
     selection,
 )  # fmt: skip
-from pipelines.review.selection import Wanted
+from pipelines.review.selection import Request
 from pipelines.storage import files, inputs, published, store
 from ser_core import models, tables
 from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine
@@ -117,7 +117,7 @@ def quiet(*_):
 
 
 def picked(out, **about) -> selection.Selection:
-    return selection.select(Wanted(str(out), **about), say=quiet, progress=quiet)
+    return selection.select(Request(str(out), **about), say=quiet, progress=quiet)
 
 
 def key(one) -> tuple:
@@ -188,7 +188,7 @@ def night(archive, soft_model, tmp_path_factory):
 )
 def test_shares_add_up_and_are_off_by_less_than_one(n, shares):
     by = list(zip(KINDS, shares, strict=False))
-    parts = selection.quotas(n, by)
+    parts = selection.split_by_shares(n, by)
     assert sum(parts.values()) == n
     for kind, share in by:
         assert abs(parts[kind] - n * share / sum(shares)) < 1 + 1e-9
@@ -219,10 +219,10 @@ def test_one_odd_call_does_not_fill_the_list(invented_out):
 
 def test_what_does_not_fit_is_said(invented_out):
     lines = []
-    wanted = Wanted(str(invented_out), n=200, by=((LEAST_SURE, 1.0),), per_recording=3)
+    wanted = Request(str(invented_out), n=200, by=((LEAST_SURE, 1.0),), per_recording=3)
     found = selection.select(wanted, say=lines.append, progress=quiet)
     assert len(found.choices) == 3 * 40
-    assert "200 wanted, at most 3 of a recording (--per-recording)" in "\n".join(lines)
+    assert "200 requested, but at most 3 per recording (--per-recording)" in "\n".join(lines)
 
 
 def test_random_ones_are_drawn_from_all_alike(tmp_path):
@@ -274,11 +274,11 @@ def test_no_segment_twice_and_few_of_a_recording(invented_out, soft_model):
 
 def test_all_where_there_are_fewer(invented_out):
     lines = []
-    wanted = Wanted(str(invented_out), n=5000, by=BOTH, per_recording=1)
+    wanted = Request(str(invented_out), n=5000, by=BOTH, per_recording=1)
     found = selection.select(wanted, say=lines.append, progress=quiet).choices
     assert len({key(one) for one in found}) == 1000
     assert Counter(one.why for one in found) == {LEAST_SURE: 500, RANDOM: 500}
-    assert "no more than these 1,000" in "\n".join(lines)
+    assert "the night has only 1,000 segments" in "\n".join(lines)
 
 
 def test_only_the_latest_row_of_the_night_counts(tmp_path):
@@ -306,7 +306,7 @@ def test_only_the_latest_row_of_the_night_counts(tmp_path):
     assert picked(out, date="2026-02-28").segments == 30
     with pytest.raises(NothingMatchedError, match="no labelled segment"):
         picked(out, date="2026-03-02")
-    with pytest.raises(NothingMatchedError, match="nights 2026-03-02, 2026-03-01, 2026-02-28"):
+    with pytest.raises(NothingMatchedError, match="the nights 2026-03-02, 2026-03-01, 2026-02-28"):
         picked(out, date="2026-03-09")
 
 
@@ -373,7 +373,7 @@ def test_two_bundles_disagree_by_what_they_say(night, relative_model):
 
 
 @pytest.mark.parametrize(
-    ("labels", "says"), [(("sad", "happy"), "two or more in common"), (LABELS, None)]
+    ("labels", "says"), [(("sad", "happy"), "at least two in common"), (LABELS, None)]
 )
 def test_bundles_are_compared_over_the_labels_they_share(invented_out, tmp_path, labels, says):
     three = (*labels, "surprised")
@@ -396,7 +396,7 @@ def made(out, folder, **about):
     for name in ("n", "by", "against", "speaker_field", "date"):
         if name in about:
             wanted[name] = about.pop(name)
-    listing.review(Wanted(str(out), **wanted), save=str(folder / "list.csv"),
+    listing.review(Request(str(out), **wanted), save=str(folder / "list.csv"),
                   say=lines.append, progress=quiet, **about)  # fmt: skip
     with open(folder / "list.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -434,13 +434,13 @@ def test_guess_and_speaker_where_they_are_asked_for(night, tmp_path):
     assert all(row["guess"] == known[row["uri"], float(row["start_s"])] for row in rows)
     assert [item["guess"] for item in told(page)["items"]] == [row["guess"] for row in rows]
     assert {row["speaker"] for row in rows} == {"x"}
-    with pytest.raises(UsageError, match=r"--speaker-field customer: .* there are: speaker"):
+    with pytest.raises(UsageError, match=r"--speaker-field customer: .* columns found: speaker"):
         made(night, tmp_path, speaker_field="customer")
 
 
 def test_clips_are_the_segments_samples_and_nothing_else(night, tmp_path):
     rows, page, said = made(night, tmp_path, clips=str(tmp_path / "the clips"))
-    assert "take them away" in said
+    assert "delete them when you are done" in said
     items = told(page)["items"]
     assert len(list((tmp_path / "the clips").iterdir())) == len(rows)
     for row, item in zip(rows, items, strict=True):
@@ -480,8 +480,8 @@ def test_recordings_that_went_or_changed_are_said_and_not_played(archive, soft_m
         rows, page, said = made(out, tmp_path, clips=place)
         items = {item["name"]: item for item in told(page)["items"]}
         assert (len(rows), len(items)) == (4, 4)
-        assert "not there any more" in items["gone.wav"]["problem"]
-        assert "taken its place" in items["changed.wav"]["problem"]
+        assert "no longer exists" in items["gone.wav"]["problem"]
+        assert "was replaced after" in items["changed.wav"]["problem"]
         assert not any(items[name]["url"] for name in ("gone.wav", "changed.wav"))
         assert all(items[name]["url"] for name in ("touched.wav", "same.wav"))
         assert said.count("1 of 4 segments cannot be played") == 2
@@ -564,7 +564,7 @@ def test_command(ser, night, tmp_path):
     done = ser(*words, "--by", "least-sure=2,random=1", "--annotator", "ana", "--labels", "x,y")
     assert done.returncode == 0, done.stderr
     assert "4 × the model was least sure here" in done.stdout
-    assert "2 × drawn at random, each for 5.0" in done.stdout
+    assert "2 × drawn at random, each representing 5.0" in done.stdout
     page = (tmp_path / "mine.html").read_text(encoding="utf-8")
     assert (told(page)["labels"], told(page)["annotator"]) == (["x", "y"], "ana")
 
@@ -573,16 +573,16 @@ def test_command(ser, night, tmp_path):
     ("words", "status", "says"),
     [
         (("--output", "nothing"), 4, "no tables found; `ser run` fills them"),
-        (("--date", "2020-01-01"), 4, "there are the nights 2026-03-01"),
+        (("--date", "2020-01-01"), 4, "the tables hold the nights 2026-03-01"),
         (("--run-id", "r0"), 4, "--run-id r0: nothing found"),
         (("--by", "random=0"), 2, "a number above 0 expected"),
         (("--by", "hardest"), 2, "'hardest' found; least-sure, disagreement, random expected"),
-        (("--by", "disagreement"), 2, "--against BUNDLE says with whom"),
-        (("--by", "random", "--against", "calls"), 2, "only --by disagreement asks another"),
+        (("--by", "disagreement"), 2, "--against BUNDLE is missing"),
+        (("--by", "random", "--against", "calls"), 2, "is used by --by disagreement only"),
         (("--against", "calls"), 2, "the tables hold 'test_simple'"),
         (("--against", "nobody"), 2, "no bundled model of that name"),
-        (("--save", "s3://a/b.csv"), 2, "a file of this machine expected"),
-        (("--save", "a.html"), 2, "end it in .csv"),
+        (("--save", "s3://a/b.csv"), 2, "a local file expected"),
+        (("--save", "a.html"), 2, "a name that ends in .csv"),
         (("--labels", "a,b,a"), 2, "'a' twice"),
     ],
 )
