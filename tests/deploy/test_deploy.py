@@ -1,4 +1,4 @@
-"""What cannot be run without a cluster is checked by schema, by linter and by our own parser."""
+"""The files of deploy/, checked without a cluster: by schema, by linter and by our parser."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = "1.31"
-# Of the operator's kind FlinkDeployment, flink.apache.org/v1beta1.
+# Fields of the operator's kind FlinkDeployment, flink.apache.org/v1beta1.
 FLINK_SPEC = {
     "flinkConfiguration", "flinkVersion", "image", "imagePullPolicy", "ingress", "job",
     "jobManager", "logConfiguration", "mode", "podTemplate", "restartNonce", "serviceAccount",
     "taskManager",
 }  # fmt: skip
 FLINK_PART = {"podTemplate", "replicas", "resource"}
-# Statuses at which another attempt the same night would end the same.
+# Statuses after which another attempt in the same night would fail in the same way.
 FINAL = [errors.USAGE, errors.TOO_MANY_REJECTIONS, errors.NOTHING_MATCHED, errors.HELD]
 
 
@@ -38,21 +38,25 @@ def documents(name: str) -> list[dict]:
     return list(yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text()))
 
 
+def of_kind(name: str, kind: str) -> list[dict]:
+    return [document for document in documents(name) if document["kind"] == kind]
+
+
 def pods() -> list[tuple[str, dict]]:
-    """The spec of every pod, with where it stands."""
+    """The spec of each pod, with the name of its file."""
     found = []
     for name in ("cronjob.yaml", "flink.yaml"):
-        for one in documents(name):
-            if one["kind"] == "CronJob":
-                found.append((name, one["spec"]["jobTemplate"]["spec"]["template"]["spec"]))
-            elif one["kind"] == "FlinkDeployment":
-                found.append((name, one["spec"]["taskManager"]["podTemplate"]["spec"]))
+        for document in documents(name):
+            if document["kind"] == "CronJob":
+                found.append((name, document["spec"]["jobTemplate"]["spec"]["template"]["spec"]))
+            elif document["kind"] == "FlinkDeployment":
+                found.append((name, document["spec"]["taskManager"]["podTemplate"]["spec"]))
     assert len(found) == 3
     return found
 
 
 def our_containers() -> list[tuple[dict, dict]]:
-    """Those of our image and their init containers, each with its pod; not Flink's own."""
+    """Containers of our image and init containers, each with its pod; not those of Flink."""
     return [
         (container, pod)
         for _, pod in pods()
@@ -61,12 +65,12 @@ def our_containers() -> list[tuple[dict, dict]]:
 
 
 def service(name: str = "ser.service") -> dict[str, list[str]]:
-    told: dict[str, list[str]] = {}
+    settings: dict[str, list[str]] = {}
     for line in (DEPLOY / "systemd" / name).read_text().splitlines():
         key, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
-            told.setdefault(key, []).append(value)
-    return told
+            settings.setdefault(key, []).append(value)
+    return settings
 
 
 def cron_line() -> re.Match:
@@ -83,7 +87,7 @@ def cron_line() -> re.Match:
 
 
 def dataflow_words(tmp_path: Path) -> list[str]:
-    """What run.sh would start: a `ser` of ours that writes down its words stands first on PATH."""
+    """The command that run.sh starts, recorded by a stand-in for `ser` that is first on PATH."""
     stand_in = tmp_path / "ser"
     stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" ser "$@" >{tmp_path}/words\n')
     stand_in.chmod(0o755)
@@ -95,7 +99,7 @@ def dataflow_words(tmp_path: Path) -> list[str]:
 
 
 def command_lines(tmp_path: Path) -> dict[str, list[str]]:
-    """Every `ser` command in deploy/, by where it stands."""
+    """All `ser` commands in deploy/, by their place."""
     found = {
         f"kubernetes/{name} {pod['containers'][0]['image']}": [*container["command"], *args]
         for name, pod in pods()
@@ -115,25 +119,25 @@ def command_lines(tmp_path: Path) -> dict[str, list[str]]:
 
 
 def parse(words: list[str]):
-    """As `ser` would, up to the point at which it would begin to work."""
+    """Parse as `ser` does, up to the start of the work."""
     assert Path(words[0]).name == "ser"
     return cli.parse(words[1:])
 
 
-def test_every_command_line_parses(tmp_path):
+def test_all_command_lines_parse(tmp_path):
     found = command_lines(tmp_path)
     assert len(found) >= 5
-    for where, words in found.items():
+    for place, words in found.items():
         try:
             options = parse(words)
         except (SystemExit, UsageError) as error:
-            pytest.fail(f"{where}: {shlex.join(words)}: {error}")
-        if ".md " not in where:
-            assert "{date:%Y/%m/%d}" in options.input[0], where
-        assert options.channel_roles == ("agent", "customer"), where
+            pytest.fail(f"{place}: {shlex.join(words)}: {error}")
+        if ".md " not in place:
+            assert "{date:%Y/%m/%d}" in options.input[0], place
+        assert options.channel_roles == ("agent", "customer"), place
 
 
-def test_a_misspelt_option_would_be_found():
+def test_a_misspelt_option_is_found():
     with pytest.raises(UsageError, match="did you mean --flink_master"):
         parse(["ser", "run", "--input=a", "--output=b", "--flink_mster=c"])
 
@@ -143,13 +147,13 @@ def test_a_misspelt_option_would_be_found():
 
 @pytest.mark.parametrize("name", ["cronjob.yaml", "flink.yaml"])
 def test_kubernetes_schemas(name):
-    for one in documents(name):
-        if one["kind"] != "FlinkDeployment":
-            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    for document in documents(name):
+        if document["kind"] != "FlinkDeployment":
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
             continue
-        # The operator's kind isn't Kubernetes' own, the pods in it are.
-        assert one["apiVersion"] == "flink.apache.org/v1beta1"
-        spec = one["spec"]
+        # The kind belongs to the operator, but its pods are those of Kubernetes.
+        assert document["apiVersion"] == "flink.apache.org/v1beta1"
+        spec = document["spec"]
         assert set(spec) <= FLINK_SPEC
         assert set(spec["jobManager"]) | set(spec["taskManager"]) <= FLINK_PART
         assert all(isinstance(value, str) for value in spec["flinkConfiguration"].values())
@@ -176,27 +180,26 @@ def test_pods_are_confined():
         assert {"/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}, name
         for mount in container["volumeMounts"]:
             assert mount.get("readOnly", False) is (mount["name"] == "calls"), name
-        # Secrets by reference: whatever has a value here is no secret.
-        assert all(one["name"] == "TZ" for one in container.get("env", []) if "value" in one), name
+        # Secrets are set by reference, so only TZ has a value here.
+        with_value = [entry["name"] for entry in container.get("env", []) if "value" in entry]
+        assert set(with_value) <= {"TZ"}, name
         assert not re.search(r":latest$|^[^:]*$", container["image"]), name
-    [flink] = [one for one in documents("flink.yaml") if one["kind"] == "FlinkDeployment"]
+    [flink] = of_kind("flink.yaml", "FlinkDeployment")
     assert flink["spec"]["podTemplate"]["spec"]["securityContext"]["runAsNonRoot"] is True
 
 
-def test_nights_are_not_retried_in_vain():
-    jobs = [
-        one
-        for name in ("cronjob.yaml", "flink.yaml")
-        for one in documents(name)
-        if one["kind"] == "CronJob"
-    ]
+def test_final_failures_are_not_retried():
+    jobs = [*of_kind("cronjob.yaml", "CronJob"), *of_kind("flink.yaml", "CronJob")]
     assert len(jobs) == 2
     for job in jobs:
         assert job["spec"]["concurrencyPolicy"] == "Forbid"
         work = job["spec"]["jobTemplate"]["spec"]
         assert work["activeDeadlineSeconds"] > 0
-        assert work["template"]["spec"]["restartPolicy"] == "Never"  # or the policy has no say
-        [rule] = [one for one in work["podFailurePolicy"]["rules"] if one["action"] == "FailJob"]
+        assert (
+            work["template"]["spec"]["restartPolicy"] == "Never"
+        )  # the failure policy requires it
+        rules = work["podFailurePolicy"]["rules"]
+        [rule] = [candidate for candidate in rules if candidate["action"] == "FailJob"]
         assert rule["onExitCodes"]["values"] == FINAL
         assert rule["onExitCodes"]["containerName"] in [
             container["name"] for container in work["template"]["spec"]["containers"]
@@ -213,21 +216,21 @@ def test_as_many_workers_as_cores():
 
 
 def test_flink_versions_belong_together():
-    [flink] = [one for one in documents("flink.yaml") if one["kind"] == "FlinkDeployment"]
+    [flink] = of_kind("flink.yaml", "FlinkDeployment")
     spec = flink["spec"]
     flink_version = re.match(r"flink:(\d+\.\d+)\.", spec["image"])[1]
     assert spec["flinkVersion"] == f"v{flink_version.replace('.', '_')}"
-    [job] = [one for one in documents("flink.yaml") if one["kind"] == "CronJob"]
+    [job] = of_kind("flink.yaml", "CronJob")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     server = pod["initContainers"][0]["image"]
     assert server == f"apache/beam_flink{flink_version}_job_server:{pinned('apache-beam')}"
     words = pod["containers"][0]["args"]
     assert f"--flink_master={flink['metadata']['name']}-rest:8081" in words
-    # One pool a TaskManager, reached as its neighbour in the pod.
+    # One worker pool per TaskManager, in the same pod.
     [pool] = spec["taskManager"]["podTemplate"]["spec"]["containers"]
     assert f"--environment_config=localhost:{pool['ports'][0]['containerPort']}" in words
     assert spec["flinkConfiguration"]["taskmanager.numberOfTaskSlots"] == "1"
-    # Volumes lie at the same paths for the one who lists and the one who reads.
+    # Volumes have the same paths in the pod that lists and in the pods that read.
     assert pool["volumeMounts"] == pod["containers"][0]["volumeMounts"]
 
 
@@ -258,15 +261,15 @@ def test_dockerfile_versions_and_files():
     assert f"beam_python3.11_sdk:{pinned('apache-beam')}\n" in text
     assert "ARG PYTHON=python:3.11." in text
     stages = re.findall(r"^FROM .* AS (\w+)$", text, re.M)
-    assert stages[-1] == "ser"  # built where no target is named
+    assert stages[-1] == "ser"  # the default target
     assert "USER 10001:10001" in text.rpartition("\nFROM ")[2]
-    # What Beam's boot wants: a user with a name, a folder to write in, pip, and this environment.
+    # Beam's boot needs a user with a name, a writable folder, pip, and this environment.
     runtime = text.partition(" AS runtime\n")[2]
     assert "useradd --uid 10001" in runtime
     assert "\nWORKDIR /tmp\n" in runtime
     assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in runtime
     assert not re.search(r"uninstall .*\bpip\b", text)
-    # What is copied from the project is let in, and nothing that holds recordings or tables.
+    # .dockerignore admits the copied files, and nothing else.
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line[1:] for line in ignore if line.startswith("!")]
     assert "*" in ignore
@@ -279,13 +282,13 @@ def test_dockerfile_versions_and_files():
     assert copied
     for name in (*copied, *allowed):
         assert (ROOT / name).exists(), name
-        assert any(Path(name).is_relative_to(one) for one in allowed), name
+        assert any(Path(name).is_relative_to(folder) for folder in allowed), name
 
 
 # ---------------------------------------------------------------- Dataflow
 
 
-def test_dataflow_run_has_all_that_a_job_needs(tmp_path):
+def test_dataflow_run_has_all_options_of_a_job(tmp_path):
     options = parse(dataflow_words(tmp_path))
     words, line = dataflow.complete_options(options.beam_options, options.workers)
     assert words[: len(options.beam_options)] == options.beam_options
@@ -295,7 +298,7 @@ def test_dataflow_run_has_all_that_a_job_needs(tmp_path):
 
 
 def gcloud_words(tmp_path: Path, *words: str) -> list[str]:
-    """What template.sh would tell gcloud."""
+    """The arguments that template.sh gives to gcloud."""
     stand_in = tmp_path / "gcloud"
     stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/words\n')
     stand_in.chmod(0o755)
@@ -307,16 +310,18 @@ def gcloud_words(tmp_path: Path, *words: str) -> list[str]:
 
 
 def test_flex_template(tmp_path):
-    """The launcher's parameters, through flex.py, are a command line that `ser` takes."""
+    """flex.py turns the parameters of the launcher into a command line that `ser` accepts."""
     metadata = json.loads((DEPLOY / "dataflow" / "metadata.json").read_text())
-    known = {one["name"]: one for one in metadata["parameters"]}
+    known = {parameter["name"]: parameter for parameter in metadata["parameters"]}
     words = gcloud_words(tmp_path, "launch", "date=2026-03-01", "max_reject_ratio=0.1")
-    [told] = [word for word in words if word.startswith("--parameters=^|^")]
-    given = dict(one.split("=", 1) for one in told.removeprefix("--parameters=^|^").split("|"))
-    assert {name for name, one in known.items() if not one.get("isOptional")} <= set(given)
+    [parameters] = [word for word in words if word.startswith("--parameters=^|^")]
+    pairs = parameters.removeprefix("--parameters=^|^").split("|")
+    given = dict(pair.split("=", 1) for pair in pairs)
+    required = {name for name, parameter in known.items() if not parameter.get("isOptional")}
+    assert required <= set(given)
     for name, value in given.items():
         assert any(re.fullmatch(regex, value) for regex in known[name]["regexes"]), name
-    # As the launcher calls it, with what it adds.
+    # As the launcher calls it, with the parameters that it adds.
     given |= {name: "0" for name in ("model", "uri_fields") if name in known}
     added = {"runner": "DataflowRunner", "project": "p", "region": "r", "job_name": "ser-1"}
     added |= {"template_location": "gs://bucket/job_object", "temp_location": "gs://bucket/temp"}
@@ -324,7 +329,7 @@ def test_flex_template(tmp_path):
     options = parse(
         ["ser", *module["words"]([f"--{name}={v}" for name, v in (given | added).items()])]
     )
-    assert set(given) == set(known), "a parameter that this test knows nothing of"
+    assert set(given) == set(known), "a parameter that this test does not know"
     assert options.channel_roles == ("agent", "customer")
     assert options.max_reject_ratio == 0.1
     assert dataflow.submits_only(dataflow.complete_options(options.beam_options)[0])
@@ -340,7 +345,7 @@ def test_flex_template_build(tmp_path):
     assert "FLEX_TEMPLATE_PYTHON_PY_FILE=/opt/flex/flex.py" in text
 
 
-def test_dataflow_settings_give_way_to_the_environment():
+def test_the_environment_overrides_dataflow_settings():
     done = subprocess.run(
         ["bash", "-euc", f'. {DEPLOY}/dataflow/settings.sh; echo "$PROJECT $IMAGE"'],
         check=True, capture_output=True, text=True, env={"PROJECT": "theirs"},
@@ -351,7 +356,7 @@ def test_dataflow_settings_give_way_to_the_environment():
 # ---------------------------------------------------------------- one machine
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_units(tmp_path):
     for path in (DEPLOY / "systemd").iterdir():
         shutil.copy(path, tmp_path)
@@ -369,20 +374,20 @@ def test_systemd_units(tmp_path):
 
 def test_cron_line():
     found = cron_line()
-    assert found[2] == "ser"  # a file of /etc/cron.d names its user
-    assert not re.search(r"(?<!\\)%", found[0])  # cron would read a line break
+    assert found[2] == "ser"  # files in /etc/cron.d name the user
+    assert not re.search(r"(?<!\\)%", found[0])  # cron reads it as a line break
     assert found[3].endswith('"ser ended with status $?: see /var/log/ser/ser.log"')
     text = (DEPLOY / "cron" / "ser").read_text()
     for status in (errors.FAILED, *FINAL, errors.TERMINATED):
         assert re.search(rf"^#     {status} \w", text, re.M), status
-    assert text.endswith("\n")  # cron leaves out a last line without an end
+    assert text.endswith("\n")  # cron ignores a last line without a line break
 
 
-@pytest.mark.skipif(not shutil.which("logrotate"), reason="no logrotate here")
+@pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")
 def test_log_rotation(tmp_path):
     rules = tmp_path / "rules"
     text = (DEPLOY / "cron" / "ser.logrotate").read_text()
-    rules.write_text(text.replace("ser ser", "root root"))  # no user of that name here
+    rules.write_text(text.replace("ser ser", "root root"))  # there may be no such user
     rules.chmod(0o644)
     words = ["logrotate", "--debug", "--state", tmp_path / "state", rules]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -390,7 +395,7 @@ def test_log_rotation(tmp_path):
     assert "error:" not in done.stderr
 
 
-def test_no_secrets_and_no_places_of_ours():
+def test_no_secrets():
     for path in DEPLOY.rglob("*"):
         if path.is_file():
             text = path.read_text()
