@@ -1,4 +1,4 @@
-"""Labelled speech looked at: what is wrong is found and named, figures right, names are text."""
+"""The page of labelled speech: problems are found and named, figures are right, names escaped."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def speech(path: Path, *, emotion="calm", speaker=0, seed=0, seconds=0.9, level_
     """A clip of something like a voice, with a little silence around it."""
     f0_hz = F0_HZ.get(emotion, 150.0) * (1 + 0.1 * speaker)
     quiet = np.zeros(800, np.float32)
-    said = voice(seconds, RATE_HZ, f0_hz=f0_hz, level_db=level_db, seed=seed)
-    said -= said.mean()
-    soundfile.write(path, np.concatenate([quiet, said, quiet]), RATE_HZ)
+    speech_samples = voice(seconds, RATE_HZ, f0_hz=f0_hz, level_db=level_db, seed=seed)
+    speech_samples -= speech_samples.mean()
+    soundfile.write(path, np.concatenate([quiet, speech_samples, quiet]), RATE_HZ)
     return Utterance(path, emotion, f"tiny-{speaker}", "tiny", sex="female")
 
 
@@ -42,7 +42,7 @@ def corpus_of(utterances, **about) -> Corpus:
 
 @pytest.fixture(scope="module")
 def voices(tmp_path_factory) -> Corpus:
-    """Four speakers, three emotions that are pitches; one emotion and some files are hostile."""
+    """Four speakers and three emotions, which are pitches. Some names are hostile (HTML)."""
     folder = tmp_path_factory.mktemp("voices")
     names = ('a"b', "<img src=x onerror=alert(2)>", "c'd & e", "$x^$ {{ 1 }}")
     return corpus_of(
@@ -64,15 +64,15 @@ def look(voices, tmp_path_factory) -> explore.Look:
     return explore.look(voices, jobs=1, cache=tmp_path_factory.mktemp("cache"))
 
 
-# What is wrong with the data
+# Problems of the data
 
 
-def found(corpus: Corpus) -> dict[str, problems.Problem]:
-    heard = sounds.measure(corpus.utterances, jobs=1)
-    return {problem.title: problem for problem in problems.find(corpus, heard)}
+def problems_by_title(corpus: Corpus) -> dict[str, problems.Problem]:
+    measured = sounds.measure(corpus.utterances, jobs=1)
+    return {problem.title: problem for problem in problems.find(corpus, measured)}
 
 
-def test_nothing_is_wrong_with_what_is_right(tmp_path):
+def test_good_data_have_no_problem(tmp_path):
     def clip(i):
         speaker, emotion = i % 4, ("calm", "angry")[i // 4 % 2]
         sex = ("male", "female")[speaker % 2]
@@ -81,16 +81,16 @@ def test_nothing_is_wrong_with_what_is_right(tmp_path):
             speech(path, emotion=emotion, speaker=speaker, seed=i, seconds=0.5 + i / 100), sex=sex
         )
 
-    assert found(corpus_of(clip(i) for i in range(40))) == {}
+    assert problems_by_title(corpus_of(clip(i) for i in range(40))) == {}
 
 
-def test_each_fault_of_the_sound_is_found_and_its_file_named(tmp_path):
+def test_each_fault_of_the_audio_is_found_with_its_file(tmp_path):
     def clip(name, change, **about):
         path = tmp_path / f"{name}.wav"
-        one = speech(path, **about)
+        utterance = speech(path, **about)
         samples, rate = soundfile.read(path, dtype="float32")
         soundfile.write(path, change(samples), rate)
-        return one
+        return utterance
 
     def quiet_ends(x):
         return np.concatenate([np.zeros(4_000), x])
@@ -109,12 +109,12 @@ def test_each_fault_of_the_sound_is_found_and_its_file_named(tmp_path):
         clip("calm as angry", lambda x: x, seed=5),
         replace(speech(tmp_path / "rate.wav"), path=tmp_path / "rate.wav"),
         replace(speech(tmp_path / "text.wav"), path=tmp_path / "text.wav"),
-        replace(speech(tmp_path / "gone.wav"), path=tmp_path / "not there.wav"),
+        replace(speech(tmp_path / "gone.wav"), path=tmp_path / "missing.wav"),
         clip("empty", lambda x: x[:0]),
     ]
     soundfile.write(tmp_path / "rate.wav", voice(1.0, 16_000, seed=9), 16_000)
     (tmp_path / "text.wav").write_text("no audio")
-    said = found(corpus_of(utterances))
+    by_title = problems_by_title(corpus_of(utterances))
     for title, *files in (
         ("Clipped", "clipped.wav"),
         ("Silent or nearly silent", "silent.wav", "nearly silent.wav"),
@@ -125,16 +125,17 @@ def test_each_fault_of_the_sound_is_found_and_its_file_named(tmp_path):
         ("Same audio twice", "fine.wav = same as fine.wav"),
         ("One audio, two emotions", "angry as fine.wav (angry) = calm as angry.wav (calm)"),
     ):
-        assert said[title].examples == tuple(files), title
-    assert "cut.wav" in said["Cut in mid-speech"].examples
-    assert [one.partition(":")[0] for one in said["Unreadable files"].examples] == [
-        "text.wav", "not there.wav", "empty.wav",
+        assert by_title[title].examples == tuple(files), title
+    assert "cut.wav" in by_title["Cut in mid-speech"].examples
+    unreadable = by_title["Unreadable files"]
+    assert [example.partition(":")[0] for example in unreadable.examples] == [
+        "text.wav", "missing.wav", "empty.wav",
     ]  # fmt: skip
-    assert "3 of 15" in said["Unreadable files"].found
+    assert "3 of 15" in unreadable.found
 
 
 def labelled(*rows) -> dict[str, problems.Problem]:
-    """Problems of labels alone: rows of emotion, speaker, how many, and more of `Utterance`."""
+    """Problems of labels alone, from rows of emotion, speaker, count and fields of `Utterance`."""
     utterances = [
         Utterance(Path(f"{emotion}-{speaker}-{i}.wav"), emotion, speaker, "tiny", **more)
         for emotion, speaker, count, more in rows
@@ -144,39 +145,38 @@ def labelled(*rows) -> dict[str, problems.Problem]:
         sounds.Sound(seconds=1 + i / 1_000, rate_hz=RATE_HZ, level_db=-20.0, digest=str(i))
         for i in range(len(utterances))
     ]
-    found = problems.find(corpus_of(utterances), fine)
-    return {problem.title: problem for problem in found}
+    return {problem.title: problem for problem in problems.find(corpus_of(utterances), fine)}
 
 
-def test_labels_and_speakers_that_teach_the_wrong_thing():
-    said = labelled(
+def test_rare_labels_and_few_speakers_are_found():
+    by_title = labelled(
         ("calm", "a", 40, {"sex": "male"}),
         ("calm", "b", 40, {"sex": "male"}),
         ("angry", "b", 30, {"sex": "male"}),
         ("sad", "c", 3, {}),
     )
-    assert said["Emotion of one speaker"].examples == ("angry (1)", "sad (1)")
-    assert said["Few utterances"].examples == ("sad (3)",)
-    assert said["Few speakers"].examples == ("calm (2)",)
-    assert "calm has 80 utterances, sad 3" in said["Imbalance"].found
-    assert said["Speakers of one emotion"].examples == ("a", "c")
-    assert said["Sex not known"].examples == ("c",)
+    assert by_title["Emotion of one speaker"].examples == ("angry (1)", "sad (1)")
+    assert by_title["Few utterances"].examples == ("sad (3)",)
+    assert by_title["Few speakers"].examples == ("calm (2)",)
+    assert "calm has 80 utterances, sad 3" in by_title["Imbalance"].found
+    assert by_title["Speakers of one emotion"].examples == ("a", "c")
+    assert by_title["Sex not known"].examples == ("c",)
     assert "All 30 utterances are by a" in labelled(("calm", "a", 30, {}))["One speaker only"].found
     assert "One emotion only" in labelled(("calm", "a", 30, {}))
     assert "One sex only" in labelled(*((e, s, 30, {"sex": "male"}) for e in "xy" for s in "abc"))
 
 
-def test_annotators_who_disagree_are_counted():
+def test_disagreements_of_annotators_are_counted():
     agreed = {"shares": (("calm", 1.0),)}
     most = {"shares": (("calm", 2 / 3), ("angry", 1 / 3))}
     tied = {"shares": (("angry", 0.5), ("calm", 0.5))}
-    said = labelled(
+    problem = labelled(
         ("calm", "a", 5, agreed), ("calm", "b", 2, most), ("angry", "a", 1, tied),
         ("angry", "b", 1, {}),
     )["Annotators disagree"]  # fmt: skip
-    assert "Of 8 utterances with several annotators, 3 have different labels" in said.found
-    assert "1 of them without a majority" in said.found
-    assert said.examples == ("angry-a-0.wav",)
+    assert "Of 8 utterances with several annotators, 3 have different labels" in problem.found
+    assert "1 of them without a majority" in problem.found
+    assert problem.examples == ("angry-a-0.wav",)
 
 
 def test_clips_of_one_length_are_found_once():
@@ -185,15 +185,15 @@ def test_clips_of_one_length_are_found_once():
     ]
     utterances = [Utterance(Path(f"{i}.wav"), "ab"[i % 2], "s", "tiny") for i in range(30)]
     plain = problems.find(corpus_of(utterances), fine)
-    (alike,) = (one for one in plain if one.title == "All of one length")
-    assert "30 of 30 utterances last exactly 2.000 s" in alike.found
-    told = corpus_of(utterances, warnings=("30 of 30 files last exactly 2.000 s: a cut copy",))
-    titles = [one.title for one in problems.find(told, fine)]
+    (same_length,) = (problem for problem in plain if problem.title == "All of one length")
+    assert "30 of 30 utterances last exactly 2.000 s" in same_length.found
+    warned = corpus_of(utterances, warnings=("30 of 30 files last exactly 2.000 s: a cut copy",))
+    titles = [problem.title for problem in problems.find(warned, fine)]
     assert "Cut copy" in titles
     assert "All of one length" not in titles
 
 
-def test_parts_of_a_recording_are_looked_at_as_parts(tmp_path):
+def test_parts_of_a_recording_are_measured_as_parts(tmp_path):
     path = tmp_path / "call.wav"
     left = np.concatenate([voice(1.0, RATE_HZ, seed=1), np.zeros(RATE_HZ, np.float32)])
     soundfile.write(path, np.stack([left, left[::-1]], axis=1), RATE_HZ)
@@ -233,18 +233,18 @@ def test_own_values_have_mean_0_and_sd_1_by_speaker():
     values[20:40] += 50
     values[0, 1] = np.nan
     own = explore_analysis.relative(values, speakers)
-    for some in (own[:20], own[20:40]):
-        assert np.nanmean(some, axis=0) == pytest.approx([0, 0, 0], abs=1e-9)
-        assert np.nanstd(some, axis=0) == pytest.approx([1, 1, 0])
+    for speaker_rows in (own[:20], own[20:40]):
+        assert np.nanmean(speaker_rows, axis=0) == pytest.approx([0, 0, 0], abs=1e-9)
+        assert np.nanstd(speaker_rows, axis=0) == pytest.approx([1, 1, 0])
     assert np.isnan(own[40:]).all()
     assert np.isnan(own[0, 1])
 
 
 def test_every_functional_has_words():
     functionals = telephone.NAMES[telephone.FUNCTIONALS]
-    said = [explore_measures.in_words(name) for name in functionals]
-    assert not set(said) & set(functionals)
-    assert len(set(said)) == len(functionals)
+    descriptions = [explore_measures.in_words(name) for name in functionals]
+    assert not set(descriptions) & set(functionals)
+    assert len(set(descriptions)) == len(functionals)
 
 
 def test_pitches_are_what_separates_emotions_that_are_pitches(look):
@@ -252,7 +252,7 @@ def test_pitches_are_what_separates_emotions_that_are_pitches(look):
     assert look.quick.scores.uar > 0.8
     assert look.ranking[0].own > 0.5
     pitch = [measure.title for measure in explore_measures.MEASURES].index("Pitch: F0, median")
-    labels = [one.emotion for one in look.measured]
+    labels = [utterance.emotion for utterance in look.measured]
     assert explore_analysis.eta_squared(look.own[:, [pitch]], labels)[0] > 0.7
 
 
@@ -269,12 +269,12 @@ def test_labels_by_lot_are_told_no_better_than_by_chance(look):
 
 
 def test_examples_are_of_one_speaker_and_sentence_where_there_are_such():
-    def one(emotion, speaker, statement):
+    def clip(emotion, speaker, statement):
         return Utterance(Path("x.wav"), emotion, speaker, "tiny", statement=statement)
 
     utterances = [
-        one("calm", "a", "1"), one("angry", "a", "2"), one("calm", "b", "1"),
-        one("angry", "b", "1"), one("sad", "c", "1"), one("sad", "b", "2"),
+        clip("calm", "a", "1"), clip("angry", "a", "2"), clip("calm", "b", "1"),
+        clip("angry", "b", "1"), clip("sad", "c", "1"), clip("sad", "b", "2"),
     ]  # fmt: skip
     values = np.zeros((6, 2))
     chosen = explore_analysis.typical(utterances, values, values, ("calm", "angry", "sad"), 1)
@@ -307,7 +307,7 @@ def opened(browser, page_html: str, folder: Path, width: int):
     page.on("dialog", lambda dialog: (seen.append(dialog.message), dialog.dismiss()))
     page.on("request", lambda request: seen.append(request.url))
     page.goto(file.as_uri())
-    return page, [one for one in seen if not one.startswith(("file:", "data:"))]
+    return page, [url for url in seen if not url.startswith(("file:", "data:"))]
 
 
 def test_hostile_names_are_text_and_nothing_leaves_the_page(look, tmp_path):
@@ -331,7 +331,7 @@ def test_hostile_names_are_text_and_nothing_leaves_the_page(look, tmp_path):
             assert page.locator("script, img:not([src^='data:'])").count() == 0
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width
-            broken = "[...document.images].filter(one => !one.naturalWidth).length"
+            broken = "[...document.images].filter(image => !image.naturalWidth).length"
             assert page.evaluate(broken) == 0
             assert page.locator("img").count() > 15
 
@@ -352,13 +352,13 @@ def test_several_corpora_stand_beside_each_other(look, voices):
 
 
 def test_little_data_gives_a_page_that_says_so(tmp_path):
-    one = speech(tmp_path / "a.wav")
-    html = explore.explore([corpus_of([one])], jobs=1, cache=tmp_path)
+    utterance = speech(tmp_path / "a.wav")
+    html = explore.explore([corpus_of([utterance])], jobs=1, cache=tmp_path)
     for words in ("One speaker only", "One emotion only", "Too little data for a quick model"):
         assert words in html
     with pytest.raises(CorpusError, match="none of 1 utterances can be read"):
         explore.explore(
-            [corpus_of([replace(one, path=tmp_path / "b.wav")])], jobs=1, cache=tmp_path
+            [corpus_of([replace(utterance, path=tmp_path / "b.wav")])], jobs=1, cache=tmp_path
         )
     with pytest.raises(CorpusError, match="no corpus"):
         explore.page([])
@@ -385,7 +385,7 @@ def test_dollar_signs_are_no_formulas():
 # Real recordings
 
 
-def test_counts_of_ravdess_are_the_articles(corpora):
+def test_counts_of_ravdess_equal_those_of_the_article(corpora):
     counts = open_corpus("ravdess", corpora / "ravdess").counts
     assert Counter(counts) == {
         "neutral": 96,
@@ -394,11 +394,11 @@ def test_counts_of_ravdess_are_the_articles(corpora):
 
 
 @pytest.mark.long
-def test_the_cut_copy_of_emodb_is_found_and_cut_speech_counted(corpora):
+def test_the_cut_copy_of_emodb_is_found(corpora):
     corpus = open_corpus("emodb", corpora / "emodb")
     began = time.process_time()
-    said = {p.title: p for p in problems.find(corpus, sounds.measure(corpus.utterances, jobs=1))}
+    by_title = problems_by_title(corpus)
     assert time.process_time() - began < 60
-    assert "535 of 535 files last exactly 2.000 s" in said["Cut copy"].found
-    ends = int(re.search(r"([\d,]+) end", said["Cut in mid-speech"].found)[1])
+    assert "535 of 535 files last exactly 2.000 s" in by_title["Cut copy"].found
+    ends = int(re.search(r"([\d,]+) end", by_title["Cut in mid-speech"].found)[1])
     assert 200 < ends < 371
