@@ -1,12 +1,12 @@
-"""The round trip of docs/own-data.md: labels of one's own calls, and what they are worth.
+"""The round trip of docs/own-data.md: the gain from a few labels of your own calls.
 
     python benchmarks/own_data.py --work DIR [--from calls calls-open …] [--labels 60] [--folds 6]
 
-Builds 100 calls of EMOVO's six actors and runs the night over them. For each actor held back: picks
-segments of the others' calls with `ser review`, fills them in as two annotators would who are
-wrong now and then (the truth is known), trains from a bundle, and evaluates both on the calls of
-the actor held back. Prints the gain of each and over all, with its interval (Student's t over the
-actors). Every command is printed.
+Builds 100 calls from EMOVO's six actors and runs the night on them. Each actor is held back once:
+`ser review` picks segments from the calls of the others, two simulated annotators with known error
+rates label them, `ser train --from` fits a bundle, and `ser evaluate` tests both bundles on the calls
+of the held-back actor. Prints all commands, the gain of each actor, and the mean gain with its
+interval (Student's t over actors).
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-RIGHT = {"ann": 0.9, "bob": 0.8}  # how often an annotator says what was meant
+RIGHT_SHARE = {"ann": 0.9, "bob": 0.8}  # how often an annotator gives the intended emotion
 ROLES = "agent,customer"
 
 
 def ser(*words: str | Path) -> None:
-    """Run a command of the product, as a user would."""
+    """Run a command as a user would."""
     line = ["ser", *map(str, words)]
     print("$", " ".join(line), flush=True)
     done = subprocess.run(
         [sys.executable, "-m", "pipelines", *line[1:]], cwd=ROOT, text=True, capture_output=True
     )
-    print("".join(f"    {one}\n" for one in done.stdout.splitlines()), end="", flush=True)
+    print("".join(f"    {line}\n" for line in done.stdout.splitlines()), end="", flush=True)
     if done.returncode:
         sys.exit(f"{done.stderr}\nstatus {done.returncode}")
 
 
 def build(work: Path, calls: int, minutes: float) -> dict[str, list[dict]]:
-    """The archive; turns of each recording's customer, by URI."""
+    """Build the archive. Returns the turns of the customer of each recording, by URI."""
     archive = work / "archive"
     if not archive.exists():
         command = [
@@ -51,16 +51,16 @@ def build(work: Path, calls: int, minutes: float) -> dict[str, list[dict]]:
             "--minutes", minutes, "--out", archive,
         ]  # fmt: skip
         subprocess.run([sys.executable, *map(str, command)], check=True, cwd=ROOT)
-    told = map(json.loads, (archive / "truth.jsonl").read_text().splitlines())
+    channels = map(json.loads, (archive / "truth.jsonl").read_text().splitlines())
     return {
-        str((archive / one["file"]).resolve()): one["turns"]
-        for one in told
-        if one["role"] == "customer"
+        str((archive / channel["file"]).resolve()): channel["turns"]
+        for channel in channels
+        if channel["role"] == "customer"
     }
 
 
-def meant(turns: list[dict], start_s: float, end_s: float) -> str | None:
-    """What the customer meant in a stretch: the emotion of most of its speech."""
+def intended_emotion(turns: list[dict], start_s: float, end_s: float) -> str | None:
+    """The emotion of most of the speech in a stretch; None without speech."""
     seconds: dict[str, float] = defaultdict(float)
     for turn in turns:
         seconds[turn["emotion"]] += max(
@@ -70,45 +70,45 @@ def meant(turns: list[dict], start_s: float, end_s: float) -> str | None:
     return best if seconds[best] > 0 else None
 
 
-def rows(file: Path) -> list[dict[str, str]]:
-    """Of a list that `ser review` wrote."""
+def read_list(file: Path) -> list[dict[str, str]]:
+    """The rows of a list of `ser review`."""
     with file.open(newline="", encoding="utf-8") as source:
         return list(csv.DictReader(source))
 
 
-def labelled(
+def label(
     picked: list[dict[str, str]], turns: dict[str, list[dict]], annotators: dict[str, float]
 ) -> Iterator[dict[str, str]]:
-    """Rows as annotators fill them in."""
-    emotions = sorted({turn["emotion"] for some in turns.values() for turn in some})
+    """Fill in rows as annotators would."""
+    emotions = sorted({turn["emotion"] for own in turns.values() for turn in own})
     chance = random.Random(0)
     for row in picked:
         own = turns[row["uri"]]
-        truth = meant(own, float(row["start_s"]), float(row["end_s"]))
-        for annotator, right in annotators.items():
-            said = truth
-            if truth and chance.random() > right:
-                said = chance.choice([one for one in emotions if one != truth])
+        truth = intended_emotion(own, float(row["start_s"]), float(row["end_s"]))
+        for annotator, right_share in annotators.items():
+            answer = truth
+            if truth and chance.random() > right_share:
+                answer = chance.choice([emotion for emotion in emotions if emotion != truth])
             speaker = own[0]["speaker"]
-            yield {**row, "label": said or "", "annotator": annotator, "speaker": speaker}
+            yield {**row, "label": answer or "", "annotator": annotator, "speaker": speaker}
 
 
-def write(file: Path, some: list[dict[str, str]]) -> None:
-    """A list, as a CSV."""
+def write_list(file: Path, rows: list[dict[str, str]]) -> None:
+    """Write a list as a CSV file."""
     with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, list(some[0]))
+        writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
-        writer.writerows(some)
+        writer.writerows(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder to work in")
+    parser.add_argument("--work", type=Path, required=True, help="working folder")
     parser.add_argument("--from", dest="start", nargs="+", default=["calls", "calls-open"])
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=1.5)
     parser.add_argument("--labels", type=int, default=60)
-    parser.add_argument("--folds", type=int, default=6, help="of actors held back")
+    parser.add_argument("--folds", type=int, default=6, help="number of groups of held-back actors")
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -131,8 +131,10 @@ def main() -> None:
             n, by = (options.labels, ()) if part == "learn" else (100_000, ("--by", "random=1"))
             picked = here / f"{part}.csv"
             ser("review", "--output", tables, "--n", n, *by, "--save", picked)
-            annotators = RIGHT if part == "learn" else {"truth": 1.0}
-            write(here / f"{part}-labelled.csv", [*labelled(rows(picked), turns, annotators)])
+            annotators = RIGHT_SHARE if part == "learn" else {"truth": 1.0}
+            write_list(
+                here / f"{part}-labelled.csv", [*label(read_list(picked), turns, annotators)]
+            )
         for start in options.start:
             name = Path(start).name
             ours = here / f"ours-from-{name}"
@@ -144,40 +146,41 @@ def main() -> None:
                 "--page", report.with_suffix(".html"))  # fmt: skip
             (found,) = json.loads(report.read_text())["evaluations"]
             gains[start].append((", ".join(held), found))
-    summary(gains)
+    print_summary(gains)
 
 
-def summary(gains: dict[str, list[tuple[str, dict]]]) -> None:
-    """What each actor held back gains, and all with a 95 % interval over them."""
-    for start, told in gains.items():
-        for known in dict.fromkeys(one["known"] for _, said in told for one in said["differences"]):
+def print_summary(gains: dict[str, list[tuple[str, dict]]]) -> None:
+    """Print the gain for each held-back actor, and the mean gain with a 95 % interval."""
+    for start, evaluations in gains.items():
+        histories = [row["known"] for _, found in evaluations for row in found["differences"]]
+        for known in dict.fromkeys(histories):
             print(f"\n{start}, {known} known: before -> after")
             uars, accuracies = [], []
-            for held, said in told:
-                one = next(some for some in said["differences"] if some["known"] == known)
-                after, before = (accuracy(bundle, known) for bundle in said["bundles"])
-                uars.append((one["uar_against"], one["uar"]))
+            for held, found in evaluations:
+                row = next(row for row in found["differences"] if row["known"] == known)
+                after, before = (accuracy(bundle, known) for bundle in found["bundles"])
+                uars.append((row["uar_against"], row["uar"]))
                 accuracies.append((before, after))
                 print(
-                    f"    {held:20s} {one['utterances']:4d} segments  UAR {shown(uars[-1])}, "
-                    f"accuracy {shown(accuracies[-1])}"
+                    f"    {held:20s} {row['utterances']:4d} segments  UAR {format_pair(uars[-1])}, "
+                    f"accuracy {format_pair(accuracies[-1])}"
                 )
             print(f"    UAR      {gain(uars)}\n    accuracy {gain(accuracies)}")
 
 
 def accuracy(bundle: dict, known: str) -> float:
-    """Of a bundle of an evaluation."""
-    results = {one["known"]: one["scores"]["accuracy"] for one in bundle["results"]}
+    """Accuracy of a bundle in an evaluation."""
+    results = {row["known"]: row["scores"]["accuracy"] for row in bundle["results"]}
     return results[known] if known in results else results["nothing"]
 
 
-def shown(pair: tuple[float, float]) -> str:
-    """Before and after."""
+def format_pair(pair: tuple[float, float]) -> str:
+    """Format the values before and after."""
     return f"{pair[0]:6.1%} -> {pair[1]:6.1%}"
 
 
 def gain(pairs: list[tuple[float, float]]) -> str:
-    """The mean, and the interval of Student's t."""
+    """Format the mean gain and its interval (Student's t)."""
     from scipy.stats import t
 
     before, after = np.transpose(pairs)
@@ -185,7 +188,7 @@ def gain(pairs: list[tuple[float, float]]) -> str:
     half = t.ppf(0.975, n - 1) * np.std(difference, ddof=1) / np.sqrt(n) if n > 1 else np.nan
     mean = difference.mean()
     return (
-        f"{shown((before.mean(), after.mean()))}: {mean:+.1%}, 95 % interval "
+        f"{format_pair((before.mean(), after.mean()))}: {mean:+.1%}, 95 % interval "
         f"{mean - half:+.1%} to {mean + half:+.1%}"
     )
 
