@@ -4,9 +4,9 @@
 
 Builds 100 calls from EMOVO's six actors and runs the night on them. Each actor is held back once:
 `ser review` picks segments from the calls of the others, two simulated annotators with known error
-rates label them, `ser train --from` fits a bundle, and `ser evaluate` tests both bundles on the calls
-of the held-back actor. Prints all commands, the gain of each actor, and the mean gain with its
-interval (Student's t over actors).
+rates label them, `ser train --from` fits a bundle, and `ser evaluate` tests both bundles on the
+calls of the held-back actor. Prints all commands, the gain of each actor, and the mean gain with
+its interval (Student's t over actors).
 """
 
 from __future__ import annotations
