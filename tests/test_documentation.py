@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "deploy/*.md", "examples/*.md", "tests/data/*.md")
+    for pattern in ("*.md", "docs/*.md", "deploy/**/*.md", "examples/*.md", "tests/data/*.md")
     for path in ROOT.glob(pattern)
 )
 # A path in code, such as `ser_core/audio` or `pipelines/storage/store.py`, from the root.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A night on Dataflow: submits, waits for the end, checks the books and publishes. Ends with `ser`'s
-# exit status; Ctrl-C and SIGTERM cancel the job. Further options are handed on:
+# exit status; Ctrl-C and SIGTERM cancel the job. Further options are passed on:
 #
 #     deploy/dataflow/run.sh --date 2026-03-01
 #

@@ -1,5 +1,5 @@
-# What a night on Dataflow needs to know: change this block, nothing else. run.sh and template.sh
-# read it; a variable that is set already wins.
+# The settings of a night on Dataflow: change this block and nothing else. run.sh and template.sh
+# read it. A variable that is already set takes precedence.
 
 : "${PROJECT:=my-project}"
 : "${REGION:=europe-west3}"                       # near the recordings
@@ -9,13 +9,13 @@
 : "${CHANNEL_ROLES:=agent,customer}"
 
 # The image of deploy/Dockerfile, target beam, in a registry that the workers can reach. It must
-# hold the very version of `ser` that submits.
+# have exactly the version of `ser` that submits.
 : "${IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-beam:0.2.0}"
 : "${FLEX_IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-flex:0.2.0}"
 
-# One worker process a core, each with a model (0.6 GB) and a child that decodes: 4 GB a core.
+# One worker process per core, each with a model (0.6 GB) and a decoding child: 4 GB per core.
 : "${MACHINE_TYPE:=n2-standard-4}"
-: "${MAX_WORKERS:=10}"                            # autoscaling starts with few and ends there
+: "${MAX_WORKERS:=10}"                            # upper limit of autoscaling
 : "${DISK_GB:=50}"                                # the image, and recordings while they are decoded
 
 # Roles: Dataflow worker on the project, objectViewer on the recordings, objectAdmin on tables and

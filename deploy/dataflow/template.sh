@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The flex template, for those who start jobs from the console, Cloud Scheduler or a workflow:
+# The flex template, to start jobs from the console, Cloud Scheduler or a workflow:
 #
 #     deploy/dataflow/template.sh build     # writes the template's file, after the images are pushed
 #     deploy/dataflow/template.sh launch    # starts a night; more parameters: name=value name=value
@@ -21,7 +21,7 @@ build)
     ;;
 launch)
     shift
-    # ^|^ makes | what stands between parameters: roles hold commas.
+    # ^|^ makes | the separator between parameters, because roles contain commas.
     parameters="^|^input=$INPUT|output=$OUTPUT|channel_roles=$CHANNEL_ROLES|sdk_container_image=$IMAGE"
     for word in "$@"; do parameters+="|$word"; done
     exec gcloud dataflow flex-template run "ser-$(date -u +%Y%m%d-%H%M%S)" \
