@@ -1,9 +1,9 @@
-"""What a night costs: CPU seconds by stage, audio hours a CPU hour, wall time, memory.
+"""The cost of a night: CPU seconds by stage, audio hours per CPU hour, wall time, memory.
 
     python benchmarks/night.py ARCHIVE [--channel-roles agent,customer] [--json F.json]
 
-Runs `ser run` over the archive with one and with two processes, and over one short silent
-file for what starting up costs. CPU seconds are those of the command and all its children.
+Runs `ser run` on the archive with one and with two processes, and on one short silent file to
+measure the start-up. CPU seconds are those of the command and all of its children.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def main() -> None:
             start_up = measure(silent, Path(folder) / f"s{processes}", processes, options)
             night = measure(options.archive, Path(folder) / f"n{processes}", processes, options)
             measured.append({"start_up": start_up, "night": night, "processes": processes})
-    show(measured)
+    print_table(measured)
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1))
 
 
 def measure(archive: Path, out: Path, processes: int, options) -> dict:
-    """Run the command once; its rows in `runs` and its profile tell the rest."""
+    """Run the command once, and read the figures from its tables and its profile."""
     profile = out.with_suffix(".jsonl")
     command = [
         *(sys.executable, "-m", "pipelines", "run", "--input", archive, "--output", out),
@@ -81,38 +81,47 @@ def measure(archive: Path, out: Path, processes: int, options) -> dict:
     }
 
 
-def show(measured: list[dict]) -> None:
-    """One column a number of processes."""
+def print_table(measured: list[dict]) -> None:
+    """Print a table with one column per number of processes."""
     table = Table(title="A night")
     table.add_column("")
-    for one in measured:
-        table.add_column(f"{one['processes']} processes", justify="right")
+    for figures in measured:
+        table.add_column(f"{figures['processes']} processes", justify="right")
 
     def row(name: str, value, form: str = "{:,.1f}") -> None:
-        table.add_row(name, *(form.format(value(one)) for one in measured))
+        table.add_row(name, *(form.format(value(figures)) for figures in measured))
 
-    row("recordings", lambda one: one["night"]["recordings"], "{:,}")
-    row("audio hours", lambda one: one["night"]["audio_hours"], "{:,.2f}")
-    row("hours of speech analysed", lambda one: one["night"]["speech_hours"], "{:,.2f}")
+    row("recordings", lambda figures: figures["night"]["recordings"], "{:,}")
+    row("audio hours", lambda figures: figures["night"]["audio_hours"], "{:,.2f}")
+    row("hours of speech analysed", lambda figures: figures["night"]["speech_hours"], "{:,.2f}")
     for stage in STAGES:
-        row(f"{stage}, CPU s", lambda one, stage=stage: one["night"]["by_stage"].get(stage, 0.0))
-    row("Beam and the rest, CPU s", _rest)
-    row("start-up, CPU s", lambda one: one["start_up"]["cpu_s"])
-    row("all, CPU s", lambda one: one["night"]["cpu_s"])
+        row(
+            f"{stage}, CPU s",
+            lambda figures, stage=stage: figures["night"]["by_stage"].get(stage, 0.0),
+        )
+    row("Beam and other, CPU s", _other_cpu_s)
+    row("start-up, CPU s", lambda figures: figures["start_up"]["cpu_s"])
+    row("total, CPU s", lambda figures: figures["night"]["cpu_s"])
     row(
-        "audio hours a CPU hour",
-        lambda one: one["night"]["audio_hours"] * 3600 / one["night"]["cpu_s"],
+        "audio hours per CPU hour",
+        lambda figures: figures["night"]["audio_hours"] * 3600 / figures["night"]["cpu_s"],
     )
-    row("wall time, s", lambda one: one["night"]["wall_s"])
-    row("start-up, wall s", lambda one: one["start_up"]["wall_s"])
-    row("peak memory, all processes, MB", lambda one: one["night"]["peak_memory_mb"], "{:,.0f}")
+    row("wall time, s", lambda figures: figures["night"]["wall_s"])
+    row("start-up, wall s", lambda figures: figures["start_up"]["wall_s"])
+    row(
+        "peak memory, all processes, MB",
+        lambda figures: figures["night"]["peak_memory_mb"],
+        "{:,.0f}",
+    )
     Console(width=100).print(table)
 
 
-def _rest(one: dict) -> float:
+def _other_cpu_s(figures: dict) -> float:
     return max(
         0.0,
-        one["night"]["cpu_s"] - one["start_up"]["cpu_s"] - sum(one["night"]["by_stage"].values()),
+        figures["night"]["cpu_s"]
+        - figures["start_up"]["cpu_s"]
+        - sum(figures["night"]["by_stage"].values()),
     )
 
 

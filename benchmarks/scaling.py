@@ -1,11 +1,11 @@
-"""What a recording costs when there are many short ones, and what a second process gives.
+"""The cost per recording with many short recordings, and the speed-up by a second process.
 
     python benchmarks/scaling.py [--counts 1000 3000 10000] [--feature-set telephone] [--json F]
 
-Recordings are pieces of 3 to 5 s of the sample calls of tests/data. For each count `ser extract`
-runs with one process and with two, and once over a single recording for what starting takes;
-costs are what is above that. Rounds take turns, and the cheapest of each counts. Two processes
-are compared by wall time at the largest count.
+Recordings are pieces of 3 to 5 s of the sample calls in tests/data. `ser extract` runs on each
+count with one and with two processes, and on a single recording to measure the start-up, which is
+subtracted. Rounds alternate, and the cheapest of each counts. The speed-up is the ratio of wall
+times at the largest count.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 3_000, 10_000])
     parser.add_argument("--feature-set", default="telephone")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=2, help="of which the cheapest counts")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="number of rounds; the cheapest counts"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    spent: dict[tuple[int, int], list[watch.Spent]] = {}
+    measured: dict[tuple[int, int], list[watch.Spent]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pieces = write_pieces(folder / "pieces")
@@ -54,42 +56,43 @@ def main() -> None:
                         *("--input", folder / f"archive-{count}", "--output", out),
                         *("--feature-set", options.feature_set, "--workers", processes),
                     ]
-                    spent.setdefault((count, processes), []).append(watch.run(command, every_s=0.5))
+                    rounds = measured.setdefault((count, processes), [])
+                    rounds.append(watch.run(command, every_s=0.5))
     rows = [
         {
             "count": count,
             "processes": processes,
-            "cpu_s": min(one.cpu_s for one in of),
-            "wall_s": min(one.wall_s for one in of),
-            "peak_mb": max(one.peak_mb for one in of),
+            "cpu_s": min(spent.cpu_s for spent in rounds),
+            "wall_s": min(spent.wall_s for spent in rounds),
+            "peak_mb": max(spent.peak_mb for spent in rounds),
         }
-        for (count, processes), of in spent.items()
+        for (count, processes), rounds in measured.items()
     ]
     report(rows, options)
 
 
 def write_pieces(folder: Path) -> list[Path]:
-    """Pieces of the mono sample calls, and of one channel of the others, as mu-law WAV."""
+    """Write pieces of the first channel of the sample calls, as mu-law WAV."""
     folder.mkdir()
     pieces = []
     for call in sorted(SAMPLES.glob("*/*.wav")):
         if "/odd/" in call.as_posix():
             continue
         samples, rate = soundfile.read(call, dtype="float32", always_2d=True)
-        at = 0
-        while at < len(samples):
+        first = 0
+        while first < len(samples):
             length = round(PIECES_S[len(pieces) % len(PIECES_S)] * rate)
-            piece = np.ascontiguousarray(samples[at : at + length, 0])
+            piece = np.ascontiguousarray(samples[first : first + length, 0])
             if len(piece) == length:
                 path = folder / f"{len(pieces):03d}.wav"
                 soundfile.write(path, piece, rate, "ULAW")
                 pieces.append(path)
-            at += length
+            first += length
     return pieces
 
 
 def spread(pieces: list[Path], archive: Path, count: int) -> None:
-    """So many recordings: links to the pieces, a thousand a folder."""
+    """Make an archive of `count` recordings: links to the pieces, a thousand per folder."""
     for i in range(count):
         path = archive / f"{i // 1000:03d}" / f"{i:06d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,8 +103,8 @@ def report(rows: list[dict], options) -> None:
     start_up = {row["processes"]: row for row in rows if row["count"] == 1}
     table = Table(title=f"ser extract, {options.feature_set}, recordings of 3 to 5 s")
     for name in (
-        *("recordings", "processes", "CPU s", "CPU ms a recording", "wall s"),
-        *("recordings a wall s", "peak MB"),
+        *("recordings", "processes", "CPU s", "CPU ms per recording", "wall s"),
+        *("recordings per wall s", "peak MB"),
     ):
         table.add_column(name, justify="right")
     for row in rows:
@@ -125,8 +128,8 @@ def report(rows: list[dict], options) -> None:
     rate = {row["processes"]: row["each_wall_s"] for row in rows if row["count"] == most}
     for processes in sorted(rate)[1:]:
         print(
-            f"{processes} processes against {min(rate)} at {most:,} recordings, start-up apart: "
-            f"{rate[processes] / rate[min(rate)]:.2f} times the recordings a wall second"
+            f"{processes} processes compared with {min(rate)} at {most:,} recordings, without "
+            f"start-up: {rate[processes] / rate[min(rate)]:.2f} times the recordings per second"
         )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

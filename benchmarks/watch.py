@@ -1,4 +1,4 @@
-"""Run a command and tell what it and all its children took."""
+"""Run a command, and measure the time and memory of it and all of its children."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import psutil
 
-LOOK_EVERY_S = 0.05
+MEASURE_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
 class Spent:
-    """CPU and wall seconds; the most memory held at one time, pages that are shared once.
+    """CPU and wall seconds, and peak memory; shared pages count once.
 
-    `launcher_mb` is that of the command itself, `largest_mb` that of one of its children.
+    `peak_mb` is the peak of all processes together, `launcher_mb` that of the command itself, and
+    `largest_mb` that of its largest child.
     """
 
     cpu_s: float
@@ -28,30 +29,30 @@ class Spent:
     largest_mb: float
 
 
-def run(command: Sequence[object], *, every_s: float = LOOK_EVERY_S) -> Spent:
-    """Run it to its end.
+def run(command: Sequence[object], *, every_s: float = MEASURE_EVERY_S) -> Spent:
+    """Run a command to its end.
 
     Parameters
     ----------
     command : sequence
-        Words; made into strings.
+        Its words, which are converted to strings.
     every_s : float
-        Between two looks at the memory.
+        Time between two measurements of the memory.
 
     Raises
     ------
     SystemExit
-        It ended with another status than 0.
+        The command failed.
     """
     words = [str(word) for word in command]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     job = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peaks = [0.0, 0.0, 0.0]
-    threading.Thread(target=_look, args=(job.pid, peaks, every_s), daemon=True).start()
-    said = job.stderr.read() if job.stderr else ""
+    threading.Thread(target=_measure_memory, args=(job.pid, peaks, every_s), daemon=True).start()
+    messages = job.stderr.read() if job.stderr else ""
     if job.wait():
-        raise SystemExit(f"{' '.join(words)}\nended with {job.returncode}: {said[-2000:]}")
+        raise SystemExit(f"{' '.join(words)}\nended with {job.returncode}: {messages[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Spent(
         cpu_s=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
@@ -62,7 +63,7 @@ def run(command: Sequence[object], *, every_s: float = LOOK_EVERY_S) -> Spent:
     )
 
 
-def _look(pid: int, peaks: list[float], every_s: float) -> None:
+def _measure_memory(pid: int, peaks: list[float], every_s: float) -> None:
     try:
         root = psutil.Process(pid)
         while True:
