@@ -1,13 +1,13 @@
-"""What feature sets cost: CPU milliseconds per second of audio, on the same real clips.
+"""Cost of feature sets: CPU milliseconds per second of audio, on the same real clips.
 
     python benchmarks/features.py [--clips 40] [--rounds 3] [--json FILE] [--only WORD …]
 
 Clips are spread over RAVDESS (48 kHz) and EMO-DB (22.05 kHz) in the folder SER_DATA, or
-../shared/data beside this checkout; every second one comes again at 8 kHz in mu-law. openSMILE's
-rows are there where `pip install opensmile` was done. One thread; every round
-takes the rows in turn, clip by clip, so that a busy machine slows all alike, and of each
-row and clip the fastest round counts. Everything is warmed on one clip first; what
-feature sets keep between calls (filters by tuning) is there from the first round.
+../shared/data beside this checkout. Half of them are also measured at 8 kHz in mu-law. openSMILE is
+measured if it is installed (`pip install opensmile`). One thread. Each round measures all rows clip
+by clip in turn, so that a busy machine slows all alike; the fastest round of each row and clip
+counts. Everything is warmed on one clip first, so that caches of the feature sets (filters by
+tuning) are filled from the first round.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def all_rows() -> dict[str, Callable[[Clip], object]]:
-    """What is compared, by name. Another feature set is one line more."""
+    """Functions to compare, by name."""
     rows = {name: extractor(name) for name in ("librosa193", "seed193", "telephone")}
     rows |= opensmile_rows()
     rows["decode"] = decode
@@ -96,7 +96,7 @@ def decode(clip: Clip) -> tuple[np.ndarray, int]:
 
 
 def bound(clip: Clip) -> np.ndarray:
-    """What anything spectral at this rate must do."""
+    """Lower bound of any spectral feature set: decode, resample, one STFT."""
     from ser_core.features import stft
 
     return stft.spectrum(features.resample(*decode(clip), 22_050))
@@ -150,10 +150,12 @@ def report(names: list[str], clips: list[Clip], cpu_s: np.ndarray, path: Path | 
     table.add_column("")
     figures: dict[str, dict[str, float]] = {name: {} for name in names}
     for group in groups:
-        of = np.ones(len(clips), bool) if group == "all" else corpus == group
-        table.add_column(f"{group}\n{of.sum()} clips, {seconds[of].sum():.0f} s", justify="right")
+        members = np.ones(len(clips), bool) if group == "all" else corpus == group
+        table.add_column(
+            f"{group}\n{members.sum()} clips, {seconds[members].sum():.0f} s", justify="right"
+        )
         for name, row in zip(names, cpu_s, strict=True):
-            figures[name][group] = 1000 * row[of].sum() / seconds[of].sum()
+            figures[name][group] = 1000 * row[members].sum() / seconds[members].sum()
     for name in names:
         cells = [(figures[name][group], figures[names[0]][group]) for group in groups]
         table.add_row(name, *(f"{own:.2f} ({first / own:.1f})" for own, first in cells))
@@ -161,8 +163,8 @@ def report(names: list[str], clips: list[Clip], cpu_s: np.ndarray, path: Path | 
     other = "openSMILE eGeMAPSv02"
     if other in figures and "telephone" in figures:
         own = figures["telephone"]
-        said = ", ".join(f"{group} {figures[other][group] / own[group]:.1f}" for group in groups)
-        print(f"telephone, times faster than {other}: {said}")
+        factors = ", ".join(f"{group} {figures[other][group] / own[group]:.1f}" for group in groups)
+        print(f"telephone, times faster than {other}: {factors}")
     if path:
         path.write_text(json.dumps({"cpu_ms_per_s": figures}, indent=1) + "\n")
 

@@ -1,13 +1,13 @@
-"""How much music, tones and noise is taken for speech, and how much speech is lost to that.
+"""Share of music, tones and noise that is taken for speech, and of speech that is lost.
 
     python benchmarks/not_speech.py [--music FOLDER] [--prompts FOLDER] [--fit]
 
 Speech: RAVDESS and EMOVO (clips of a speaker one after the other), telephone prompts, the sample
 calls of tests/data. Not speech: the recordings of FOLDER (hold music; Debian's package
 asterisk-moh-opsound-wav by default), of `telephone` and `noise` in the folder SER_DATA, or
-../shared/data beside this checkout, and tones that it makes itself. All in several conditions.
+../shared/data beside this checkout, and generated tones. All in several conditions.
 `--fit` prints new weights for `ser_core.not_speech` and tests them on tracks, kinds of noise and
-speakers that they were not fitted on; without it, the weights as they are are tested.
+speakers that they were not fitted on. Without it, the present weights are tested.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ CONDITIONS = ("8khz", "mulaw", "hard", "copy_line_any", "copy_codec", "copy_nois
 # Sounds of each speaker and emotion.
 EACH = {"ravdess": 1, "emovo": 3}
 THRESHOLDS = (0.05, not_speech.SPEECH_FROM, 0.2)
-# Transients, that no window of seconds can tell: fitted on with less weight.
+# Transients, which are too short for a window of seconds: they have less weight in the fit.
 SHORT = ("Dogbark", "Babycry", "Clocktick", "Personsneeze")
 
 
 @dataclass(frozen=True)
 class Sound:
-    kind: str  # what a row of the table adds up
-    group: str  # what is held out together
+    kind: str  # row of the table
+    group: str  # held out together
     samples: np.ndarray
     rate: int
 
@@ -68,16 +68,16 @@ def main() -> None:
 
 
 def sounds(data: Path, options) -> Iterator[Sound]:
-    """All sounds, each in a condition or several."""
+    """All sounds, each in one or more conditions."""
     random = np.random.default_rng(0)
     for name in ("ravdess", "emovo"):
         utterances = open_corpus(name, data / name).utterances
-        # By emotion: slow, even voices are the hardest to tell from music.
+        # By emotion: slow, even voices are the hardest to separate from music.
         for (speaker, emotion), own in groupby(
-            sorted(utterances, key=lambda one: (one.speaker, one.emotion)),
-            key=lambda one: (one.speaker, one.emotion),
+            sorted(utterances, key=lambda clip: (clip.speaker, clip.emotion)),
+            key=lambda clip: (clip.speaker, clip.emotion),
         ):
-            clips = [one.path for one in own]
+            clips = [clip.path for clip in own]
             for i in range(EACH[name]):
                 chosen = [clips[k] for k in random.permutation(len(clips))[:6]]
                 samples, rate = one_after_the_other(chosen, random)
@@ -117,7 +117,7 @@ def sounds(data: Path, options) -> Iterator[Sound]:
 
 
 def one_after_the_other(paths: list[Path], random: np.random.Generator) -> tuple[np.ndarray, int]:
-    """The speech of clips with pauses between, short ones and such as the other side fills."""
+    """Speech of clips, with short pauses and with pauses as long as turns of the other side."""
     parts: list[np.ndarray] = []
     for path in paths:
         decoded = audio.decode(path.read_bytes(), path.name)
@@ -131,7 +131,7 @@ def one_after_the_other(paths: list[Path], random: np.random.Generator) -> tuple
 
 
 def tones(seconds: float = 30.0) -> dict[str, np.ndarray]:
-    """What a telephone exchange plays, and white noise."""
+    """Tones of a telephone exchange, and white noise."""
     at_s = np.arange(round(8_000 * seconds)) / 8_000
     random = np.random.default_rng(1)
 
@@ -157,10 +157,10 @@ def tones(seconds: float = 30.0) -> dict[str, np.ndarray]:
     }
 
 
-def test(every: Iterator[Sound]) -> None:
-    """Seconds that sound like a voice, and how many of them segments cover."""
+def test(all_sounds: Iterator[Sound]) -> None:
+    """Test the present weights: seconds in segments, and seconds that are removed."""
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
-    for sound in every:
+    for sound in all_sounds:
         finder = speech.Finder(sound.rate)
         finder.feed(sound.samples, last=True)
         found = sum(segment.seconds for segment in finder.segments())
@@ -171,8 +171,8 @@ def test(every: Iterator[Sound]) -> None:
             found,
             finder.music_s / max(seconds, 1e-9) * len(sound.samples) / sound.rate,
         )
-    table = Table(title="Seconds, found as speech, and of what sounds like a voice taken away")
-    for name in ("", "seconds", "in segments", "taken away"):
+    table = Table(title="Seconds in all, in segments, and removed by not_speech")
+    for name in ("", "seconds", "in segments", "removed"):
         table.add_column(name, justify="left" if not name else "right")
     for kind, (seconds, found, away) in sums.items():
         table.add_row(
@@ -184,8 +184,8 @@ def test(every: Iterator[Sound]) -> None:
     Console(width=100).print(table)
 
 
-def fit(every: list[Sound]) -> None:
-    """New weights, and how they do on what they were not fitted on."""
+def fit(all_sounds: list[Sound]) -> None:
+    """Fit new weights and test them on held-out groups."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
@@ -193,7 +193,7 @@ def fit(every: list[Sound]) -> None:
 
     rows, kinds, groups, truth = [], [], [], []
     finders = []
-    for sound in every:
+    for sound in all_sounds:
         finder = speech.Finder(sound.rate)
         finder.feed(sound.samples, last=True)
         finders.append(finder)
@@ -235,11 +235,11 @@ def fit(every: list[Sound]) -> None:
             mock.patch.object(not_speech, "WEIGHTS", weights),
             mock.patch.object(not_speech, "BIAS", bias),
         ):
-            for sound, finder in zip(every, finders, strict=True):
+            for sound, finder in zip(all_sounds, finders, strict=True):
                 if sound.group in unseen:
                     found = sum(segment.seconds for segment in finder.segments())
                     seconds[sound.kind] += len(sound.samples) / sound.rate, found
-    table = Table(title="What was not fitted on: windows taken for speech, seconds in segments")
+    table = Table(title="Held-out groups: windows taken for speech, seconds in segments")
     table.add_column("")
     for at in THRESHOLDS:
         table.add_column(f"windows, from {at}", justify="right")

@@ -1,11 +1,11 @@
-"""How much of the speech is found: recall and precision in seconds, on calls with known turns.
+"""Recall and precision of speech in seconds, on calls with known turns.
 
     python benchmarks/build_calls.py --n 200 --out CALLS && python benchmarks/speech.py CALLS
 
-A second is spoken where a turn of the truth has speech (pauses within a turn left out; those
-below 0.3 s count as speech); it is found where a segment covers it. Also by codec. Where the calls
-have music (`build_calls.py --music`), what of it ends up in segments. "Without": if nothing that
-sounds like a voice were taken for something else (`ser_core.not_speech`).
+A second counts as spoken where a true turn has speech (without pauses of 0.3 s and more), and as
+found where a segment covers it. Results are also given by codec. If the calls have music
+(`build_calls.py --music`), the share of it in segments is given. "Without" is the recall without
+`ser_core.not_speech`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,15 @@ def main() -> None:
         count = int(recording.facts.duration_s / STEP_S) + 1
         turns = mask([(turn.start_s, turn.end_s) for turn in truth.turns], count)
         spoken = mask([span for turn in truth.turns for span in turn.speech], count)
-        said = mask([(segment.start_s, segment.end_s) for segment in found], count)
+        covered = mask([(segment.start_s, segment.end_s) for segment in found], count)
         with everything_is_speech():
-            without = mask([(one.start_s, one.end_s) for one in finder.segments()], count)
+            unfiltered = finder.segments()
+        without = mask([(segment.start_s, segment.end_s) for segment in unfiltered], count)
         music = mask(truth.music, count)
         row = np.array(
             [
-                *(turns.sum(), (turns & said).sum(), spoken.sum(), (spoken & said).sum()),
-                *(said.sum(), (spoken & without).sum(), music.sum(), (music & said).sum()),
+                *(turns.sum(), (turns & covered).sum(), spoken.sum(), (spoken & covered).sum()),
+                *(covered.sum(), (spoken & without).sum(), music.sum(), (music & covered).sum()),
             ]
         )
         for key in ("all", f"{recording.facts.codec}, {recording.rate:,} Hz"):
@@ -79,12 +80,12 @@ def main() -> None:
         "music in segments",
     ):
         table.add_column(column, justify="right")
-    for key, (turns, hit_turns, spoken, hit, said, without, music, played) in sums.items():
+    for key, (turns, hit_turns, spoken, hit, covered, without, music, played) in sums.items():
         table.add_row(
             key,
             f"{spoken * STEP_S / 3600:.2f}",
-            *(f"{value:.3f}" for value in (hit_turns / turns, hit_turns / said)),
-            *(f"{value:.3f}" for value in (hit / spoken, hit / said, without / spoken)),
+            *(f"{value:.3f}" for value in (hit_turns / turns, hit_turns / covered)),
+            *(f"{value:.3f}" for value in (hit / spoken, hit / covered, without / spoken)),
             f"{music * STEP_S / 3600:.2f}",
             f"{played / music:.1%}" if music else "",
         )
@@ -94,7 +95,7 @@ def main() -> None:
 
 @contextmanager
 def everything_is_speech():
-    """While it lasts, what sounds like a voice is one."""
+    """Switch `not_speech` off."""
     with mock.patch.object(not_speech, "is_speech", return_value=True):
         yield
 

@@ -1,7 +1,7 @@
-"""Makes files that a night rejects: one or more for each reason that a file can show.
+"""Make files that a night rejects: at least one for each reason that a file can have.
 
 `too_large`, `timed_out` and `crashed` depend on a limit or a fault, and
-`channel_roles_unknown` on the run, so no file here stands for them.
+`channel_roles_unknown` on the run, so there is no file for them.
 """
 
 from __future__ import annotations

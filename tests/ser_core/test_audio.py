@@ -1,4 +1,4 @@
-"""Decoding: every format, every reason, cut files, blocks."""
+"""Decoding: all formats, all reasons, cut files, blocks."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_unreadable(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("format", "subtype", "told"),
+    ("format", "subtype", "is_remarked"),
     [
         ("WAV", "PCM_16", True),
         ("WAV", "ULAW", True),
@@ -167,12 +167,12 @@ def test_unreadable(tmp_path, name):
         ("OGG", "OPUS", False),
     ],
 )
-def test_cut_files_are_labelled_by_what_is_there(format, subtype, told):
+def test_cut_files_are_labelled_by_what_is_there(format, subtype, is_remarked):
     noise = 0.1 * np.random.default_rng(0).standard_normal(20 * RATE)
     data = encoded(format, subtype, noise)
     found = audio.decode(data[: len(data) // 2], "a")
     assert 5 < found.facts.duration_s < 11
-    if told:
+    if is_remarked:
         assert found.facts.remark.startswith(f"cut: {found.facts.duration_s:.1f} of 20")
     else:
         assert found.facts.remark is None

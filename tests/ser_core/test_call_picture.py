@@ -1,4 +1,4 @@
-"""The picture of a call: what it shows, for every shape of call, and what it refuses."""
+"""The picture of a call: its content for all shapes of calls, and what it refuses."""
 
 import sys
 
@@ -129,8 +129,8 @@ def test_one_channel_may_be_without_audio():
 
 def test_probabilities_are_stacked_to_one_and_negativity_lies_on_the_negative():
     probabilities = np.array([0.1, 0.05, 0.05, 0.2, 0.3, 0.1, 0.1, 0.1])
-    one = Segment(0, "mixed", 2.0, 6.0, "angry", 0.3, True, probabilities)
-    figure = picture(channels=1, roles=["mixed"], segments=[one], quarters=None)
+    segment = Segment(0, "mixed", 2.0, 6.0, "angry", 0.3, True, probabilities)
+    figure = picture(channels=1, roles=["mixed"], segments=[segment], quarters=None)
     bars = figure.axes[1].patches
     assert sum(bar.get_height() for bar in bars) == pytest.approx(1.0)
     line = figure.axes[1].collections[0].get_segments()[0]
@@ -151,8 +151,8 @@ def test_many_segments_are_averaged_by_their_seconds():
 
 def test_unsure_segments_are_hatched():
     def hatches(unsure):
-        one = Segment(0, "mixed", 2.0, 6.0, "angry", 0.3, unsure, np.full(8, 0.125))
-        figure = picture(channels=1, roles=["mixed"], segments=[one])
+        segment = Segment(0, "mixed", 2.0, 6.0, "angry", 0.3, unsure, np.full(8, 0.125))
+        figure = picture(channels=1, roles=["mixed"], segments=[segment])
         drawn = [item for item in figure.axes[0].collections if len(item.get_paths())]
         return [item.get_hatch() for item in drawn if item.get_hatch()]
 
@@ -184,7 +184,7 @@ def test_an_empty_wave_is_drawn():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"roles": []}, "0 roles"),
         ({"roles": ["mixed"]}, "2 waves and 1 roles"),
@@ -196,8 +196,8 @@ def test_an_empty_wave_is_drawn():
         ({"quarters": (0.1, 0.2)}, "2 quarters"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(changes, said):
-    with pytest.raises(SerError, match=said):
+def test_values_that_do_not_fit_together_are_refused(changes, message):
+    with pytest.raises(SerError, match=message):
         picture(**changes)
 
 
@@ -208,7 +208,7 @@ def test_save(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["call", "call.docx"])
-def test_save_names_what_it_can_write(tmp_path, name):
+def test_save_names_the_formats_that_it_can_write(tmp_path, name):
     with pytest.raises(SerError, match=r"\.png, \.pdf or \.svg"):
         save(picture(), tmp_path / name)
 

@@ -1,4 +1,4 @@
-"""The page of an evaluation, in a real browser: all there, nothing fetched, names are text."""
+"""The page of an evaluation in a real browser: complete, nothing fetched, names are text."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def hostile(corpus, cache) -> evaluation.Evaluation:
     """Two bundles, one with a history, on a corpus in which every name is an attack."""
-    said = tuple(
-        replace(one, speaker=HOSTILE + one.speaker, corpus=HOSTILE) for one in corpus.utterances
+    attacks = tuple(
+        replace(clip, speaker=HOSTILE + clip.speaker, corpus=HOSTILE) for clip in corpus.utterances
     )
-    odd = Utterance(said[0].path, HOSTILE, HOSTILE, HOSTILE)
-    worse = Corpus(HOSTILE, HOSTILE, (*said, odd), {HOSTILE: 1}, note=HOSTILE, warnings=(HOSTILE,))
+    odd = Utterance(attacks[0].path, HOSTILE, HOSTILE, HOSTILE)
+    worse = Corpus(
+        HOSTILE, HOSTILE, (*attacks, odd), {HOSTILE: 1}, note=HOSTILE, warnings=(HOSTILE,)
+    )
 
     def answer(level, hz, count, mean, variance):
         return sure_of("happy" if count else "sad", THREE)
@@ -72,7 +74,7 @@ def test_hostile_names_are_text_and_nothing_leaves_the_page(hostile, tmp_path):
             pictures = page.locator("img")
             # UAR, differences, and two of the confidence of each bundle and what it knows.
             assert pictures.count() == 2 + 2 * 3
-            assert pictures.evaluate_all("all => all.every(one => one.naturalWidth > 800)")
+            assert pictures.evaluate_all("all => all.every(image => image.naturalWidth > 800)")
 
 
 def test_figures_of_the_page_are_those_of_the_evaluation(hostile, tmp_path):
@@ -86,12 +88,12 @@ def test_figures_of_the_page_are_those_of_the_evaluation(hostile, tmp_path):
     assert rows[0][:3] == ["condition", "channel", "UAR"]
     assert len(rows) == 1 + 4 * 2
     first = hostile.bundles[0]
-    for row, one in zip(rows[1:], first.results, strict=True):
-        assert row[0] == one.condition
-        assert row[2] == pages.percent(one.scores.uar)
-        assert row[5] == pages.percent(one.sure)
-    assert [one.split(":")[0] for one in details][:2] == ["clean", "mulaw"]
-    differences = next(one for one in tables if "points" in one).splitlines()
+    for row, result in zip(rows[1:], first.results, strict=True):
+        assert row[0] == result.condition
+        assert row[2] == pages.percent(result.scores.uar)
+        assert row[5] == pages.percent(result.sure)
+    assert [summary.split(":")[0] for summary in details][:2] == ["clean", "mulaw"]
+    differences = next(table for table in tables if "points" in table).splitlines()
     assert len(differences) == 1 + len(hostile.differences) == 1 + 8
     assert f"{100 * hostile.differences[0].difference:+.1f}".replace("-", "−") in differences[1]
 
@@ -99,7 +101,7 @@ def test_figures_of_the_page_are_those_of_the_evaluation(hostile, tmp_path):
 def test_a_page_of_one_bundle_one_condition_one_speaker(corpus, cache):
     """Where there is no interval, none is drawn or written."""
     alone = replace(
-        corpus, utterances=tuple(one for one in corpus.utterances if one.speaker == "a")
+        corpus, utterances=tuple(clip for clip in corpus.utterances if clip.speaker == "a")
     )
     found = evaluation.matrix([always("sad")], alone, ["clean"], jobs=1, cache=cache)
     html = evaluation_page.page([found])
@@ -126,5 +128,5 @@ def test_shown_conditions_are_clean_mulaw_and_the_worst(corpus, cache):
     found = evaluation.matrix([unequal(15)], corpus, jobs=1, cache=cache)
     shown = evaluation_page._shown(found)
     assert {"clean", "mulaw", evaluation_page.worst(found.bundles[0])} == set(shown)
-    lowest = min(one.scores.uar for one in found.bundles[0].results)
+    lowest = min(result.scores.uar for result in found.bundles[0].results)
     assert found.bundles[0].of(evaluation_page.worst(found.bundles[0])).scores.uar == lowest

@@ -1,4 +1,4 @@
-"""One recording through `examine`: facts, roles, segments, vectors, and every reason."""
+"""One recording through `examine`: facts, roles, segments, vectors, and all reasons."""
 
 from __future__ import annotations
 
@@ -112,15 +112,15 @@ def test_bad_files_are_rejected_with_their_reason(tmp_path):
         assert (found.recording_id is None) == (reason == "unreadable")
 
 
-def test_the_watcher_hears_signs_of_life(both):
-    heard = []
-    found = examine.examine(both, Source("u", 1, 1), ROLES, beat=heard.append)
-    assert len(heard) >= 2 + len(found.segments)
-    assert set(heard) == {found.recording_id}
+def test_the_watcher_gets_signs_of_life(both):
+    beats = []
+    found = examine.examine(both, Source("u", 1, 1), ROLES, beat=beats.append)
+    assert len(beats) >= 2 + len(found.segments)
+    assert set(beats) == {found.recording_id}
 
 
 @pytest.mark.parametrize(
-    ("roles", "analyse", "says"),
+    ("roles", "analyse", "message"),
     [
         (("agent", "client"), ("customer",), "'client'"),
         (("customer",), ("customer",), "one for each channel"),
@@ -128,6 +128,6 @@ def test_the_watcher_hears_signs_of_life(both):
         (("agent", "customer"), (), "no role found"),
     ],
 )
-def test_settings_that_cannot_be(roles, analyse, says):
-    with pytest.raises(SerError, match=says):
+def test_settings_that_contradict_each_other_are_refused(roles, analyse, message):
+    with pytest.raises(SerError, match=message):
         Settings("test_simple", roles, analyse)

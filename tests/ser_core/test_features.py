@@ -73,7 +73,7 @@ def test_hostile_samples_give_finite_vectors(samples):
 
 
 @pytest.mark.parametrize(
-    ("samples", "says"),
+    ("samples", "message"),
     [
         (np.empty(0), "one channel"),
         (np.zeros((2, 100)), "one channel"),
@@ -81,12 +81,12 @@ def test_hostile_samples_give_finite_vectors(samples):
         (np.array([0.0, np.inf]), "NaN or infinity"),
     ],
 )
-def test_what_is_no_signal_is_refused(samples, says):
-    with pytest.raises(FeatureError, match=says):
+def test_samples_that_are_no_signal_are_refused(samples, message):
+    with pytest.raises(FeatureError, match=message):
         features.get("seed193").extract(samples, 8_000)
 
 
-def test_unknown_names_list_what_there_is():
+def test_unknown_names_list_the_known_ones():
     with pytest.raises(FeatureError, match=r"seed913.*seed193.*test_simple"):
         features.get("seed913")
 
@@ -98,10 +98,10 @@ def test_entry_points_bring_feature_sets():
 
 
 @pytest.mark.parametrize("change", [{"id": "x"}, {"rate": 8_000}, {"parameters": {"version": 2}}])
-def test_fingerprint_changes_with_what_changes_values(change):
-    one = features.get("seed193")
-    assert one.fingerprint == features.get("seed193").fingerprint
-    assert dataclasses.replace(one, **change).fingerprint != one.fingerprint
+def test_fingerprint_changes_with_the_recipe(change):
+    original = features.get("seed193")
+    assert original.fingerprint == features.get("seed193").fingerprint
+    assert dataclasses.replace(original, **change).fingerprint != original.fingerprint
 
 
 def test_fingerprint_is_the_one_that_bundles_carry():

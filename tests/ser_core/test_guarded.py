@@ -1,4 +1,4 @@
-"""The child that decodes: it may crash, hang or eat memory, and one recording is lost."""
+"""The child that decodes: a crash, a hang or too much memory costs one recording."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def source(path):
 def test_faults_cost_one_recording_each(calls, tmp_path, monkeypatch):
     monkeypatch.setenv("SER_TEST_MODULES", str(tmp_path))
     with Examiner(SETTINGS, GUARD) as examiner:
-        said = {}
+        rejections = {}
         for name in ("good", "crash", "good", "hang", "good", "eat", "good", "raise", "good"):
             path = calls / f"{name}_1.wav"
             found = examiner.examine(str(path), source(path))
@@ -44,12 +44,12 @@ def test_faults_cost_one_recording_each(calls, tmp_path, monkeypatch):
                 assert found.reason is None
                 assert len(found.segments) == 1
             else:
-                said[name] = (found.reason, found.detail)
-    assert said["crash"] == ("crashed", "the process that decoded it died of SIGSEGV")
-    assert said["hang"] == ("timed_out", "no progress for 8 s (--timeout-s)")
-    assert said["eat"][0] == "crashed"
-    assert "memory" in said["eat"][1]
-    assert said["raise"] == ("crashed", "ZeroDivisionError: planted")
+                rejections[name] = (found.reason, found.detail)
+    assert rejections["crash"] == ("crashed", "the process that decoded it died of SIGSEGV")
+    assert rejections["hang"] == ("timed_out", "no progress for 8 s (--timeout-s)")
+    assert rejections["eat"][0] == "crashed"
+    assert "memory" in rejections["eat"][1]
+    assert rejections["raise"] == ("crashed", "ZeroDivisionError: planted")
     loaded = [path.read_text() for path in tmp_path.iterdir()]
     assert len(loaded) >= 4
     assert set(loaded) == {""}, "a heavy library was loaded where recordings are decoded"
@@ -65,7 +65,7 @@ def test_the_child_ends_with_its_examiner(calls):
     assert not any(child.is_running() for child in children)
 
 
-def test_a_pipe_nobody_writes_to_times_out(tmp_path):
+def test_a_pipe_without_a_writer_times_out(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     started = time.monotonic()
     with Examiner(Settings("test_simple"), Guard(timeout_s=1)) as examiner:
@@ -100,6 +100,6 @@ def test_a_child_that_always_dies_while_warming_up_says_so(calls, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", [{"timeout_s": 0}, {"memory_mb": -1}])
-def test_guards_that_cannot_be(bad):
+def test_guards_need_numbers_above_0(bad):
     with pytest.raises(SerError, match="above 0"):
         Guard(**bad)

@@ -1,4 +1,4 @@
-"""Finding speech: where it is, where it is not, and the promises on segments."""
+"""Finding speech: it is found, non-speech is not, and segments keep their promises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tone(*hertz):
     return sum(0.2 * np.sin(2 * np.pi * f * T) for f in hertz)
 
 
-NOBODY = {
+NON_SPEECH = {
     "nothing": np.empty(0),
     "one sample": np.array([0.5]),
     "silence": 0 * T,
@@ -42,9 +42,9 @@ NOBODY = {
 }
 
 
-@pytest.mark.parametrize("name", NOBODY)
-def test_nobody_speaks(name):
-    assert speech.find(NOBODY[name].astype(np.float32), RATE) == []
+@pytest.mark.parametrize("name", NON_SPEECH)
+def test_non_speech_gives_no_segment(name):
+    assert speech.find(NON_SPEECH[name].astype(np.float32), RATE) == []
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
@@ -96,7 +96,7 @@ def test_segments_keep_their_promises(pieces, rate, seed):
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
-def test_blocks_change_nothing(rate):
+def test_the_size_of_blocks_changes_nothing(rate):
     samples = call([(0.5, 6, -20), (8, 21, -24)], 25, rate)
     whole = speech.find(samples, rate)
     assert whole
@@ -108,15 +108,15 @@ def test_blocks_change_nothing(rate):
         assert finder.segments() == whole
 
 
-@pytest.mark.parametrize("samples", list(NOBODY.values())[3:5], ids=["dc", "clicks"])
-def test_nobody_beside_speech(samples):
+@pytest.mark.parametrize("samples", list(NON_SPEECH.values())[3:5], ids=["dc", "clicks"])
+def test_speech_is_found_over_non_speech(samples):
     spoken = call([(5, 8, -20)], 20)
     assert len(speech.find(np.clip(spoken + samples, -1, 1).astype(np.float32), RATE)) >= 1
 
 
 def test_sample_calls():
-    """Speech seconds of the calls that the project made: recall and precision."""
-    hit = said = found_s = 0.0
+    """Recall and precision of speech, in hundredths of a second of the sample calls."""
+    hit_count = spoken_count = found_count = 0
     for truth in json.loads((TESTS / "data" / "truth.json").read_text()):
         path = CALLS.parent / truth["file"]
         recording = audio.decode(path.read_bytes(), str(path))
@@ -126,13 +126,11 @@ def test_sample_calls():
             spoken[round(turn["start_s"] * 100) : round(turn["end_s"] * 100)] = True
         for s in speech.find(recording.samples[truth["channel"]], recording.rate):
             found[round(s.start_s * 100) : round(s.end_s * 100)] = True
-        hit, said, found_s = (
-            hit + (spoken & found).sum(),
-            said + spoken.sum(),
-            found_s + found.sum(),
-        )
-    assert hit / said >= 0.95
-    assert hit / found_s >= 0.85
+        hit_count += (spoken & found).sum()
+        spoken_count += spoken.sum()
+        found_count += found.sum()
+    assert hit_count / spoken_count >= 0.95
+    assert hit_count / found_count >= 0.85
 
 
 def keys(seconds=20):

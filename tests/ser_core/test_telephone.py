@@ -39,7 +39,7 @@ def described(samples) -> dict[str, float]:
 def harmonics(f0_hz, seconds=1.0, level=0.1) -> np.ndarray:
     """Harmonics of equal strength up to 3,700 Hz, with phases that spread the power.
 
-    `f0_hz` is a number, or one for each sample.
+    `f0_hz` is a number, or a number for each sample.
     """
     f0_hz = np.broadcast_to(f0_hz, round(seconds * RATE_HZ))
     numbers = np.arange(1, int(3700 / f0_hz.max()) + 1)
@@ -174,10 +174,10 @@ def test_picture_is_where_the_names_say():
     assert abs(picture[:, :40].mean()) < 3
 
 
-# One way of doing it against another's
+# By comparison
 
 
-def test_statistics_are_numpy_and_scipy_s():
+def test_statistics_are_those_of_numpy_and_scipy():
     from scipy import stats
 
     values = np.random.default_rng(0).gamma(2, size=(5, 83)).astype(np.float32)
@@ -194,7 +194,7 @@ def test_statistics_are_numpy_and_scipy_s():
     np.testing.assert_allclose(slope, [np.polyfit(at_s, row, 1)[0] for row in values], rtol=1e-4)
 
 
-def test_mel_bank_mfcc_and_deltas_are_librosa_s():
+def test_mel_bank_mfcc_and_deltas_are_those_of_librosa():
     bank = librosa.filters.mel(
         sr=RATE_HZ, n_fft=256, n_mels=40, fmin=60, fmax=3800, htk=True, norm=None
     )
@@ -206,23 +206,23 @@ def test_mel_bank_mfcc_and_deltas_are_librosa_s():
     np.testing.assert_allclose(telephone.deltas(mfcc), reference, atol=1e-5)
 
 
-def clips(corpora, every: int, pattern="ravdess/Actor_*/03-01-*.flac") -> list[np.ndarray]:
+def clips(corpora, step: int, pattern="ravdess/Actor_*/03-01-*.flac") -> list[np.ndarray]:
     """Real clips at 8 kHz."""
     found = []
-    for path in sorted(corpora.glob(pattern))[::every]:
+    for path in sorted(corpora.glob(pattern))[::step]:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         found.append(librosa.resample(samples.mean(axis=1), orig_sr=rate, target_sr=RATE_HZ))
     return found
 
 
 @pytest.mark.parametrize(
-    ("pattern", "every"),
+    ("pattern", "step"),
     [("ravdess/Actor_*/03-01-*.flac", 48), ("emodb/*.flac", 30), ("emovo/**/*.flac", 30)],
 )
-def test_f0_hnr_and_energy_are_praat_s(corpora, pattern, every):
+def test_f0_hnr_and_energy_are_those_of_praat(corpora, pattern, step):
     parselmouth = pytest.importorskip("parselmouth")
     wrong, hnr, praat_hnr, energy, intensity = [], [], [], [], []
-    for samples in clips(corpora, every, pattern):
+    for samples in clips(corpora, step, pattern):
         signal, energy_db, active = telephone._active_span(telephone.band_limited(samples))
         f0_hz, rows = telephone._voice(signal, ~active)
         at_s = (np.arange(len(f0_hz)) * telephone.HOP + telephone.FRAME / 2) / RATE_HZ
@@ -253,7 +253,7 @@ def test_f0_hnr_and_energy_are_praat_s(corpora, pattern, every):
     )
 
 
-def test_mel_bands_and_shape_are_librosa_s(corpora):
+def test_mel_bands_and_shape_are_those_of_librosa(corpora):
     for samples in clips(corpora, 240):
         signal, _, active = telephone._active_span(telephone.band_limited(samples))
         power = telephone._power(signal, telephone.FRAME, telephone.N_FFT)
@@ -286,21 +286,23 @@ GAINS = st.floats(1e-6, 1.0, exclude_min=True)
 @settings(max_examples=25, deadline=None)
 def test_level_changes_nothing(gain, seed, seconds):
     samples = call([(0, seconds, -20)], seconds + 0.2, RATE_HZ, seed=seed)
-    one = SET.extract(samples, RATE_HZ)
-    np.testing.assert_array_equal(one, SET.extract(samples * np.float32(2.0**-9), RATE_HZ))
+    expected = SET.extract(samples, RATE_HZ)
+    np.testing.assert_array_equal(expected, SET.extract(samples * np.float32(2.0**-9), RATE_HZ))
     other = SET.extract(samples * np.float32(gain), RATE_HZ)
     # A step of float16, where rounding falls to the other side.
-    np.testing.assert_allclose(other, one, rtol=2e-3, atol=5e-3)
+    np.testing.assert_allclose(other, expected, rtol=2e-3, atol=5e-3)
 
 
 def test_what_is_outside_the_band_changes_nothing():
     samples = voice(2.0, RATE_HZ).astype(np.float64)
     fade = np.hanning(len(samples))
     t = np.arange(len(samples)) / RATE_HZ
-    one = SET.extract(samples, RATE_HZ)
+    expected = SET.extract(samples, RATE_HZ)
     for other in (np.full(len(samples), 0.2), 0.2 * fade * np.sin(2 * np.pi * 3900 * t),
                   0.2 * fade * np.sin(2 * np.pi * 20 * t)):  # fmt: skip
-        np.testing.assert_allclose(SET.extract(samples + other, RATE_HZ), one, rtol=0.01, atol=0.05)
+        np.testing.assert_allclose(
+            SET.extract(samples + other, RATE_HZ), expected, rtol=0.01, atol=0.05
+        )
 
 
 HOSTILE = [
@@ -348,7 +350,7 @@ def test_any_rate(rate):
     assert np.isfinite(SET.extract(voice(1.0, rate), rate)).all()
 
 
-# What others rely on
+# Contracts
 
 
 def test_values_are_those_of_float16_and_need_little_room():
@@ -374,9 +376,9 @@ def test_values_are_those_of_float16_and_need_little_room():
 
 def test_order_changes_nothing():
     samples = [voice(s, RATE_HZ, seed=i) for i, s in enumerate((0.3, 2.0, 6.1))]
-    one = [SET.extract(x, RATE_HZ) for x in samples]
-    other = [SET.extract(x, RATE_HZ) for x in samples[::-1]][::-1]
-    np.testing.assert_array_equal(one, other)
+    forwards = [SET.extract(x, RATE_HZ) for x in samples]
+    backwards = [SET.extract(x, RATE_HZ) for x in samples[::-1]][::-1]
+    np.testing.assert_array_equal(forwards, backwards)
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
@@ -385,8 +387,8 @@ def test_process_and_threads_change_nothing(threads):
 import sys
 from ser_core import features
 from tests.speechlike import voice
-told = [features.get("telephone").extract(voice(s, 8000), 8000) for s in (2.0, 6.1, 9.3)]
-print(*(vector.tobytes().hex() for vector in told), "librosa" in sys.modules, sep=" ")
+vectors = [features.get("telephone").extract(voice(s, 8000), 8000) for s in (2.0, 6.1, 9.3)]
+print(*(vector.tobytes().hex() for vector in vectors), "librosa" in sys.modules, sep=" ")
 """
     env = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
     found = subprocess.run(
