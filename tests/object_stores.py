@@ -79,7 +79,7 @@ def s3() -> Iterator[Bucket]:
 
         def keys(prefix: str) -> list[str]:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-            return [one["Key"] for page in pages for one in page.get("Contents", ())]
+            return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
         yield Bucket(
             f"s3://{BUCKET}",
@@ -112,7 +112,7 @@ def gcs() -> Iterator[Bucket]:
             endpoint,
             put=lambda key, data: bucket.blob(key).upload_from_string(data),
             get=lambda key: bucket.blob(key).download_as_bytes(),
-            keys=lambda prefix: [one.name for one in client.list_blobs(BUCKET, prefix=prefix)],
+            keys=lambda prefix: [blob.name for blob in client.list_blobs(BUCKET, prefix=prefix)],
         )
 
 

@@ -34,15 +34,15 @@ def test_show_draws_the_call_that_was_named(ser, night_out, tmp_path, how):
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "says"),
+    ("words", "status", "message"),
     [
         (("--recording", "nobody.wav"), 4, "no id begins and no URI ends with this"),
         (("--recording", CALL, "--save", "c.doc"), 2, "c.doc"),
     ],
 )
-def test_show_says_what_is_wrong(ser, night_out, tmp_path, words, status, says):
+def test_show_says_what_is_wrong(ser, night_out, tmp_path, words, status, message):
     done = ser("show", "--output", night_out, *words, cwd=tmp_path)
-    assert (done.returncode, says in done.stderr) == (status, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (status, True), done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -52,13 +52,13 @@ def test_show_without_audio_or_speech_or_label(ser, night_out, tmp_path):
     assert (
         ser("extract", "--input", calls, "--output", out, "--max-reject-ratio", "1").returncode == 0
     )
-    for name, says in (
+    for name, message in (
         ("20260301T085000_c0012.wav", "no_speech"),
         ("20260301T085500_c0013.wav", "rejected, unsupported_format"),
         ("20260301T084500_c0011.wav", "extracted"),
     ):
         done = ser("show", "--output", out, "--recording", f"calls/{name}", cwd=tmp_path)
-        assert (done.returncode, says in done.stdout) == (0, True), done.stdout + done.stderr
+        assert (done.returncode, message in done.stdout) == (0, True), done.stdout + done.stderr
     # Another recording with as many channels takes its place: old labels would be drawn over it.
     shutil.copy(calls / "20260301T085000_c0012.wav", calls / "20260301T084500_c0011.wav")
     done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
@@ -82,8 +82,8 @@ def test_plan_counts_and_names_problems(ser, night_out, tmp_path):
     done = ser(*words, "--output", tmp_path / "new")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
-    for says in ("matched │ 13", "already done │ 0", "channel_roles_unknown", "queue=billing"):
-        assert says in text
+    for message in ("matched │ 13", "already done │ 0", "channel_roles_unknown", "queue=billing"):
+        assert message in text
     assert not (tmp_path / "new").exists()
     done = ser(*words, "--output", night_out)
     assert "already done │ 13" in " ".join(done.stdout.split())
@@ -109,8 +109,13 @@ def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
         *("--cache", tmp_path / "cache"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for says in ("36 utterances", "random split", "6 folds by speaker", "not for commercial use"):
-        assert says in done.stdout
+    for message in (
+        "36 utterances",
+        "random split",
+        "6 folds by speaker",
+        "not for commercial use",
+    ):
+        assert message in done.stdout
     assert set(json.loads((bundle / "card.json").read_text())["labels"]) == {
         "happy",
         "sad",
@@ -145,8 +150,8 @@ def test_train_by_recipe_calls(ser, tmp_path):
         *("--cache", tmp_path / "cache"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for says in ("36 utterances", "G.711 mu-law", "For commercial use take calls-open"):
-        assert says in done.stdout
+    for message in ("36 utterances", "G.711 mu-law", "For commercial use take calls-open"):
+        assert message in done.stdout
     assert "networks (18)" in done.stderr
     assert "Warning" not in done.stderr
     out = tmp_path / "out"
@@ -156,7 +161,7 @@ def test_train_by_recipe_calls(ser, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["--corpus", "ravdess"], "NAME=DIR such as"),
         (["--corpus", "ravdes=x"], "unknown corpus 'ravdes'"),
@@ -171,7 +176,7 @@ def test_train_by_recipe_calls(ser, tmp_path):
         (["--corpus", "ravdess=x", "--noise", "nowhere"], "--noise nowhere: no such folder"),
     ],
 )
-def test_training_mistakes(ser, tmp_path, words, says):
+def test_training_mistakes(ser, tmp_path, words, message):
     done = ser("train", *words, "--save", tmp_path / "bundle", cwd=tmp_path)
-    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr

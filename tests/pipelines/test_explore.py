@@ -21,8 +21,8 @@ def test_the_page_of_files_and_of_ones_own_labels(ser, tmp_path):
         code, speaker = path.stem.split("-")[2], path.stem.split("-")[-1]
         label = {"03": "happy", "04": "sad", "05": "angry"}[code]
         for annotator in ("ann", "bob"):
-            said = "sad" if (i, annotator) == (0, "bob") else label
-            lines.append(f"{path.relative_to(tmp_path)},0,0.25,{said},{annotator},s{speaker}")
+            answer = "sad" if (i, annotator) == (0, "bob") else label
+            lines.append(f"{path.relative_to(tmp_path)},0,0.25,{answer},{annotator},s{speaker}")
     labels.write_text("\n".join(lines) + "\n")
     page = tmp_path / "pages" / "explore.html"
     done = ser(
@@ -30,14 +30,14 @@ def test_the_page_of_files_and_of_ones_own_labels(ser, tmp_path):
         *("--cache", tmp_path / "cache", "--jobs", "1", "--examples", "2"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for says in (
+    for message in (
         "ser: RAVDESS: 36 utterances, 6 speakers, 3 emotions",
         "warning: RAVDESS: 36 of 36 files last exactly 0.250 s: a cut copy",
         "problem: RAVDESS: same audio twice",
         "problem: labels: annotators disagree: Of 36 utterances",
         f"ser: page: {page}",
     ):
-        assert says in done.stdout, done.stdout
+        assert message in done.stdout, done.stdout
     # What was said as a warning is not said again.
     assert done.stdout.count("a cut copy") == 1
     assert "RAVDESS: samples (36)" in done.stderr

@@ -62,8 +62,8 @@ def bucket(request) -> Bucket:
 
 
 @pytest.fixture
-def told(bucket, monkeypatch):
-    """This process knows the bucket as a command would that was told of it."""
+def configured(bucket, monkeypatch):
+    """This process knows the bucket as a command would that was configured of it."""
     for name, value in bucket.environment().items():
         monkeypatch.setenv(name, value)
     nobody = AnonymousCredentials(), "test"
@@ -105,7 +105,7 @@ def night(source: str, out: str, model: Path, *more, env=None) -> subprocess.Com
 
 def rows(parts: list[bytes], root: str) -> list[dict]:
     """Sorted, without what differs from run to run, URIs relative to their archive."""
-    found = pa.concat_tables(pq.read_table(io.BytesIO(one)) for one in parts).to_pylist()
+    found = pa.concat_tables(pq.read_table(io.BytesIO(part)) for part in parts).to_pylist()
     for row in found:
         for name in ("run_id", "processed_at", "modified_at"):
             row.pop(name, None)
@@ -185,7 +185,7 @@ def test_a_store_with_faults(s3, archive, level_model, here):
 
 
 @pytest.mark.parametrize(
-    ("source", "out", "says"),
+    ("source", "out", "message"),
     [
         ("s3://calls/in", "s3://nobody/out", "--output s3://nobody/out: cannot be locked: "),
         ("s3://nobody/in", "s3://calls/o", "--input s3://nobody/in: cannot be listed: "),
@@ -194,10 +194,10 @@ def test_a_store_with_faults(s3, archive, level_model, here):
         ("ftp://calls/in", "s3://calls/o", "ftp://calls/in: files of ftp:// cannot be read"),
     ],
 )
-def test_what_is_not_there(s3, level_model, source, out, says):
+def test_what_is_not_there(s3, level_model, source, out, message):
     done = night(source, out, level_model, *s3.options(), env=KEYS)
     assert done.returncode in (1, 2, 4)
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -216,13 +216,15 @@ def test_denied_access(s3, archive, level_model, method):
 # ---------------------------------------------------------------- in this process
 
 
-def test_patterns(told):
+def test_patterns(configured):
     for key in ("p/a.wav", "p/b.mp3", "p/x/c.wav", "p/x/y/d.wav", "p/x/.h/e.wav", "p/xa.wav"):
-        told.put(key, b"12345")
+        configured.put(key, b"12345")
 
     def names(pattern: str) -> list[str]:
-        found = inputs.match([f"{told.url}/p{pattern}"], date=NIGHT, output=f"{told.url}/p/out")
-        return sorted(one.uri.removeprefix(f"{told.url}/p/") for one in found)
+        found = inputs.match(
+            [f"{configured.url}/p{pattern}"], date=NIGHT, output=f"{configured.url}/p/out"
+        )
+        return sorted(source.uri.removeprefix(f"{configured.url}/p/") for source in found)
 
     assert names("") == names("/") == ["a.wav", "b.mp3", "x/c.wav", "x/y/d.wav", "xa.wav"]
     assert names("/*.wav") == ["a.wav", "xa.wav"]
@@ -231,22 +233,22 @@ def test_patterns(told):
     assert names("/x") == names("/x/**") == ["x/c.wav", "x/y/d.wav"]
     assert names("/x/*/d.wav") == names("/x/y/d.wav") == ["x/y/d.wav"]
     assert names("/[ab].*") == ["a.wav", "b.mp3"]
-    (one,) = inputs.match([f"{told.url}/p/a.wav"], date=NIGHT)
-    assert one.size_bytes == 5
+    (source,) = inputs.match([f"{configured.url}/p/a.wav"], date=NIGHT)
+    assert source.size_bytes == 5
     now = dt.datetime.now().timestamp()
-    assert abs(one.modified_us / 1e6 - now) < 120
+    assert abs(source.modified_us / 1e6 - now) < 120
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
-def test_a_listing_of_20_000(told):
+def test_a_listing_of_20_000(configured):
     from moto.s3.models import s3_backends
 
     (backends,) = s3_backends.values()
     backend = backends["aws"]
     for i in range(20_000):
         backend.put_object(BUCKET, f"many/{i % 50:02d}/call_{i:05d}.wav", b"1")
-    found = {one.uri for one in inputs.match(["s3://calls/many/**/*.wav"], date=NIGHT)}
+    found = {source.uri for source in inputs.match(["s3://calls/many/**/*.wav"], date=NIGHT)}
     assert len(found) == 20_000
 
 
@@ -268,7 +270,7 @@ def staged(output: store.Output, run_id: str) -> str:
 
 @pytest.mark.long
 @pytest.mark.parametrize("sealed", [True, False])
-def test_killed_at_any_step_of_publishing(told, monkeypatch, sealed):
+def test_killed_at_any_step_of_publishing(configured, monkeypatch, sealed):
     """A run counts once its row in `runs` is there, and then all of it is there."""
     both = ["part-00000-of-00002.parquet", "part-00001-of-00002.parquet"]
     everything = {**dict.fromkeys(TABLES, both), "runs": ["part-00000-of-00001.parquet"]}
@@ -280,7 +282,7 @@ def test_killed_at_any_step_of_publishing(told, monkeypatch, sealed):
 
     published, step = False, 0
     while not published:
-        root, counted = f"{told.url}/killed-{sealed}-{step}", 0
+        root, counted = f"{configured.url}/killed-{sealed}-{step}", 0
 
         def dying(function, step=step):
             def call(*args, **kwargs):
@@ -292,11 +294,11 @@ def test_killed_at_any_step_of_publishing(told, monkeypatch, sealed):
 
             return call
 
-        prefix = root.removeprefix(told.url + "/")
+        prefix = root.removeprefix(configured.url + "/")
 
         def seen(prefix=prefix):
             return {
-                table: sorted(Path(key).name for key in told.keys(f"{prefix}/{table}/"))
+                table: sorted(Path(key).name for key in configured.keys(f"{prefix}/{table}/"))
                 for table in TABLES
             }
 
@@ -317,64 +319,66 @@ def test_killed_at_any_step_of_publishing(told, monkeypatch, sealed):
         now = seen()
         for early, late in itertools.pairwise(TABLES):
             assert not now[late] or now[early] == everything[early]
-        promised = sealed or published or told.keys(f"{prefix}/_staging/r1/{store.MANIFEST}")
+        promised = sealed or published or configured.keys(f"{prefix}/_staging/r1/{store.MANIFEST}")
         with store.Output(root, finish=finish):
             pass
         nothing = {table: [] for table in TABLES}
         assert seen() == (everything if promised or now["runs"] else nothing)
-        assert not told.keys(f"{prefix}/_staging/")
+        assert not configured.keys(f"{prefix}/_staging/")
         # Some of the steps: Beam makes a client of S3 for each, which is slow.
-        step += 2 if told.url.startswith("gs:") else 6
+        step += 2 if configured.url.startswith("gs:") else 6
     assert step > 15
 
 
-def test_a_lease_is_held_by_one(told):
-    with store.Output(f"{told.url}/held") as output:
+def test_a_lease_is_held_by_one(configured):
+    with store.Output(f"{configured.url}/held") as output:
         with pytest.raises(HeldError, match=r"another run holds it \(process \d+ on .*90 s"):
-            store.Output(f"{told.url}/held").__enter__()
+            store.Output(f"{configured.url}/held").__enter__()
         output._lock.check()
-    with store.Output(f"{told.url}/held"):
+    with store.Output(f"{configured.url}/held"):
         pass
 
 
-def test_a_lease_of_a_run_that_was_killed_runs_out(told, monkeypatch):
-    killed = store.Output(f"{told.url}/dead").__enter__()
+def test_a_lease_of_a_run_that_was_killed_runs_out(configured, monkeypatch):
+    killed = store.Output(f"{configured.url}/dead").__enter__()
     killed._lock._ended.set()  # nothing renews it any more
     later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=lease.EXPIRES_S - 20)
     monkeypatch.setattr(lease, "_now", lambda: later)
     with pytest.raises(HeldError):
-        store.Output(f"{told.url}/dead").__enter__()
+        store.Output(f"{configured.url}/dead").__enter__()
     monkeypatch.setattr(lease, "_now", lambda: later + dt.timedelta(seconds=30))
-    with store.Output(f"{told.url}/dead"):
-        if told.url.startswith("s3:"):  # the emulator of the other looks at no conditions
+    with store.Output(f"{configured.url}/dead"):
+        if configured.url.startswith("s3:"):  # the emulator of the other looks at no conditions
             # It comes back to life, and must not publish.
             with pytest.raises(StoreError, match="this run lost its lock"):
                 killed.publish(killed.stage("r0"), [], date=NIGHT)
             killed._release()
-            text = json.loads(told.get("dead/_lock"))
+            text = json.loads(configured.get("dead/_lock"))
             assert dt.datetime.fromisoformat(text["until"]).year < 2100
 
 
-def test_a_lease_is_renewed(told, monkeypatch):
+def test_a_lease_is_renewed(configured, monkeypatch):
     monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.1)
-    with store.Output(f"{told.url}/long"):
-        first = until = json.loads(told.get("long/_lock"))["until"]
+    with store.Output(f"{configured.url}/long"):
+        first = until = json.loads(configured.get("long/_lock"))["until"]
         end = time.monotonic() + 30
         while until == first and time.monotonic() < end:
             time.sleep(0.1)
-            until = json.loads(told.get("long/_lock"))["until"]
+            until = json.loads(configured.get("long/_lock"))["until"]
         assert until > first
 
 
 @pytest.mark.parametrize("bucket", ["gcs"], indirect=True)
-def test_google_is_asked_on_conditions(told, monkeypatch):
+def test_google_is_asked_on_conditions(configured, monkeypatch):
     """What the emulator does not look at is asked for all the same."""
     faults = Faults()
-    with object_stores.proxy(told.endpoint, faults) as endpoint:
+    with object_stores.proxy(configured.endpoint, faults) as endpoint:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
-        with store.Output(f"{told.url}/conditions") as output:
+        with store.Output(f"{configured.url}/conditions") as output:
             first = output._lock._version
             output._lock.check()
-    written = [one for one in faults.seen if one.startswith("POST") and "upload" in one]
+    written = [
+        request for request in faults.seen if request.startswith("POST") and "upload" in request
+    ]
     assert "ifGenerationMatch=0" in written[0]
     assert f"ifGenerationMatch={first}" in written[1]

@@ -68,7 +68,7 @@ def publish(out, parts, labelling, *, date="2026-03-01", run_id="r20260301T01000
             write.start_bundle()
             for element in part:
                 assert not list(write.process(element))
-            names += [one.value.name for one in write.finish_bundle()]
+            names += [part.value.name for part in write.finish_bundle()]
         output.publish(staged, names, date=dt.date.fromisoformat(date))
 
 
@@ -120,16 +120,16 @@ def picked(out, **about) -> selection.Selection:
     return selection.select(Request(str(out), **about), say=quiet, progress=quiet)
 
 
-def key(one) -> tuple:
-    return one.uri, one.channel, one.start_s
+def key(segment) -> tuple:
+    return segment.uri, segment.channel, segment.start_s
 
 
 @pytest.fixture(scope="module")
 def invented_out(tmp_path_factory):
     """1,000 segments of 40 recordings in three parts."""
     out = tmp_path_factory.mktemp("invented") / "out"
-    every = list(invented(40, 25))
-    publish(out, [every[:10], every[10:11], every[11:]], labelling())
+    recordings = list(invented(40, 25))
+    publish(out, [recordings[:10], recordings[10:11], recordings[11:]], labelling())
     return out
 
 
@@ -167,8 +167,12 @@ def examined_night(out, archive, model, **about) -> Path:
     handler = BundleHandler(str(model))
     bundle = handler.load_model()
     settings = Settings("test_simple", ("agent", "customer"))
-    sources = sorted(inputs.match([str(archive)], date=dt.date.today()), key=lambda one: one.uri)
-    items = [Item(examine(one.uri, one, settings), None, {"speaker": "x"}) for one in sources]
+    sources = sorted(
+        inputs.match([str(archive)], date=dt.date.today()), key=lambda source: source.uri
+    )
+    items = [
+        Item(examine(source.uri, source, settings), None, {"speaker": "x"}) for source in sources
+    ]
     publish(out, [list(handler.run_inference(items, bundle))],
             labelling(bundle.labels, bundle.id), **about)  # fmt: skip
     return out
@@ -196,23 +200,25 @@ def test_shares_add_up_and_are_off_by_less_than_one(n, shares):
 
 def test_the_least_sure_are_the_least_sure(invented_out):
     found = picked(invented_out, n=30, by=((LEAST_SURE, 1.0),), per_recording=100).choices
-    every = sorted(stored_segments(invented_out), key=lambda row: row["confidence"])
-    assert {key(one) for one in found} == {
-        (row["uri"], row["channel"], row["start_s"]) for row in every[:30]
+    stored = sorted(stored_segments(invented_out), key=lambda row: row["confidence"])
+    assert {key(choice) for choice in found} == {
+        (row["uri"], row["channel"], row["start_s"]) for row in stored[:30]
     }
-    assert {one.why for one in found} == {LEAST_SURE}
-    assert {one.weight for one in found} == {None}
+    assert {choice.why for choice in found} == {LEAST_SURE}
+    assert {choice.weight for choice in found} == {None}
 
 
 def test_one_odd_call_does_not_fill_the_list(invented_out):
     found = picked(invented_out, n=60, by=((LEAST_SURE, 1.0),), per_recording=2).choices
     assert len(found) == 60
-    assert max(Counter(one.uri for one in found).values()) == 2
+    assert max(Counter(choice.uri for choice in found).values()) == 2
     # Of each recording its own least sure ones.
     rows = stored_segments(invented_out)
-    for one in found:
+    for choice in found:
         surer = [
-            row for row in rows if row["uri"] == one.uri and row["confidence"] < one.confidence
+            row
+            for row in rows
+            if row["uri"] == choice.uri and row["confidence"] < choice.confidence
         ]
         assert len(surer) < 2
 
@@ -231,53 +237,53 @@ def test_random_ones_are_drawn_from_all_alike(tmp_path):
     counts, seeds, n, total = Counter(), 40, 50, 200
     for seed in range(seeds):
         found = picked(tmp_path / "out", n=n, by=((RANDOM, 1.0),), seed=seed).choices
-        assert len({key(one) for one in found}) == n
-        assert {one.weight for one in found} == {total / n}
+        assert len({key(choice) for choice in found}) == n
+        assert {choice.weight for choice in found} == {total / n}
         counts.update(map(key, found))
     expected = seeds * n / total
     times = [counts.get(key_, 0) for key_ in counts] + [0] * (total - len(counts))
     # Without replacement a count's variance is smaller by the share that is not drawn.
-    statistic = sum((one - expected) ** 2 for one in times) / (expected * (1 - n / total))
+    statistic = sum((time - expected) ** 2 for time in times) / (expected * (1 - n / total))
     assert abs(statistic - total) < 4 * np.sqrt(2 * total)
 
 
 def test_the_list_is_the_same_for_a_seed_and_another_for_another(invented_out, tmp_path):
     # Also where the same segments lie in other parts, in another order.
-    every = list(invented(40, 25))
-    publish(tmp_path / "out", [every[::-2], every[::2]], labelling())
+    recordings = list(invented(40, 25))
+    publish(tmp_path / "out", [recordings[::-2], recordings[::2]], labelling())
     first = picked(invented_out, n=40, seed=5)
     again = picked(tmp_path / "out", n=40, seed=5)
-    assert [(key(one), one.why) for one in again.choices] == [
-        (key(one), one.why) for one in first.choices
+    assert [(key(choice), choice.why) for choice in again.choices] == [
+        (key(choice), choice.why) for choice in first.choices
     ]
     other = picked(invented_out, n=40, seed=6)
-    assert {key(one) for one in other.choices if one.why == RANDOM} != {
-        key(one) for one in first.choices if one.why == RANDOM
+    assert {key(choice) for choice in other.choices if choice.why == RANDOM} != {
+        key(choice) for choice in first.choices if choice.why == RANDOM
     }
     # A longer list holds the random ones of a shorter one, and kinds are mixed.
     longer = picked(invented_out, n=80, seed=5)
-    assert {key(one) for one in first.choices if one.why == RANDOM} <= {
-        key(one) for one in longer.choices if one.why == RANDOM
+    assert {key(choice) for choice in first.choices if choice.why == RANDOM} <= {
+        key(choice) for choice in longer.choices if choice.why == RANDOM
     }
-    half = Counter(one.why for one in first.choices[:20])
+    half = Counter(choice.why for choice in first.choices[:20])
     assert min(half[RANDOM], half[LEAST_SURE]) >= 4
 
 
 def test_no_segment_twice_and_few_of_a_recording(invented_out, soft_model):
     found = picked(invented_out, n=150, by=ALL, against=str(soft_model), per_recording=3).choices
-    assert len({key(one) for one in found}) == 150
-    assert Counter(one.why for one in found) == {LEAST_SURE: 50, DISAGREEMENT: 50, RANDOM: 50}
-    hard = Counter(one.uri for one in found if one.why != RANDOM)
+    assert len({key(choice) for choice in found}) == 150
+    assert Counter(choice.why for choice in found) == {LEAST_SURE: 50, DISAGREEMENT: 50, RANDOM: 50}
+    hard = Counter(choice.uri for choice in found if choice.why != RANDOM)
     assert max(hard.values()) == 3
-    assert {one.weight for one in found if one.why == RANDOM} == {20.0}
+    assert {choice.weight for choice in found if choice.why == RANDOM} == {20.0}
 
 
 def test_all_where_there_are_fewer(invented_out):
     lines = []
     wanted = Request(str(invented_out), n=5000, by=BOTH, per_recording=1)
     found = selection.select(wanted, say=lines.append, progress=quiet).choices
-    assert len({key(one) for one in found}) == 1000
-    assert Counter(one.why for one in found) == {LEAST_SURE: 500, RANDOM: 500}
+    assert len({key(choice) for choice in found}) == 1000
+    assert Counter(choice.why for choice in found) == {LEAST_SURE: 500, RANDOM: 500}
     assert "the night has only 1,000 segments" in "\n".join(lines)
 
 
@@ -295,9 +301,9 @@ def test_only_the_latest_row_of_the_night_counts(tmp_path):
             date="2026-03-02", run_id="r20260302T010000-aaaaaa")  # fmt: skip
     found = picked(out)
     assert (found.night, found.segments) == ("night 2026-03-01", 50)
-    assert {one.run_id for one in found.choices} == {"r20260301T020000-aaaaaa"}
-    said = {key(one): one.confidence for one in found.choices}
-    assert said == {
+    assert {choice.run_id for choice in found.choices} == {"r20260301T020000-aaaaaa"}
+    confidences = {key(choice): choice.confidence for choice in found.choices}
+    assert confidences == {
         (row["uri"], row["channel"], row["start_s"]): row["confidence"]
         for row in stored_segments(out, "run_id = 'r20260301T020000-aaaaaa'")
     }
@@ -317,10 +323,10 @@ def test_labels_of_the_page_are_those_of_the_rows_that_count(tmp_path):
     publish(out, [list(invented(4, 5))[2:]], labelling(("happy", "angry")), run_id="r3-a")
     found = picked(out, n=20, by=BOTH)
     assert set(found.labels) == {"sad", "happy", "angry"}
-    assert {one.label for one in found.choices} <= set(found.labels)
+    assert {choice.label for choice in found.choices} <= set(found.labels)
 
 
-# ---------------------------------------------------------------- what another bundle says
+# ---------------------------------------------------------------- what another bundle message
 
 
 def test_divergence_is_that_of_jensen_and_shannon():
@@ -339,8 +345,8 @@ def scores(out, model) -> dict:
     for path in published.open_reader(out).paths("recordings"):
         beside = tables.beside(path, "segments"), tables.beside(path, "features")
         uris = published.open_parquet(path).read(columns=["uri"])["uri"].to_pylist()
-        one = ledger.Stored(path, *beside, tuple(uris))
-        for *place, score in disagreement.disagreements(one, handler, handler.load_model()):
+        stored = ledger.Stored(path, *beside, tuple(uris))
+        for *place, score in disagreement.disagreements(stored, handler, handler.load_model()):
             found[tuple(place)] = score
     return found
 
@@ -359,7 +365,7 @@ def test_two_bundles_disagree_by_what_they_say(night, relative_model):
         f"SELECT * FROM '{night}/features/**/*.parquet' ORDER BY uri, start_s"
     ).fetchnumpy()
     theirs = bundle.predict(
-        np.array([list(one) for one in vectors["vector"]]), channel=vectors["uri"].astype(str)
+        np.array([list(vector) for vector in vectors["vector"]]), channel=vectors["uri"].astype(str)
     )
     rows = {(row["uri"], row["channel"], row["start_s"]): row for row in stored_segments(night)}
     places = zip(vectors["uri"], vectors["channel"], vectors["start_s"], strict=True)
@@ -369,19 +375,19 @@ def test_two_bundles_disagree_by_what_they_say(night, relative_model):
         expected = (np.sum(p * np.log2(p / m)) + np.sum(q * np.log2(q / m))) / 2
         assert found[place] == pytest.approx(expected, abs=1e-6)
     chosen = picked(night, n=2, by=((DISAGREEMENT, 1.0),), against=str(relative_model)).choices
-    assert {found[key(one)] for one in chosen} == set(sorted(found.values())[-2:])
+    assert {found[key(choice)] for choice in chosen} == set(sorted(found.values())[-2:])
 
 
 @pytest.mark.parametrize(
-    ("labels", "says"), [(("sad", "happy"), "at least two in common"), (LABELS, None)]
+    ("labels", "message"), [(("sad", "happy"), "at least two in common"), (LABELS, None)]
 )
-def test_bundles_are_compared_over_the_labels_they_share(invented_out, tmp_path, labels, says):
+def test_bundles_are_compared_over_the_labels_they_share(invented_out, tmp_path, labels, message):
     three = (*labels, "surprised")
     weights = tiny_bundle.threshold([0], [-30.0, 0.0], 0.2)
     model = tiny_bundle.make(tmp_path / "three", three, "test_simple", weights)
     wanted = {"n": 10, "by": ((DISAGREEMENT, 1.0),), "against": str(model)}
-    if says:
-        with pytest.raises(UsageError, match=says):
+    if message:
+        with pytest.raises(UsageError, match=message):
             picked(invented_out, **wanted)
     else:
         assert len(picked(invented_out, **wanted).choices) == 10
@@ -403,7 +409,7 @@ def made(out, folder, **about):
     return rows, (folder / "list.html").read_text(encoding="utf-8"), "\n".join(lines)
 
 
-def told(page: str) -> dict:
+def page_data(page: str) -> dict:
     return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
@@ -417,14 +423,14 @@ def test_the_list_reads_back_as_what_the_tables_hold(night, tmp_path):
     assert {Path(uri).name for uri, _, _ in known} == {*HOSTILE, "mono.wav"}
     assert len(rows) == len(known) == 10
     for row in rows:
-        there = known[row["uri"], int(row["channel"]), float(row["start_s"])]
-        assert float(row["end_s"]) == there["end_s"]
-        assert np.float32(row["confidence"]) == np.float32(there["confidence"])
-        assert (row["recording_id"], row["run_id"]) == (there["recording_id"], there["run_id"])
+        segment = known[row["uri"], int(row["channel"]), float(row["start_s"])]
+        assert float(row["end_s"]) == segment["end_s"]
+        assert np.float32(row["confidence"]) == np.float32(segment["confidence"])
+        assert (row["recording_id"], row["run_id"]) == (segment["recording_id"], segment["run_id"])
         assert (row["label"], row["annotator"], row["speaker"]) == ("", "", "")
         assert (row["weight"] == "2.0") == (row["why"] == "random")
     # What would lead a listener is not there.
-    assert all("guess" not in item for item in told(page)["items"])
+    assert all("guess" not in item for item in page_data(page)["items"])
     assert "the model said" not in re.sub(r"<script>.*</script>", "", page, flags=re.DOTALL)
 
 
@@ -432,16 +438,16 @@ def test_guess_and_speaker_where_they_are_asked_for(night, tmp_path):
     rows, page, _ = made(night, tmp_path, show_guess=True, speaker_field="meta_speaker")
     known = {(row["uri"], row["start_s"]): row["label"] for row in stored_segments(night)}
     assert all(row["guess"] == known[row["uri"], float(row["start_s"])] for row in rows)
-    assert [item["guess"] for item in told(page)["items"]] == [row["guess"] for row in rows]
+    assert [item["guess"] for item in page_data(page)["items"]] == [row["guess"] for row in rows]
     assert {row["speaker"] for row in rows} == {"x"}
     with pytest.raises(UsageError, match=r"--speaker-field customer: .* columns found: speaker"):
         made(night, tmp_path, speaker_field="customer")
 
 
 def test_clips_are_the_segments_samples_and_nothing_else(night, tmp_path):
-    rows, page, said = made(night, tmp_path, clips=str(tmp_path / "the clips"))
-    assert "delete them when you are done" in said
-    items = told(page)["items"]
+    rows, page, output = made(night, tmp_path, clips=str(tmp_path / "the clips"))
+    assert "delete them when you are done" in output
+    items = page_data(page)["items"]
     assert len(list((tmp_path / "the clips").iterdir())) == len(rows)
     for row, item in zip(rows, items, strict=True):
         clip, rate = soundfile.read(tmp_path / item["url"].replace("%20", " "), dtype="int16")
@@ -452,7 +458,7 @@ def test_clips_are_the_segments_samples_and_nothing_else(night, tmp_path):
         assert item["clip"]
     # A second time gives the same files, not more.
     again, page, _ = made(night, tmp_path, clips=str(tmp_path / "the clips"))
-    assert (again, told(page)["items"]) == (rows, items)
+    assert (again, page_data(page)["items"]) == (rows, items)
     assert len(list((tmp_path / "the clips").iterdir())) == len(rows)
 
 
@@ -477,23 +483,23 @@ def test_recordings_that_went_or_changed_are_said_and_not_played(archive, soft_m
     soundfile.write(calls / "changed.wav", call([(1, 4, -20)], 5, seed=9), RATE, "PCM_16")
     os.utime(calls / "touched.wav", (1, 1))
     for place in (None, str(tmp_path / "clips")):
-        rows, page, said = made(out, tmp_path, clips=place)
-        items = {item["name"]: item for item in told(page)["items"]}
+        rows, page, output = made(out, tmp_path, clips=place)
+        items = {item["name"]: item for item in page_data(page)["items"]}
         assert (len(rows), len(items)) == (4, 4)
         assert "no longer exists" in items["gone.wav"]["problem"]
         assert "was replaced after" in items["changed.wav"]["problem"]
         assert not any(items[name]["url"] for name in ("gone.wav", "changed.wav"))
         assert all(items[name]["url"] for name in ("touched.wav", "same.wav"))
-        assert said.count("1 of 4 segments cannot be played") == 2
+        assert output.count("1 of 4 segments cannot be played") == 2
 
 
 def test_recordings_in_a_store_want_clips(tmp_path):
     out = tmp_path / "out"
     publish(out, [list(invented(3, 2, root="s3://calls"))], labelling())
-    _, page, said = made(out, tmp_path)
-    assert "6 of 6 segments cannot be played" in said
-    assert "--clips" in said
-    assert {item["url"] for item in told(page)["items"]} == {""}
+    _, page, output = made(out, tmp_path)
+    assert "6 of 6 segments cannot be played" in output
+    assert "--clips" in output
+    assert {item["url"] for item in page_data(page)["items"]} == {""}
 
 
 def test_a_list_with_labels_is_not_written_over(night, tmp_path):
@@ -503,15 +509,15 @@ def test_a_list_with_labels_is_not_written_over(night, tmp_path):
     with open(path, newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
     rows[4][columns.index("label")] = "calm"
-    for there, says in (
+    for content, message in (
         (listing.as_csv(columns, rows), "it holds labels"),
         ("mine,alone\n1,2\n", "another file"),
         ("\0", "another file"),
     ):
-        path.write_text(there, encoding="utf-8", newline="")
-        with pytest.raises(UsageError, match=says):
+        path.write_text(content, encoding="utf-8", newline="")
+        with pytest.raises(UsageError, match=message):
             made(night, tmp_path)
-        assert path.read_bytes().decode() == there
+        assert path.read_bytes().decode() == content
 
 
 def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, monkeypatch):
@@ -540,9 +546,9 @@ def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, 
         for folder, out in ((here, night), (there, f"{bucket.url}/out")):
             folder.mkdir()
             made(out, folder, n=20, by=ALL, against=str(soft_model), clips=str(folder / "clips"))
-    names = [f"{one['name']} {one['start_s']}" for one in told(read(here))["items"]]
+    names = [f"{item['name']} {item['start_s']}" for item in page_data(read(here))["items"]]
     assert sorted(names) == sorted(
-        f"{one['name']} {one['start_s']}" for one in told(read(there))["items"]
+        f"{item['name']} {item['start_s']}" for item in page_data(read(there))["items"]
     )
 
     def clip_bytes(folder):
@@ -566,11 +572,11 @@ def test_command(ser, night, tmp_path):
     assert "4 × the model was least sure here" in done.stdout
     assert "2 × drawn at random, each representing 5.0" in done.stdout
     page = (tmp_path / "mine.html").read_text(encoding="utf-8")
-    assert (told(page)["labels"], told(page)["annotator"]) == (["x", "y"], "ana")
+    assert (page_data(page)["labels"], page_data(page)["annotator"]) == (["x", "y"], "ana")
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "says"),
+    ("words", "status", "message"),
     [
         (("--output", "nothing"), 4, "no tables found; `ser run` fills them"),
         (("--date", "2020-01-01"), 4, "the tables hold the nights 2026-03-01"),
@@ -586,7 +592,7 @@ def test_command(ser, night, tmp_path):
         (("--labels", "a,b,a"), 2, "'a' twice"),
     ],
 )
-def test_mistakes(night, tmp_path, monkeypatch, capsys, words, status, says):
+def test_mistakes(night, tmp_path, monkeypatch, capsys, words, status, message):
     from pipelines.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -594,7 +600,7 @@ def test_mistakes(night, tmp_path, monkeypatch, capsys, words, status, says):
         ended = main(["review", "--output", str(night), *words])
     except SystemExit as error:
         ended = error.code
-    assert (ended, says in capsys.readouterr().err) == (status, True)
+    assert (ended, message in capsys.readouterr().err) == (status, True)
     assert not list(tmp_path.glob("*.csv"))
 
 
@@ -620,7 +626,10 @@ def visit(browser):
         asked, faults = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
         page.goto(path.as_uri())
         return page, asked, faults
 

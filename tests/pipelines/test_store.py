@@ -32,7 +32,7 @@ def archive(tmp_path):
 
 
 def match(*patterns, **more):
-    return sorted(set(inputs.match(patterns, date=NIGHT, **more)), key=lambda one: one.uri)
+    return sorted(set(inputs.match(patterns, date=NIGHT, **more)), key=lambda source: source.uri)
 
 
 def names(archive, *patterns, **more):

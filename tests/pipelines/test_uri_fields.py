@@ -39,13 +39,13 @@ def test_no_pattern_no_columns():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "time_format", "says"),
+    ("pattern", "time_format", "message"),
     [
         ("(?P<a>", None, "not a regular expression"),
         (".*", None, "no named group"),
         ("(?P<a>.)", "%H", r"no group \(\?P<time>"),
     ],
 )
-def test_patterns_that_cannot_be(pattern, time_format, says):
-    with pytest.raises(UsageError, match=says):
+def test_patterns_that_cannot_be(pattern, time_format, message):
+    with pytest.raises(UsageError, match=message):
         UriFields(pattern, time_format)

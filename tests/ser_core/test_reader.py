@@ -41,8 +41,8 @@ def test_the_latest_row_of_a_uri_is_that_of_the_latest_run_whatever_its_night(tm
         rows = (
             table.select(SCHEMA.names) for table in reader.rows([first, second], SCHEMA.names[:2])
         )
-        database.fill(db, "every", SCHEMA, rows)
-        database.keep_latest(db, "newest", "every")
+        database.fill(db, "all_rows", SCHEMA, rows)
+        database.keep_latest(db, "newest", "all_rows")
         newest = db.execute("FROM newest ORDER BY uri").fetchall()
     assert newest == [("a", None, "r2"), ("b", "x", "r1")]
 
