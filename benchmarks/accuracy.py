@@ -33,13 +33,13 @@ import pyarrow.parquet as pq
 
 from ser_core.models.evaluation import evaluate
 from ser_core.models.recipes.base import Work
-from ser_core.models.recipes.calls.answers import Temperatures, clips_of
+from ser_core.models.recipes.calls.answers import Temperatures, clip_answers
 from ser_core.models.recipes.calls.data import KNOWN, LINES
 from ser_core.models.recipes.calls.ensemble import Networks
 from ser_core.models.recipes.calls.recipe import DOUBTED, HISTORY_SHARE, CallsRecipe
 from ser_core.models.recipes.seed import SeedRecipe
 from ser_core.models.scores import score
-from ser_core.models.targets import shares
+from ser_core.models.targets import label_shares
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -214,7 +214,7 @@ def _seed_without_fold(
     card = models.read_card(work / "seed")
     matrix = vectors.extract(ravdess.utterances, "seed193")
     known = networks.data.folds != fold
-    targets = shares(ravdess.utterances, card.labels)
+    targets = label_shares(ravdess.utterances, card.labels)
     model, _ = seed.fit(matrix[known], targets[known], SEED)
     bundle.save(to, model, replace(card, name=to.name), matrix[:8])
 
@@ -262,7 +262,7 @@ def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[d
     }
     held = networks.held_out(DOUBTED, HISTORY_SHARE)
     card = loaded.card
-    own = clips_of(held)["mulaw", "none"]
+    own = clip_answers(held)["mulaw", "none"]
     fitted = Temperatures(card.temperature, card.temperature_with_history or card.temperature)
     answers = {"speech of RAVDESS": fitted(own.probabilities, own.weight)}
     for said, files in sounds.items():

@@ -27,7 +27,7 @@ from sklearn.metrics import recall_score
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls.data import KNOWN, LINES
 from ser_core.models.recipes.calls.ensemble import Networks
-from ser_core.models.recipes.calls.held_out import HeldOut, believed
+from ser_core.models.recipes.calls.held_out import HeldOut, blend_history
 from ser_core.models.recipes.calls.members import Member
 from ser_core.models.recipes.calls.recipe import DOUBTED, HISTORY_SHARE, CallsRecipe
 
@@ -96,7 +96,7 @@ def main() -> None:
     for shown in [*options.only, *options.show]:
         members = [TRIALS[name] for name in shown.split("+")]
         answers = networks.average(members, options.folds)
-        held = believed(gathered, *answers, tuple(options.doubted), options.share)
+        held = blend_history(gathered, *answers, tuple(options.doubted), options.share)
         some = np.isin(gathered.folds, options.folds)
         truth = gathered.tested.truth[some]
         cells = []

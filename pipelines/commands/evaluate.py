@@ -105,7 +105,7 @@ def run(options: Namespace) -> int:
     with open_corpora(options) as opened:
         for corpus in opened:
             with progress_bars() as progress:
-                one = evaluation.matrix(
+                one = evaluation.evaluate_conditions(
                     tested,
                     corpus,
                     options.condition,

@@ -77,11 +77,11 @@ def run(options: Namespace) -> int:
     with open_corpora(options, to_train=True) as opened:
         for corpus in opened:
             print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
-        utterances, labels = preparation.select(recipe.tested(opened), recipe.emotions)
+        utterances, labels = preparation.select_utterances(recipe.tested(opened), recipe.emotions)
         for line in _warnings(recipe, opened, preparation.advice(utterances, labels)):
             print(f"ser: warning: {line}")
         if options.folds is None:
-            speakers = len(preparation.testable(utterances))
+            speakers = len(preparation.testable_speakers(utterances))
             if speakers < recipe.folds:
                 recipe = _recipe(recipe_class, options, folds=max(speakers, 2))
                 if speakers >= 2:

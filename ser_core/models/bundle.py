@@ -134,7 +134,7 @@ class Bundle:
             weight = belief * history_weight(history[0][:, 0])
             used = weight > 0
             share = belief[used, None].astype(np.float32)
-            related = self._raw(matrix[used], *(one[used] for one in history))
+            related = self._raw(matrix[used], *(moment[used] for moment in history))
             answers[used] = share * related + (1 - share) * answers[used]
             last = self.card.temperature_with_history or self.card.temperature
             temperature += (last - temperature) * weight
@@ -258,8 +258,9 @@ def save(
         channel = np.maximum(np.arange(len(inputs)) - len(inputs) // 2, 0)
         outputs = bundle.predict(inputs, channel)
         np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs)
-        said = {"schema": SCHEMA, "id": card.id, **asdict(card)}
-        (work / CARD).write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", "utf-8")
+        fields = {"schema": SCHEMA, "id": card.id, **asdict(card)}
+        text = json.dumps(fields, indent=1, allow_nan=False) + "\n"
+        (work / CARD).write_text(text, "utf-8")
         (work / README).write_text(markdown(card, (extras or {}).keys()), "utf-8")
         for name, data in (extras or {}).items():
             (work / name).write_bytes(data)

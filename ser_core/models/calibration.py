@@ -98,15 +98,15 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = _BINS) ->
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     return tuple(
         Bin(float(confidence[own].mean()), float(right[own].mean()), int(own.sum()))
-        for own in (place == one for one in range(bins))
+        for own in (place == index for index in range(bins))
         if own.any()
     )
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
     """Expected calibration error: mean distance of confidence and truth (Naeini et al. 2015)."""
-    total = sum(one.count for one in bins)
-    return sum(one.count * abs(one.confidence - one.right) for one in bins) / total
+    total = sum(group.count for group in bins)
+    return sum(group.count * abs(group.confidence - group.right) for group in bins) / total
 
 
 def coverage_and_risk(

@@ -143,20 +143,20 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
     """
     folder = find(name_or_path)
     try:
-        said = json.loads(read_file(folder, CARD))
+        values = json.loads(read_file(folder, CARD))
     except ValueError as error:
         raise BundleError(f"{folder / CARD}: not JSON ({error}); copy the bundle again") from None
-    if not isinstance(said, dict) or said.get("schema") != SCHEMA:
-        found = said.get("schema") if isinstance(said, dict) else type(said).__name__
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        found = values.get("schema") if isinstance(values, dict) else type(values).__name__
         raise BundleError(
             f"{folder / CARD}: schema {found!r} found, {SCHEMA} expected; "
             f"use the version of this package that wrote the bundle"
         )
     known = [item.name for item in fields(Card)]
-    missing = [name for name in known if name not in said and name not in _LATER]
+    missing = [name for name in known if name not in values and name not in _LATER]
     if missing:
         raise BundleError(f"{folder / CARD}: without {', '.join(missing)}; train the bundle again")
-    card = Card(**{name: said[name] for name in known if name in said})
+    card = Card(**{name: values[name] for name in known if name in values})
     try:
         card = replace(card, labels=check_labels(card.labels))
     except (SerError, TypeError, AttributeError) as error:

@@ -33,8 +33,8 @@ _PICTURES = {
     "learning_curves.png": "Learning curves",
     "utterances.png": "Utterances of each emotion",
 }
-# Of so many results recall and precision are told by label.
-_TOLD_BY_LABEL = 4
+# Results whose recall and precision are given by label.
+_RESULTS_BY_LABEL = 4
 
 
 def markdown(card: Card, files: Collection[str] = ()) -> str:
@@ -59,9 +59,9 @@ def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
         yield ""
     if card.results:
         yield from _results(card)
-        for name, said in _PICTURES.items():
+        for name, title in _PICTURES.items():
             if name in files:
-                yield f"\n![{said}]({name})"
+                yield f"\n![{title}]({name})"
         yield ""
     if card.measures:
         yield from _measures(card)
@@ -78,8 +78,8 @@ def _settings(card: Card) -> Iterator[str]:
     for name, value in card.settings.items():
         if value and isinstance(value, list | tuple) and isinstance(value[0], Mapping):
             yield f"- {name}:"
-            for one in value:
-                yield "  - " + ", ".join(f"{k} {_shown(v)}" for k, v in one.items())
+            for row in value:
+                yield "  - " + ", ".join(f"{k} {_shown(v)}" for k, v in row.items())
         else:
             yield f"- {name}: {_shown(value)}"
     yield f"- temperature of the calibration: {card.temperature:g}" + (
@@ -126,7 +126,7 @@ def _agreement(found: Mapping[str, Any] | None) -> str:
     def alpha(value: float | None) -> str:
         return "–" if value is None else f"{value:.2f}"
 
-    by_emotion = ", ".join(f"{name} {alpha(one)}" for name, one in found["by_emotion"].items())
+    by_emotion = ", ".join(f"{name} {alpha(value)}" for name, value in found["by_emotion"].items())
     return (
         f" {len(found['annotators'])} annotators; of {found['shared']:,} stretches with several, "
         f"Krippendorff's alpha {alpha(found['alpha'])} (each against the rest: {by_emotion}); "
@@ -152,11 +152,11 @@ def _results(card: Card) -> Iterator[str]:
         )
     yield "| test | utterances | accuracy | UAR | interval |"
     yield "| --- | --- | --- | --- | --- |"
-    for name, one in card.results.items():
+    for name, result in card.results.items():
         mark = "**" if name == card.protocol else ""
         yield (
-            f"| {mark}{one['protocol']}{mark} | {one['utterances']:,} | {one['accuracy']:.1%} "
-            f"| {mark}{one['uar']:.1%}{mark} | {_interval(one)} |"
+            f"| {mark}{result['protocol']}{mark} | {result['utterances']:,} "
+            f"| {result['accuracy']:.1%} | {mark}{result['uar']:.1%}{mark} | {_interval(result)} |"
         )
     if {"random", "speaker"} <= set(card.results):
         line = ", on a telephone line" if "speaker_mulaw" in card.results else ""
@@ -164,13 +164,14 @@ def _results(card: Card) -> Iterator[str]:
             f"\nA caller is a speaker that the model has never heard{line}: expect the last row. "
             "The random split's figure is flattered by voices that stand in training and test."
         )
-    told = list(card.results.values())[:_TOLD_BY_LABEL]
+    shown = list(card.results.values())[:_RESULTS_BY_LABEL]
     yield "\nRecall and precision:\n"
-    yield "| | " + " | ".join(one["protocol"] for one in told) + " |"
-    yield "| --- |" + " --- |" * len(told)
+    yield "| | " + " | ".join(result["protocol"] for result in shown) + " |"
+    yield "| --- |" + " --- |" * len(shown)
     for label in card.labels:
         cells = (
-            f"{_percent(one['recall'][label])}, {_percent(one['precision'][label])}" for one in told
+            f"{_percent(result['recall'][label])}, {_percent(result['precision'][label])}"
+            for result in shown
         )
         yield f"| {label} | " + " | ".join(cells) + " |"
 
@@ -191,18 +192,23 @@ def _measures(card: Card) -> Iterator[str]:
         )
         + "\n"
     )
-    for said, one in measures["unsure"].items():
-        right = f"{one['right_if_sure']:.1%} of these right" if one["sure"] else "nothing to count"
-        yield f"- {said}: {one['sure']:.0%} are sure, and {right} (of all {one['right']:.1%})"
+    for kind, figures in measures["unsure"].items():
+        right = "nothing to count"
+        if figures["sure"]:
+            right = f"{figures['right_if_sure']:.1%} of these right"
+        yield (
+            f"- {kind}: {figures['sure']:.0%} are sure, and {right} (of all {figures['right']:.1%})"
+        )
     if made_up:
         yield (
             "- a recording's confidence is the mean share of its speech that has the label, not "
             "the chance that the label is right"
         )
-    for said, error in list(measures["calibration_error"].items())[:_TOLD_BY_LABEL]:
-        yield f"- expected calibration error, {said}: {error:.3f}"
-    worst = max(measures["calibration_error"].items(), key=lambda one: one[1])
-    yield f"- the largest of any condition: {worst[1]:.3f} ({worst[0]})\n"
+    errors = measures["calibration_error"]
+    for kind, error in list(errors.items())[:_RESULTS_BY_LABEL]:
+        yield f"- expected calibration error, {kind}: {error:.3f}"
+    worst = max(errors, key=lambda kind: errors[kind])
+    yield f"- the largest of any condition: {errors[worst]:.3f} ({worst})\n"
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -221,11 +227,11 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def _interval(one: Mapping[str, Any]) -> str:
+def _interval(result: Mapping[str, Any]) -> str:
     """Of the UAR; one speaker gives none."""
-    if one["uar_low"] is None:
+    if result["uar_low"] is None:
         return "–"
-    return f"{one['uar_low']:.1%} to {one['uar_high']:.1%}"
+    return f"{result['uar_low']:.1%} to {result['uar_high']:.1%}"
 
 
 def _percent(value: float | None) -> str:

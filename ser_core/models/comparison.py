@@ -10,7 +10,12 @@ import numpy as np
 from ser_core.corpora import Corpus
 from ser_core.errors import CorpusError
 from ser_core.models.evaluation_plan import Plan
-from ser_core.models.scores import count_confusions, percentile_interval, resampled_uar, uar_of
+from ser_core.models.scores import (
+    count_confusions,
+    percentile_interval,
+    resampled_uar,
+    unweighted_average_recall,
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,9 @@ class Difference:
     told_apart: bool | None
 
 
-def common_labels(asked: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
+def common_labels(plans: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
     """The labels that two bundles can be compared by."""
-    first, second = asked
+    first, second = plans
     labels = tuple(label for label in first.labels if label in second.labels)
     advice = "take other groups" if first.grouping else "take --groups angry, negative or four"
     if len(labels) < 2:
@@ -70,7 +75,7 @@ def common_labels(asked: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
 
 
 def compare(
-    asked: Sequence[Plan],
+    plans: Sequence[Plan],
     both: Sequence[np.ndarray],
     labels: tuple[str, ...],
     speakers: np.ndarray,
@@ -79,21 +84,23 @@ def compare(
 ) -> Difference:
     """Compare two bundles' answers on the labels that they have in common."""
     # The truth is the same for both, so the first's serves.
-    places = {asked[0].labels.index(label): i for i, label in enumerate(labels)}
-    truth = np.array([places.get(place, -1) for place in asked[0].truth.tolist()])
-    some = truth >= 0
+    places = {plans[0].labels.index(label): i for i, label in enumerate(labels)}
+    truth = np.array([places.get(place, -1) for place in plans[0].truth.tolist()])
+    compared = truth >= 0
     confusions = []
-    for one, odds in zip(asked, both, strict=True):
-        columns = [one.labels.index(label) for label in labels]
+    for plan, answers in zip(plans, both, strict=True):
+        columns = [plan.labels.index(label) for label in labels]
         # Made to add up to 1 again, the likeliest of these labels would be the same.
-        predicted = one.grouped(odds[some])[:, columns].argmax(axis=1)
-        confusions.append(count_confusions(truth[some], predicted, speakers[some], len(labels)))
-    uar, against = (uar_of(one.sum(axis=0)) for one in confusions)
+        predicted = plan.grouped(answers[compared])[:, columns].argmax(axis=1)
+        confusions.append(
+            count_confusions(truth[compared], predicted, speakers[compared], len(labels))
+        )
+    uar, against = (unweighted_average_recall(confusion.sum(axis=0)) for confusion in confusions)
     found = Difference(
         condition=condition,
         known=known,
         labels=labels,
-        utterances=int(some.sum()),
+        utterances=int(compared.sum()),
         speakers=len(confusions[0]),
         uar=uar,
         uar_against=against,

@@ -1,7 +1,7 @@
 """How well bundles do on a corpus under several conditions.
 
-`matrix` tests one bundle, or two side by side, on a corpus under several conditions; `evaluate` is
-one bundle under one of them.
+`evaluate_conditions` tests one bundle, or two side by side, under several conditions; `evaluate`
+tests one bundle under one of them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ser_core.models.evaluation_plan import (
     Plan,
     extract_vectors,
     make_plan,
-    true_word,
+    true_label,
 )
 from ser_core.models.history import HISTORY
 from ser_core.models.scores import Scores, score
-from ser_core.models.targets import channels
+from ser_core.models.targets import channel_ids
 
 # With fewer speakers, resampling them says little of other ones.
 FEW_SPEAKERS = 5
@@ -118,12 +118,12 @@ class Tested:
     def of(self, condition: str, known: str = NOTHING) -> Result:
         """The result under a condition, one of those that there are."""
         pair = (condition, known)
-        return next(one for one in self.results if (one.condition, one.known) == pair)
+        return next(result for result in self.results if (result.condition, result.known) == pair)
 
     @property
     def known(self) -> tuple[str, ...]:
         """What may be known of the rest of a channel, in order."""
-        return tuple(dict.fromkeys(one.known for one in self.results))
+        return tuple(dict.fromkeys(result.known for result in self.results))
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
 
 
-def matrix(
+def evaluate_conditions(
     bundles: Sequence[Bundle],
     corpus: Corpus,
     conditions: Sequence[str] | None = None,
@@ -176,7 +176,7 @@ def matrix(
 
     Every utterance is one answer. Of a bundle that takes a channel's history there are two: with
     nothing known of the channel, and with all the rest of it, utterances without a label
-    included, in the same condition; see `channels`.
+    included, in the same condition; see `channel_ids`.
 
     Parameters
     ----------
@@ -207,32 +207,33 @@ def matrix(
         raise ValueError(f"{len(bundles)} bundles found, one or two expected")
     conditions = tuple(dict.fromkeys(CONDITIONS if conditions is None else conditions))
     utterances = corpus.utterances
-    truth = [true_word(one, grouping) for one in utterances]
-    asked = [make_plan(bundle, corpus, truth, grouping, histories) for bundle in bundles]
-    in_common = common_labels(asked, corpus) if len(asked) == 2 else ()
-    unit = "segments" if any(one.is_part for one in utterances) else "whole clips"
-    speakers = np.array([one.speaker for one in utterances])
-    channel = channels(utterances)
-    results: list[list[Result]] = [[] for _ in asked]
+    truth = [true_label(utterance, grouping) for utterance in utterances]
+    plans = [make_plan(bundle, corpus, truth, grouping, histories) for bundle in bundles]
+    in_common = common_labels(plans, corpus) if len(plans) == 2 else ()
+    unit = "segments" if any(utterance.is_part for utterance in utterances) else "whole clips"
+    speakers = np.array([utterance.speaker for utterance in utterances])
+    channel = channel_ids(utterances)
+    results: list[list[Result]] = [[] for _ in plans]
     differences: list[Difference] = []
     if progress:
         progress("conditions", 0, len(conditions))
     for done, condition in enumerate(conditions, 1):
-        vectors = extract_vectors(asked, corpus, condition, jobs, cache, progress)
-        answers = [one.answers(vectors[one.bundle.feature_set], channel) for one in asked]
-        for one, own, told in zip(asked, answers, results, strict=True):
-            for known, odds in own.items():
+        vectors = extract_vectors(plans, corpus, condition, jobs, cache, progress)
+        answers = [plan.answers(vectors[plan.bundle.feature_set], channel) for plan in plans]
+        for plan, own, found in zip(plans, answers, results, strict=True):
+            for known, probabilities in own.items():
                 protocol = f"{corpus.name}, {unit}, {condition}"
                 if known == CHANNEL:
                     protocol += ", the rest of the channel known"
-                told.append(_result(one, odds, speakers, condition, known, protocol))
+                found.append(_result(plan, probabilities, speakers, condition, known, protocol))
         for known in dict.fromkeys(known for own in answers for known in own) if in_common else ():
             both = [own.get(known, own[NOTHING]) for own in answers]
-            differences.append(compare(asked, both, in_common, speakers, condition, known))
+            differences.append(compare(plans, both, in_common, speakers, condition, known))
         if progress:
             progress("conditions", done, len(conditions))
     tested = tuple(
-        _tested(one, tuple(told), corpus, truth) for one, told in zip(asked, results, strict=True)
+        _tested(plan, tuple(found), corpus, truth)
+        for plan, found in zip(plans, results, strict=True)
     )
     return Evaluation(
         corpus=corpus.name,
@@ -267,7 +268,7 @@ def evaluate(
     Parameters
     ----------
     bundle, corpus, grouping, jobs, cache, progress
-        As in `matrix`.
+        As in `evaluate_conditions`.
     condition : str
         One of `ser_core.conditions.CONDITIONS`, such as "mulaw" for a telephone line.
 
@@ -276,7 +277,7 @@ def evaluate(
     CorpusError
         No utterance with a label of the bundle, or files that cannot be read.
     """
-    found = matrix(
+    found = evaluate_conditions(
         [bundle], corpus, [condition], grouping=grouping, histories=False, jobs=jobs, cache=cache,
         progress=progress,
     )  # fmt: skip
@@ -284,26 +285,26 @@ def evaluate(
 
 
 def _result(
-    asked: Plan,
-    odds: np.ndarray,
+    plan: Plan,
+    probabilities: np.ndarray,
     speakers: np.ndarray,
     condition: str,
     known: str,
     protocol: str,
 ) -> Result:
-    some = asked.truth >= 0
-    truth, compared = asked.truth[some], asked.grouped(odds[some])
+    rows = plan.truth >= 0
+    truth, compared = plan.truth[rows], plan.grouped(probabilities[rows])
     confidence = compared.max(axis=1).astype(np.float64)
     right = compared.argmax(axis=1) == truth
     bins = reliability(confidence, right)
     # As the column `unsure` of the table `segments` has it.
-    sure = odds[some].max(axis=1) >= asked.bundle.unsure_segment_below
+    sure = probabilities[rows].max(axis=1) >= plan.bundle.unsure_segment_below
     return Result(
         condition=condition,
         known=known,
         scores=score(
-            truth, compared, labels=asked.labels, speakers=speakers[some], protocol=protocol,
-            left_out=int((~some).sum()),
+            truth, compared, labels=plan.labels, speakers=speakers[rows], protocol=protocol,
+            left_out=int((~rows).sum()),
         ),
         calibration_error=float(calibration_error(bins)),
         reliability=bins,
@@ -320,20 +321,20 @@ def _curve(confidence: np.ndarray, right: np.ndarray) -> tuple[Point, ...]:
 
 
 def _tested(
-    asked: Plan, results: tuple[Result, ...], corpus: Corpus, truth: Sequence[str | None]
+    plan: Plan, results: tuple[Result, ...], corpus: Corpus, truth: Sequence[str | None]
 ) -> Tested:
-    bundle, seen = asked.bundle, set(asked.truth.tolist())
-    left_out = np.flatnonzero(asked.truth < 0).tolist()
+    bundle, seen = plan.bundle, set(plan.truth.tolist())
+    left_out = np.flatnonzero(plan.truth < 0).tolist()
     no_label = Counter(corpus.utterances[i].emotion for i in left_out if truth[i] is not None)
     return Tested(
         id=bundle.id,
         licence=bundle.licence,
         feature_set=bundle.feature_set,
-        labels=asked.labels,
+        labels=plan.labels,
         unsure_below=bundle.unsure_segment_below,
         takes_history=bundle.card.channel_normalisation == HISTORY,
-        trained_on_it=corpus.name in {said.get("name") for said in bundle.card.corpora},
-        absent=tuple(label for i, label in enumerate(asked.labels) if i not in seen),
+        trained_on_it=corpus.name in {trained.get("name") for trained in bundle.card.corpora},
+        absent=tuple(label for i, label in enumerate(plan.labels) if i not in seen),
         no_label=dict(sorted(no_label.items())),
         tied=sum(truth[i] is None for i in left_out),
         results=results,
@@ -343,23 +344,23 @@ def _tested(
 def _warnings(
     tested: Sequence[Tested], differences: Sequence[Difference], corpus: str
 ) -> list[str]:
-    said = []
-    for one in tested:
-        if one.trained_on_it:
-            said.append(
-                f"{one.id} was trained on {corpus}: this tells nothing about other voices; "
+    warnings = []
+    for bundle in tested:
+        if bundle.trained_on_it:
+            warnings.append(
+                f"{bundle.id} was trained on {corpus}: this tells nothing about other voices; "
                 "`ser model show` has the figures by speaker"
             )
-    counts = {result.scores.speakers for one in tested for result in one.results[:1]}
-    fewest = min(counts | {one.speakers for one in differences})
+    counts = {result.scores.speakers for bundle in tested for result in bundle.results[:1]}
+    fewest = min(counts | {difference.speakers for difference in differences})
     if fewest == 1:
-        said.append(
+        warnings.append(
             "one speaker: there is no interval, and nothing is said about other voices; "
             "take a corpus of several speakers"
         )
     elif fewest < FEW_SPEAKERS:
-        said.append(
+        warnings.append(
             f"{fewest} speakers: the intervals are not to be trusted, resampling so few says "
             "little about other voices"
         )
-    return said
+    return warnings

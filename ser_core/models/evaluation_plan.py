@@ -1,4 +1,4 @@
-"""What a bundle is asked in an evaluation: which utterances, and what the right answers are."""
+"""What a bundle is plans in an evaluation: which utterances, and what the right answers are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTHING, CHANNEL = "nothing", "channel"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one bundle is asked.
+    """What one bundle is plans.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Plan:
     truth : np.ndarray [shape=(utterances,)], int
         Index into labels; -1 where the utterance is left out.
     rows : np.ndarray of int
-        Utterances that are predicted: all where a channel's history is asked for.
+        Utterances that are predicted: all where a channel's history is plans for.
     known : tuple of str
     """
 
@@ -54,11 +54,11 @@ class Plan:
             found[known][self.rows] = self.bundle.predict(vectors[self.rows], ids)
         return found
 
-    def grouped(self, odds: np.ndarray) -> np.ndarray:
+    def grouped(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities of the labels that are compared."""
         if not self.grouping:
-            return odds
-        return group_probabilities(odds, self.bundle.labels, self.grouping)
+            return probabilities
+        return group_probabilities(probabilities, self.bundle.labels, self.grouping)
 
 
 def make_plan(
@@ -92,7 +92,7 @@ def make_plan(
     return Plan(bundle, grouping, labels, place, rows, known)
 
 
-def true_word(utterance: Utterance, grouping: str | None) -> str | None:
+def true_label(utterance: Utterance, grouping: str | None) -> str | None:
     """What an utterance is to be taken for: a label or a group; None where annotators tie."""
     if not grouping:
         return utterance.emotion if utterance.agreed else None
@@ -106,7 +106,7 @@ def true_word(utterance: Utterance, grouping: str | None) -> str | None:
 
 
 def extract_vectors(
-    asked: Sequence[Plan],
+    plans: Sequence[Plan],
     corpus: Corpus,
     condition: str,
     jobs: int | None,
@@ -117,19 +117,20 @@ def extract_vectors(
     from ser_core.corpora import vectors
 
     found = {}
-    for name in dict.fromkeys(one.bundle.feature_set for one in asked):
+    for name in dict.fromkeys(plan.bundle.feature_set for plan in plans):
         rows = np.unique(
-            np.concatenate([one.rows for one in asked if one.bundle.feature_set == name])
+            np.concatenate([plan.rows for plan in plans if plan.bundle.feature_set == name])
         )
 
         def report(stage: str, done: int, total: int, name: str = name) -> None:
             if progress:
                 progress(f"{name}, {condition}", done, total)
 
-        some = vectors.extract(
+        extracted = vectors.extract(
             [corpus.utterances[i] for i in rows], name, condition=condition, jobs=jobs, cache=cache,
             progress=report,
         )  # fmt: skip
-        found[name] = np.full((len(corpus.utterances), some.shape[1]), np.nan, dtype=np.float32)
-        found[name][rows] = some
+        shape = len(corpus.utterances), extracted.shape[1]
+        found[name] = np.full(shape, np.nan, dtype=np.float32)
+        found[name][rows] = extracted
     return found

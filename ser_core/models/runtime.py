@@ -48,8 +48,8 @@ def _unheard() -> Iterator[None]:
     """
     sys.stderr.flush()
     before = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
         failed = True
         try:
             yield
@@ -59,5 +59,5 @@ def _unheard() -> Iterator[None]:
             os.dup2(before, 2)
             os.close(before)
             if failed:
-                said.seek(0)
-                os.write(2, said.read())
+                kept.seek(0)
+                os.write(2, kept.read())

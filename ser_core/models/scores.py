@@ -89,9 +89,9 @@ def score(
 
     truth = np.asarray(truth)
     predicted = np.asarray(probabilities).argmax(axis=1)
-    every = np.arange(len(labels))
+    indices = np.arange(len(labels))
     recall, precision = (
-        measure(truth, predicted, labels=every, average=None, zero_division=np.nan)
+        measure(truth, predicted, labels=indices, average=None, zero_division=np.nan)
         for measure in (metrics.recall_score, metrics.precision_score)
     )
     confusion = count_confusions(truth, predicted, speakers, len(labels))
@@ -141,7 +141,7 @@ def _draws(count: int) -> np.ndarray:
     return random.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
 
 
-def uar_of(confusion: np.ndarray) -> float:
+def unweighted_average_recall(confusion: np.ndarray) -> float:
     """Mean recall of the labels that occur; confusion is [true, predicted]."""
     seen = confusion.sum(axis=1)
     return float((confusion.diagonal()[seen > 0] / seen[seen > 0]).mean())

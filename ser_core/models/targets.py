@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from ser_core.corpora import Utterance
 
 
-def truths(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
+def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
     """Index of each utterance's emotion in `labels`."""
     index = {label: i for i, label in enumerate(labels)}
     return np.array([index[utterance.emotion] for utterance in utterances])
 
 
-def shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
+def label_shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
     """Shares of the annotators by label, float32 [n, len(labels)]; rows add up to 1.
 
     An utterance without annotators' shares is all of its emotion. What annotators say beside
@@ -25,14 +25,14 @@ def shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray
     """
     targets = np.zeros((len(utterances), len(labels)), dtype=np.float32)
     index = {label: i for i, label in enumerate(labels)}
-    for row, one in zip(targets, utterances, strict=True):
-        for label, share in one.shares or ((one.emotion, 1.0),):
+    for row, utterance in zip(targets, utterances, strict=True):
+        for label, share in utterance.shares or ((utterance.emotion, 1.0),):
             if label in index:
                 row[index[label]] = share
     return targets / targets.sum(axis=1, keepdims=True)
 
 
-def channels(utterances: Sequence[Utterance]) -> np.ndarray:
+def channel_ids(utterances: Sequence[Utterance]) -> np.ndarray:
     """Whose history each utterance belongs to.
 
     Parts of a recording belong to its channel; of clips that stand alone, all of a speaker's are
@@ -44,8 +44,10 @@ def channels(utterances: Sequence[Utterance]) -> np.ndarray:
         As `Bundle.predict` takes them.
     """
     keys = [
-        (str(one.path), one.channel) if one.is_part else (one.corpus, one.speaker)
-        for one in utterances
+        (str(utterance.path), utterance.channel)
+        if utterance.is_part
+        else (utterance.corpus, utterance.speaker)
+        for utterance in utterances
     ]
     numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype=int)

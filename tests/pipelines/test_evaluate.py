@@ -120,7 +120,7 @@ def test_names_do_not_move_the_terminal(tmp_path, capsys):
     some = clips(tmp_path, SPEAKERS[:1], times=1)
     odd = Utterance(some.utterances[0].path, bad, "a", bad)
     corpus = Corpus(bad, "CC0", (*some.utterances, odd), {})
-    found = evaluation.matrix([right()], corpus, ["clean"], jobs=1, cache=tmp_path)
+    found = evaluation.evaluate_conditions([right()], corpus, ["clean"], jobs=1, cache=tmp_path)
     evaluate._print(Console(width=100), found, known_warnings=())
     said = capsys.readouterr().out
     assert "\x1b" not in said

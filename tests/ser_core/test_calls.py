@@ -12,8 +12,8 @@ from ser_core.models.recipes.calls import fitting
 from ser_core.models.recipes.calls import networks as networks_module
 from ser_core.models.recipes.calls.fitting import EPOCHS_AT_MOST, steps_for
 from ser_core.models.recipes.calls.material import ROWS, Material, Scale
-from ser_core.models.recipes.calls.members import Member, part
-from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalised
+from ser_core.models.recipes.calls.members import Member, select_inputs
+from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalise
 from ser_core.models.runtime import load_keras
 
 LABELS = (("neutral", "calm", "happy", "angry"), ("angry", "neutral"))
@@ -61,14 +61,14 @@ def test_moments_are_those_of_the_members():
     # Without a history all stays as it is.
     np.testing.assert_array_equal(mean[2], 0)
     np.testing.assert_array_equal(variance[2], 1)
-    np.testing.assert_array_equal(normalised(x, mean, variance)[2], np.clip(x[2], -6, 6))
+    np.testing.assert_array_equal(normalise(x, mean, variance)[2], np.clip(x[2], -6, 6))
 
 
 def test_the_scale_is_that_of_rows_for_pictures():
     vectors = np.random.default_rng(0).normal(5, 2, (50, len(telephone.NAMES))).astype(np.float32)
     scaled = Scale.of(vectors)(vectors)
     np.testing.assert_allclose(scaled[:, :10].mean(axis=0), 0, atol=1e-5)
-    pictures = part(scaled, "picture")
+    pictures = select_inputs(scaled, "picture")
     np.testing.assert_allclose(pictures.mean(axis=(0, 1)), 0, atol=1e-4)
     np.testing.assert_allclose(pictures.std(axis=(0, 1)), 1, atol=1e-4)
     assert np.abs(pictures[:, 0].mean(axis=0)).max() > 0.01
@@ -89,7 +89,7 @@ def test_what_can_be_learnt_is_learnt(member):
     scales = [Scale.of(known.vectors[:, known.corpus == c].reshape(-1, 2223)) for c in (0, 1)]
     model = fitting.fit(known, member, scales)
     own = unknown.corpus == 0
-    x = part(scales[0](unknown.vectors[0][own]), member.inputs)
+    x = select_inputs(scales[0](unknown.vectors[0][own]), member.inputs)
     weight = np.zeros((len(x), 1), dtype=np.float32)
     answers = np.asarray(model([x, weight], training=False))[:, : len(LABELS[0])]
     assert (answers.argmax(axis=1) == unknown.truth[own]).mean() > 0.7
@@ -123,9 +123,9 @@ def test_the_assembled_network_is_its_members(tmp_path):
 
     expected = np.zeros((40, 4))
     for one, model in networks:
-        x = part(scaled, one.inputs)
+        x = select_inputs(scaled, one.inputs)
         weight, *moments = Histories(x).moments(history)
-        logits = np.asarray(model([normalised(x, *moments), weight], training=False))[:, :4]
+        logits = np.asarray(model([normalise(x, *moments), weight], training=False))[:, :4]
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         expected += one.weight / 3.5 * odds / odds.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)
@@ -143,7 +143,7 @@ def test_what_annotators_say_is_learned_by_their_shares():
     )  # fmt: skip
     member = Member(steps=400, batch=32, smoothing=0.0, mixup=0.0, decay=1.0)
     model = fitting.fit(some, member, [Scale(np.zeros(d), np.ones(d))])
-    seen = part(some.vectors[0], "functionals")
+    seen = select_inputs(some.vectors[0], "functionals")
     logits = model.predict([seen, np.zeros((n, 1))], verbose=0)
     odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert odds[:, 0].mean() == pytest.approx(0.75, abs=0.05)

@@ -31,8 +31,8 @@ from ser_core.models.recipes.calls.data import (
     draw_calls,
     known_clips,
 )
-from ser_core.models.recipes.calls.ensemble import Networks, unheard_clips
-from ser_core.models.recipes.calls.held_out import HeldOut, believed
+from ser_core.models.recipes.calls.ensemble import Networks, training_clips
+from ser_core.models.recipes.calls.held_out import HeldOut, blend_history
 from ser_core.models.recipes.calls.material import Material, Scale
 from ser_core.models.recipes.calls.measures import measure
 from ser_core.models.recipes.calls.members import Member, flat_width
@@ -169,7 +169,7 @@ def test_a_history_in_one_mood_is_not_used():
     """As much of each answer as its history is believed, the rest is the answer without."""
     found = held_out(of=spoken(speakers=4, each=48))
     data, doubted = found.data, (0.2, 0.3)
-    mixed = believed(data, found.clips, found.segments, doubted)
+    mixed = blend_history(data, found.clips, found.segments, doubted)
     c, alone = list(CONDITIONS).index("mulaw"), found.clips[:, list(KNOWN).index("none")]
     beliefs = set()
     for k, known in enumerate(KNOWN):
@@ -341,7 +341,7 @@ def test_nobody_of_a_fold_is_heard_in_another_corpus():
     )
     nothing = np.empty((0, 0), int)
     data = Data(material, np.empty((0, 16, 0)), first.speaker % 2, nothing, nothing)
-    known = unheard_clips(data, 0)
+    known = training_clips(data, 0)
     assert set(material.speaker[known]) == {1, 3, 4, 5}
     assert set(material.speaker[known & (material.corpus == 1)]) == {1, 3, 4, 5}
     # A corpus of nobody else has no clips left, and the others keep their scales.

@@ -18,7 +18,7 @@ from ser_core.models.bundle import Bundle
 from ser_core.models.card import Card
 from ser_core.models.evaluation_plan import CHANNEL, NOTHING
 from ser_core.models.history import HISTORY
-from ser_core.models.targets import channels, truths
+from ser_core.models.targets import channel_ids, label_indices
 
 RATE_HZ = 8_000
 HZ = {"sad": 200, "happy": 400, "angry": 800, "bored": 1_600}
@@ -101,7 +101,9 @@ def cache(tmp_path) -> Path:
 
 def test_a_bundle_differs_from_itself_by_nothing(tones, cache):
     one = unequal(15)
-    found = evaluation.matrix([one, one], tones, ["clean", "mulaw"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(
+        [one, one], tones, ["clean", "mulaw"], jobs=1, cache=cache
+    )
     assert [each.condition for each in found.differences] == ["clean", "mulaw"]
     for each in found.differences:
         assert (each.difference, each.low, each.high) == (0, 0, 0)
@@ -112,23 +114,25 @@ def test_a_bundle_differs_from_itself_by_nothing(tones, cache):
 
 def test_one_that_is_always_right_against_one_that_says_one_thing(tones, cache):
     pair = [right(), always("sad")]
-    found = evaluation.matrix(pair, tones, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(pair, tones, ["clean"], jobs=1, cache=cache)
     (one,) = found.differences
     # Whoever is drawn, one finds all and the other a third.
     assert (one.uar, one.uar_against) == (1, pytest.approx(1 / 3))
     assert (one.low, one.high) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert one.told_apart
     assert one.p == pytest.approx(2 / 2_001)
-    (back,) = evaluation.matrix(pair[::-1], tones, ["clean"], jobs=1, cache=cache).differences
+    (back,) = evaluation.evaluate_conditions(
+        pair[::-1], tones, ["clean"], jobs=1, cache=cache
+    ).differences
     assert (back.difference, back.low, back.high) == (-one.difference, -one.high, -one.low)
 
 
 def test_the_interval_of_a_difference_is_that_of_drawing_speakers_again(tones, cache):
     """Against drawing the utterances themselves, one resample after the other."""
     pair = [unequal(21), unequal(12)]
-    found = evaluation.matrix(pair, tones, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(pair, tones, ["clean"], jobs=1, cache=cache)
     matrix = vectors.extract(tones.utterances, "test_simple", jobs=1, cache=cache)
-    truth = truths(tones.utterances, THREE)
+    truth = label_indices(tones.utterances, THREE)
     hits = [one.predict(matrix).argmax(axis=1) == truth for one in pair]
     who = np.array([SPEAKERS.index(one.speaker) for one in tones.utterances])
     draws = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=2_000)
@@ -157,7 +161,7 @@ def test_a_difference_is_paired(tmp_path, cache):
         bundle(THREE, lambda level, hz: hard_for(level, hz, 0.0)),
         bundle(THREE, lambda level, hz: hard_for(level, hz, -7.5)),
     ]
-    found = evaluation.matrix(pair, corpus, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(pair, corpus, ["clean"], jobs=1, cache=cache)
     first, second = (one.of("clean").scores for one in found.bundles)
     assert second.uar < first.uar < 1
     assert second.uar_high > first.uar > first.uar_low
@@ -172,7 +176,7 @@ def test_bundles_of_other_labels_are_compared_by_those_in_common(tmp_path, cache
         THREE, lambda level, hz: [0.6, *([0.3, 0.1] if heard(hz) == "happy" else [0.1, 0.3])]
     )
     other = always("angry", ("bored", "angry", "happy"))
-    found = evaluation.matrix([shy, other], corpus, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions([shy, other], corpus, ["clean"], jobs=1, cache=cache)
     (one,) = found.differences
     assert one.labels == ("happy", "angry")
     assert one.utterances == 2 * 3 * len(SPEAKERS)
@@ -186,17 +190,19 @@ def test_bundles_of_other_labels_are_compared_by_those_in_common(tmp_path, cache
 def test_bundles_without_labels_in_common_are_compared_by_groups(tones, cache):
     pair = [right(), always("frustrated", ("frustrated", "sad"))]
     with pytest.raises(CorpusError, match=r"1 in common, two or more expected.*--groups angry"):
-        evaluation.matrix(pair, tones, ["clean"], jobs=1, cache=cache)
-    found = evaluation.matrix(pair, tones, ["clean"], grouping="angry", jobs=1, cache=cache)
+        evaluation.evaluate_conditions(pair, tones, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(
+        pair, tones, ["clean"], grouping="angry", jobs=1, cache=cache
+    )
     assert found.differences[0].labels == ("angry", "other")
     assert (found.differences[0].uar, found.differences[0].uar_against) == (1, 0.5)
     nobody = [right(("sad", "calm", "proud")), right(("sad", "calm", "proud"))]
     some = Corpus("Tones", "CC0", tuple(u for u in tones.utterances if u.emotion != "sad"), {})
     with pytest.raises(CorpusError, match="nothing to compare"):
-        evaluation.matrix(nobody, some, ["clean"], jobs=1, cache=cache)
+        evaluation.evaluate_conditions(nobody, some, ["clean"], jobs=1, cache=cache)
     parted = [right(("sad", "calm", "proud")), right(("happy", "calm", "proud"))]
     with pytest.raises(CorpusError, match="no utterance of calm, proud"):
-        evaluation.matrix(parted, tones, ["clean"], jobs=1, cache=cache)
+        evaluation.evaluate_conditions(parted, tones, ["clean"], jobs=1, cache=cache)
 
 
 def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
@@ -204,7 +210,7 @@ def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
         some = tuple(one for one in tones.utterances if one.speaker in speakers)
         pair = [unequal(15), right()]
         corpus = Corpus("Tones", "CC0", some, {})
-        return evaluation.matrix(pair, corpus, ["clean"], jobs=1, cache=cache)
+        return evaluation.evaluate_conditions(pair, corpus, ["clean"], jobs=1, cache=cache)
 
     alone = among("a")
     assert alone.bundles[0].of("clean").scores.interval is None
@@ -220,7 +226,7 @@ def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
 
 def test_a_corpus_that_it_was_trained_on_is_named(tones, cache):
     one = right(card={"corpora": ({"name": "Tones"},)})
-    found = evaluation.matrix([one], tones, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions([one], tones, ["clean"], jobs=1, cache=cache)
     assert found.bundles[0].trained_on_it
     assert "was trained on Tones: this tells nothing about other voices" in found.warnings[0]
 
@@ -229,7 +235,7 @@ def test_parts_of_a_recording_share_its_channel_and_clips_their_speaker():
     def said(name, speaker, **part):
         return Utterance(Path(name), "sad", speaker, "calls", **part)
 
-    ids = channels(
+    ids = channel_ids(
         [
             said("x", "ann", channel=0, start_s=0, end_s=2),
             said("x", "bob", channel=1, start_s=0, end_s=2),
@@ -253,7 +259,7 @@ def test_a_history_is_all_of_the_channel(tones, cache):
     labels = ("happy", "angry")
     about = {"channel_normalisation": HISTORY}
     asked = [bundle(labels, answer, card=about), right(labels)]
-    found = evaluation.matrix(asked, tones, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(asked, tones, ["clean"], jobs=1, cache=cache)
     listening, deaf = found.bundles
     assert (listening.known, deaf.known) == ((NOTHING, CHANNEL), (NOTHING,))
     assert listening.no_label == deaf.no_label == {"sad": 18}
@@ -290,11 +296,13 @@ def test_divided_annotators_are_left_out_and_counted_apart(tones, cache):
         ),
         {},
     )
-    tested = evaluation.matrix([right()], corpus, ["clean"], jobs=1, cache=cache).bundles[0]
+    tested = evaluation.evaluate_conditions(
+        [right()], corpus, ["clean"], jobs=1, cache=cache
+    ).bundles[0]
     assert (tested.tied, tested.no_label) == (2, {"bored": 1})
     assert tested.of("clean").scores.left_out == 3
     # In groups, votes for angry and frustrated add up: both clips are angry to most.
-    grouped = evaluation.matrix(
+    grouped = evaluation.evaluate_conditions(
         [right()], corpus, ["clean"], grouping="angry", jobs=1, cache=cache
     ).bundles[0]
     assert (grouped.tied, grouped.no_label) == (0, {})
@@ -311,7 +319,9 @@ def test_sure_is_what_the_bundle_calls_sure(tones, cache):
 
     def tested(edge: float, grouping: str | None = None):
         one = bundle(THREE, answer, card={"unsure_segment_below": edge})
-        found = evaluation.matrix([one], tones, ["clean"], grouping=grouping, jobs=1, cache=cache)
+        found = evaluation.evaluate_conditions(
+            [one], tones, ["clean"], grouping=grouping, jobs=1, cache=cache
+        )
         return found.bundles[0].results[0]
 
     for grouping in (None, "negative"):
@@ -324,7 +334,11 @@ def test_sure_is_what_the_bundle_calls_sure(tones, cache):
 
 def test_calibration_and_coverage_are_those_of_the_answers(tones, cache):
     one = unequal(15)
-    result = evaluation.matrix([one], tones, ["clean"], jobs=1, cache=cache).bundles[0].results[0]
+    result = (
+        evaluation.evaluate_conditions([one], tones, ["clean"], jobs=1, cache=cache)
+        .bundles[0]
+        .results[0]
+    )
     assert result.calibration_error == pytest.approx(abs(0.9 - result.scores.accuracy))
     assert result.calibration_error == calibration.calibration_error(result.reliability)
     last = result.coverage[-1]
@@ -349,13 +363,13 @@ def test_features_are_extracted_once_for_both(tones, cache, monkeypatch):
 
     monkeypatch.setattr(vectors, "extract", counted)
     pair = [right(("sad", "happy")), right(("happy", "angry", "sad"))]
-    evaluation.matrix(pair, tones, ["clean", "gsm"], jobs=1, cache=cache)
+    evaluation.evaluate_conditions(pair, tones, ["clean", "gsm"], jobs=1, cache=cache)
     assert calls == [("test_simple", "clean", 54), ("test_simple", "gsm", 54)]
 
 
 def test_evaluate_is_one_cell_of_the_matrix(tones, cache):
     one = unequal(15)
-    found = evaluation.matrix([one], tones, jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions([one], tones, jobs=1, cache=cache)
     assert len(found.conditions) == 9
     assert found.bundles[0].of("mulaw").scores == evaluation.evaluate(
         one, tones, "mulaw", jobs=1, cache=cache
@@ -368,7 +382,7 @@ def test_evaluate_is_one_cell_of_the_matrix(tones, cache):
 def test_all_of_it_is_json(tones, cache):
     pair = [right(("sad", "happy", "calm")), always("sad")]
     alone = Corpus("Tones", "CC0", tones.utterances[:9], {})
-    found = evaluation.matrix(pair, alone, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions(pair, alone, ["clean"], jobs=1, cache=cache)
     said = json.loads(json.dumps(asdict(found), allow_nan=False))
     assert said["bundles"][0]["absent"] == ["calm"]
     assert said["bundles"][0]["results"][0]["scores"]["recall"]["calm"] is None
@@ -378,13 +392,17 @@ def test_all_of_it_is_json(tones, cache):
 def test_what_cannot_be_told_apart_is_refused(tones, cache):
     calm = always("sad", ("sad", "calm"))
     with pytest.raises(CorpusError, match="that is other, nothing to tell apart"):
-        evaluation.matrix([calm], tones, ["clean"], grouping="angry", jobs=1, cache=cache)
+        evaluation.evaluate_conditions(
+            [calm], tones, ["clean"], grouping="angry", jobs=1, cache=cache
+        )
     shares = (("sad", 0.5), ("happy", 0.5))
     divided = tuple(replace(one, shares=shares) for one in tones.utterances)
     with pytest.raises(CorpusError, match="divided on every utterance"):
-        evaluation.matrix([calm], replace(tones, utterances=divided), jobs=1, cache=cache)
+        evaluation.evaluate_conditions(
+            [calm], replace(tones, utterances=divided), jobs=1, cache=cache
+        )
 
 
 def test_three_bundles_are_too_many(tones):
     with pytest.raises(ValueError, match="3 bundles found"):
-        evaluation.matrix([right()] * 3, tones)
+        evaluation.evaluate_conditions([right()] * 3, tones)

@@ -45,7 +45,9 @@ def hostile(corpus, cache) -> evaluation.Evaluation:
 
     about = {"channel_normalisation": "history", "licence": HOSTILE}
     pair = [made(THREE, answer, name=HOSTILE, card=about), unequal(15)]
-    return evaluation.matrix(pair, worse, ["clean", "mulaw", "gsm", "hard"], jobs=1, cache=cache)
+    return evaluation.evaluate_conditions(
+        pair, worse, ["clean", "mulaw", "gsm", "hard"], jobs=1, cache=cache
+    )
 
 
 def opened(browser, page_html, tmp_path, width=1280):
@@ -103,18 +105,22 @@ def test_a_page_of_one_bundle_one_condition_one_speaker(corpus, cache):
     alone = replace(
         corpus, utterances=tuple(clip for clip in corpus.utterances if clip.speaker == "a")
     )
-    found = evaluation.matrix([always("sad")], alone, ["clean"], jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions([always("sad")], alone, ["clean"], jobs=1, cache=cache)
     html = evaluation_page.page([found])
     assert "1 speaker," in html
     assert "<td>–</td>" in html
     assert "The difference" not in html
-    pair = evaluation.matrix([always("sad"), right()], alone, ["clean"], jobs=1, cache=cache)
+    pair = evaluation.evaluate_conditions(
+        [always("sad"), right()], alone, ["clean"], jobs=1, cache=cache
+    )
     assert "one speaker: no interval" in evaluation_page.page([pair])
 
 
 def test_several_corpora_are_sections(corpus, cache):
     found = [
-        evaluation.matrix([right()], replace(corpus, name=name), ["mulaw"], jobs=1, cache=cache)
+        evaluation.evaluate_conditions(
+            [right()], replace(corpus, name=name), ["mulaw"], jobs=1, cache=cache
+        )
         for name in ("First", "Second")
     ]
     html = evaluation_page.page(found)
@@ -125,7 +131,7 @@ def test_several_corpora_are_sections(corpus, cache):
 
 
 def test_shown_conditions_are_clean_mulaw_and_the_worst(corpus, cache):
-    found = evaluation.matrix([unequal(15)], corpus, jobs=1, cache=cache)
+    found = evaluation.evaluate_conditions([unequal(15)], corpus, jobs=1, cache=cache)
     shown = evaluation_page._shown(found)
     assert {"clean", "mulaw", evaluation_page.worst(found.bundles[0])} == set(shown)
     lowest = min(result.scores.uar for result in found.bundles[0].results)

@@ -13,19 +13,19 @@ from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle
 from ser_core.models.recipes.base import Work
-from ser_core.models.recipes.preparation import select, speaker_folds
+from ser_core.models.recipes.preparation import select_utterances, speaker_folds
 from ser_core.models.recipes.transfer import recipe as transfer
 from ser_core.models.recipes.transfer.last_layers import (
     PENALTIES,
-    answers_of,
     embed,
     fit_last_layers,
-    loss_of,
-    others_of,
+    other_rows,
+    predict_rows,
+    total_loss,
 )
 from ser_core.models.recipes.transfer.recipe import TransferRecipe
 from ser_core.models.recipes.transfer.start import Start, take_apart
-from ser_core.models.targets import channels, shares, truths
+from ser_core.models.targets import channel_ids, label_indices, label_shares
 from tests.ser_core.test_calls_training import buzzes, cache, trained  # noqa: F401
 
 
@@ -36,7 +36,7 @@ def start(trained):  # noqa: F811
 
 def heard_of(start, corpus: Corpus, keep):
     matrix = vectors.extract(corpus.utterances, "telephone", jobs=1, cache=keep)
-    return matrix, embed(start, matrix, channels(corpus.utterances))
+    return matrix, embed(start, matrix, channel_ids(corpus.utterances))
 
 
 @pytest.mark.long
@@ -50,9 +50,9 @@ def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache): 
     )  # fmt: skip
     whole = bundle.from_keras(bundle.load_keras_model(trained)[1], plain)
     n = len(matrix)
-    answers = answers_of(start, heard, heads)
+    answers = predict_rows(start, heard, heads)
     np.testing.assert_allclose(answers[:n], whole.predict(matrix), atol=2e-5)
-    related = whole.predict(matrix, channels(buzzes.utterances))
+    related = whole.predict(matrix, channel_ids(buzzes.utterances))
     np.testing.assert_allclose(answers[n:], related[heard.clip[n:]], atol=2e-5)
     again = bundle.from_keras(start.assemble_with(heads, labels), plain)
     np.testing.assert_allclose(again.predict(matrix), whole.predict(matrix), atol=1e-6)
@@ -61,12 +61,14 @@ def test_a_bundle_taken_apart_answers_as_before(trained, start, buzzes, cache): 
 @pytest.mark.long
 def test_the_hold_goes_from_the_start_to_the_data(start, buzzes, cache):  # noqa: F811
     _, heard = heard_of(start, buzzes, cache)
-    targets = shares(buzzes.utterances, start.card.labels)[:, ::-1]  # other labels than it knows
+    targets = label_shares(buzzes.utterances, start.card.labels)[
+        :, ::-1
+    ]  # other labels than it knows
     first = start.last_layers(start.card.labels)
     losses, moved = [], []
     for hold in PENALTIES:
         heads = fit_last_layers(heard, targets, first, hold)
-        losses.append(loss_of(start, heard, targets, heads))
+        losses.append(total_loss(start, heard, targets, heads))
         moved.append(
             sum(
                 np.abs(a - b).sum()
@@ -83,7 +85,7 @@ def test_the_hold_goes_from_the_start_to_the_data(start, buzzes, cache):  # noqa
 def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
     """A small step in any direction does not lower the loss, held by 0.1."""
     _, heard = heard_of(start, buzzes, cache)
-    targets = shares(buzzes.utterances, start.card.labels)
+    targets = label_shares(buzzes.utterances, start.card.labels)
     first = start.last_layers(start.card.labels)
     heads = fit_last_layers(heard, targets, first, 0.1)
     x, (kernel, bias), (kernel_0, bias_0) = (
@@ -145,7 +147,7 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
 def test_a_first_look_is_honest(trained, start, buzzes, cache, tmp_path, monkeypatch):  # noqa: F811
     """The second fold wants the start as it is, so the first is shown with just that."""
     best, seen = iter([*range(8), *range(8)[::-1]]), []
-    monkeypatch.setattr(transfer, "loss_of", lambda *_: -float(next(best)))
+    monkeypatch.setattr(transfer, "total_loss", lambda *_: -float(next(best)))
     monkeypatch.setattr(transfer, "first_look", lambda truth, odds, folds: seen.append(odds) or "")
     training.train(
         [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
@@ -154,7 +156,7 @@ def test_a_first_look_is_honest(trained, start, buzzes, cache, tmp_path, monkeyp
     _, heard = heard_of(start, buzzes, cache)
     folds = speaker_folds(buzzes.utterances, 2)
     first = start.last_layers(start.card.labels)
-    expected = answers_of(start, heard.of(np.flatnonzero(folds == 0)), first)
+    expected = predict_rows(start, heard.of(np.flatnonzero(folds == 0)), first)
     np.testing.assert_allclose(seen[0], expected, atol=1e-6)
 
 
@@ -172,12 +174,14 @@ def test_other_labels_are_learned(trained, buzzes, cache, tmp_path):  # noqa: F8
     assert loaded.labels == ("high", "low")
     assert set(loaded.card.results) == {"after", "after_channel"}
     matrix = vectors.extract(relabelled.utterances, "telephone", jobs=1, cache=cache)
-    right = loaded.predict(matrix).argmax(axis=1) == truths(relabelled.utterances, loaded.labels)
+    right = loaded.predict(matrix).argmax(axis=1) == label_indices(
+        relabelled.utterances, loaded.labels
+    )
     assert right.mean() > 0.9
 
 
 def buzzes_labels(corpus: Corpus) -> tuple[str, ...]:
-    return select([corpus], None)[1]
+    return select_utterances([corpus], None)[1]
 
 
 def test_only_bundles_of_recipe_calls_can_be_started_from(tmp_path):
@@ -202,5 +206,5 @@ def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F8
 
 
 def test_others_of_a_channel():
-    found = others_of(np.array([3, 5, 3, 3, 7]))
+    found = other_rows(np.array([3, 5, 3, 3, 7]))
     assert [sorted(row[row >= 0].tolist()) for row in found] == [[2, 3], [], [0, 3], [0, 2], []]

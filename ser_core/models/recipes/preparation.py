@@ -18,7 +18,7 @@ from ser_core.emotions import RAVDESS_EIGHT, check_labels
 from ser_core.errors import SerError, TrainingError
 from ser_core.models.recipes.base import Recipe
 from ser_core.models.runtime import load_keras
-from ser_core.models.targets import shares, truths
+from ser_core.models.targets import label_indices, label_shares
 
 # The bundled model whose data anybody may use for anything.
 OPEN = "calls-open"
@@ -53,60 +53,60 @@ class LabelledClips:
         TrainingError
             Emotions that the corpora don't have, or fewer speakers than folds.
         """
-        utterances, labels = select(corpora, recipe.emotions)
+        utterances, labels = select_utterances(corpora, recipe.emotions)
         return cls(utterances, labels, speaker_folds(utterances, recipe.folds, recipe.seed))
 
     @cached_property
     def truth(self) -> np.ndarray:
         """Index of each utterance's label, int [n]."""
-        return truths(self.utterances, self.labels)
+        return label_indices(self.utterances, self.labels)
 
     @cached_property
     def targets(self) -> np.ndarray:
         """Shares of the annotators by label, float32 [n, labels]."""
-        return shares(self.utterances, self.labels)
+        return label_shares(self.utterances, self.labels)
 
     @cached_property
     def agreed(self) -> np.ndarray:
         """Utterances that can be tested: annotators are not divided, bool [n]."""
-        return np.array([one.agreed for one in self.utterances])
+        return np.array([utterance.agreed for utterance in self.utterances])
 
     @cached_property
     def speakers(self) -> np.ndarray:
         """Who speaks, str [n]."""
-        return np.array([one.speaker for one in self.utterances])
+        return np.array([utterance.speaker for utterance in self.utterances])
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of utterances of each label, in the labels' order."""
-        counts = Counter(one.emotion for one in self.utterances)
+        counts = Counter(utterance.emotion for utterance in self.utterances)
         return {label: counts[label] for label in self.labels}
 
 
 def count_title(clips: LabelledClips, corpora: Sequence[Corpus]) -> str:
     """Title of the picture of `LabelledClips.counts`."""
-    return f"{len(clips.utterances):,} utterances of {', '.join(one.name for one in corpora)}"
+    return f"{len(clips.utterances):,} utterances of {', '.join(corpus.name for corpus in corpora)}"
 
 
-def select(
+def select_utterances(
     corpora: Sequence[Corpus], emotions: Sequence[str] | None
 ) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
     """The utterances to train on, and the labels: RAVDESS's in its order, then others."""
-    utterances = tuple(one for corpus in corpora for one in corpus.utterances)
-    there = {one.emotion for one in utterances}
-    missing = sorted(set(emotions or ()) - there)
+    utterances = tuple(utterance for corpus in corpora for utterance in corpus.utterances)
+    present = {utterance.emotion for utterance in utterances}
+    missing = sorted(set(emotions or ()) - present)
     if missing:
         raise TrainingError(
             f"emotions: no utterance is {' or '.join(missing)}; "
-            f"the corpora have: {', '.join(sorted(there))}"
+            f"the corpora have: {', '.join(sorted(present))}"
         )
-    wanted = there if emotions is None else set(emotions)
+    wanted = present if emotions is None else set(emotions)
     known = [label for label in RAVDESS_EIGHT if label in wanted]
     try:
         labels = check_labels((*known, *sorted(wanted - set(known))))
     except SerError as error:
         raise TrainingError(f"the corpora's emotions: {error}") from None
-    return tuple(one for one in utterances if one.emotion in wanted), labels
+    return tuple(utterance for utterance in utterances if utterance.emotion in wanted), labels
 
 
 def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) -> np.ndarray:
@@ -131,7 +131,7 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
     TrainingError
         Fewer speakers than folds.
     """
-    asked = testable(utterances)
+    asked = testable_speakers(utterances)
     spoken = {utterance.speaker: 0 for utterance in utterances}
     spoken |= Counter(utterance.speaker for utterance in utterances if utterance.agreed)
     sex = {utterance.speaker: utterance.sex for utterance in utterances}
@@ -154,7 +154,7 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
     for speaker in order:
         fold = min(
             range(folds),
-            key=lambda one: (of_sex[one, sex[speaker]], dealt[one], one),
+            key=lambda fold: (of_sex[fold, sex[speaker]], dealt[fold], fold),
         )
         fold_of[speaker] = fold
         of_sex[fold, sex[speaker]] += 1
@@ -162,27 +162,27 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
     return np.array([fold_of[utterance.speaker] for utterance in utterances])
 
 
-def testable(utterances: Sequence[Utterance]) -> set[str]:
+def testable_speakers(utterances: Sequence[Utterance]) -> set[str]:
     """Speakers of whom annotators agree on something: who can be tested."""
     return {utterance.speaker for utterance in utterances if utterance.agreed}
 
 
 def advice(utterances: Sequence[Utterance], labels: Sequence[str]) -> list[str]:
     """What to do where there are few data: simplify."""
-    counts = Counter(one.emotion for one in utterances)
-    speakers = len({one.speaker for one in utterances})
+    counts = Counter(utterance.emotion for utterance in utterances)
+    speakers = len({utterance.speaker for utterance in utterances})
     scarce = [f"{label} {counts[label]}" for label in labels if counts[label] < FEW_CLIPS]
-    said = []
+    lines = []
     if scarce:
-        said.append(
+        lines.append(
             f"few clips of {', '.join(scarce)} ({FEW_CLIPS} each wanted): take fewer emotions "
             "(--emotions, or a --label-map that joins some)"
         )
     if speakers < FEW_SPEAKERS:
-        said.append(
+        lines.append(
             f"{speakers} speakers ({FEW_SPEAKERS} wanted): figures will have wide intervals"
         )
-    return said
+    return lines
 
 
 def first_look(truth: np.ndarray, probabilities: np.ndarray, folds: int) -> str:
@@ -197,15 +197,16 @@ def first_look(truth: np.ndarray, probabilities: np.ndarray, folds: int) -> str:
     )
 
 
-def described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
-    used = [one for one in corpus.utterances if one.emotion in labels]
+def describe_corpus(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
+    used = [utterance for utterance in corpus.utterances if utterance.emotion in labels]
+    counts = Counter(utterance.emotion for utterance in used)
     return {
         "name": corpus.name,
         "licence": corpus.licence,
         "note": corpus.note,
         "utterances": len(used),
-        "speakers": len({one.speaker for one in used}),
-        "by_emotion": {label: sum(one.emotion == label for one in used) for label in labels},
+        "speakers": len({utterance.speaker for utterance in used}),
+        "by_emotion": {label: counts[label] for label in labels},
         "other_emotions": len(corpus.utterances) - len(used),
         "skipped": dict(corpus.skipped),
         "warnings": list(corpus.warnings),
@@ -213,15 +214,15 @@ def described(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def licence(corpora: Sequence[Corpus]) -> str:
+def licence_line(corpora: Sequence[Corpus]) -> str:
     """What a model of these corpora may be used for, in one line, and the way out."""
-    said = "trained on " + "; ".join(f"{one.name}, {one.licence}" for one in corpora)
-    if all(one.any_use for one in corpora):
-        return said
-    return f"{said}. For commercial use take {OPEN}, or train on calls of your own (ser train)"
+    sources = "trained on " + "; ".join(f"{corpus.name}, {corpus.licence}" for corpus in corpora)
+    if all(corpus.any_use for corpus in corpora):
+        return sources
+    return f"{sources}. For commercial use take {OPEN}, or train on calls of your own (ser train)"
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     load_keras()
     import tensorflow as tf
 

@@ -34,10 +34,10 @@ from ser_core.models.recipes.base import (
 from ser_core.models.recipes.preparation import (
     LabelledClips,
     count_title,
-    described,
+    describe_corpus,
     first_look,
-    licence,
-    versions,
+    library_versions,
+    licence_line,
 )
 from ser_core.models.runtime import load_keras
 from ser_core.models.scores import Scores, score
@@ -158,12 +158,12 @@ class SeedRecipe(Recipe):
             feature_set=feature_set.id,
             fingerprint=feature_set.fingerprint,
             temperature=temperature,
-            licence=licence(corpora),
-            corpora=[described(corpus, clips.labels) for corpus in corpora],
+            licence=licence_line(corpora),
+            corpora=[describe_corpus(corpus, clips.labels) for corpus in corpora],
             settings=self._settings(split, len(feature_set.names)),
             protocol=split,
             results={name: asdict(scores) for name, scores in results.items()},
-            versions=versions(),
+            versions=library_versions(),
         )
         curves_of = results[split].protocol if split == "random" else "the first fold by speaker"
         figures = Figures(
@@ -238,10 +238,10 @@ def fit(
     wanted = tf.constant(targets)
 
     @tf.autograph.experimental.do_not_convert  # only the loop is ours to convert
-    def step(some_inputs, some_targets):
+    def step(batch_inputs, batch_targets):
         with tf.GradientTape() as tape:
-            answers = model(some_inputs, training=True)
-            losses = keras.losses.categorical_crossentropy(some_targets, answers)
+            answers = model(batch_inputs, training=True)
+            losses = keras.losses.categorical_crossentropy(batch_targets, answers)
             loss = tf.reduce_mean(losses)
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
@@ -257,8 +257,9 @@ def fit(
     for _ in range(recipe.epochs):
         epoch(tf.constant(order.permutation(len(matrix))))
         if test:
-            for prefix, (some, labels) in (("", (matrix, targets.argmax(axis=1))), ("test_", test)):
-                loss, accuracy = _loss_and_accuracy(answer(model, some), labels)
+            training = matrix, targets.argmax(axis=1)
+            for prefix, (vectors, truth) in (("", training), ("test_", test)):
+                loss, accuracy = _loss_and_accuracy(answer(model, vectors), truth)
                 curves.setdefault(f"{prefix}loss", []).append(loss)
                 curves.setdefault(f"{prefix}accuracy", []).append(accuracy)
         if on_epoch:

@@ -28,7 +28,7 @@ class Temperatures:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answers:
     """Answers by row: probabilities [n, labels], true label, the fold that was not trained on,
     and how much of a history was used: `history_weight` by `history_belief`."""
 
@@ -37,12 +37,12 @@ class Asked:
     fold: np.ndarray
     weight: np.ndarray
 
-    def of(self, which: np.ndarray) -> Asked:
+    def of(self, which: np.ndarray) -> Answers:
         """Some rows."""
-        return Asked(*(getattr(self, one.name)[which] for one in fields(self)))
+        return Answers(*(getattr(self, item.name)[which] for item in fields(self)))
 
     @classmethod
-    def joined(cls, several: Sequence[Asked]) -> Asked:
+    def joined(cls, several: Sequence[Answers]) -> Answers:
         """All rows of several."""
         return cls(*(np.concatenate([getattr(x, f.name) for x in several]) for f in fields(cls)))
 
@@ -57,10 +57,10 @@ class Asked:
         return self.probabilities.argmax(axis=1) == self.truth
 
 
-Clips = Mapping[tuple[str, str], Asked]
+Clips = Mapping[tuple[str, str], Answers]
 
 
-def clips_of(held_out: HeldOut) -> Clips:
+def clip_answers(held_out: HeldOut) -> Clips:
     """By condition and what is known, where there is something to know.
 
     Clips that annotators do not agree on have no truth to be compared with.
@@ -68,7 +68,7 @@ def clips_of(held_out: HeldOut) -> Clips:
     data = held_out.data
     agreed = data.tested.agreed
     return {
-        (condition, known): Asked(
+        (condition, known): Answers(
             held_out.clips[c, k],
             data.tested.truth,
             data.folds,
@@ -80,24 +80,24 @@ def clips_of(held_out: HeldOut) -> Clips:
     }
 
 
-def segments_of(held_out: HeldOut) -> Asked:
+def segment_answers(held_out: HeldOut) -> Answers:
     """The segments of calls, under all of `LINES`; a call's other segments are known."""
     data = held_out.data
-    there = data.called >= 0
-    count = np.repeat(there.sum(axis=1) - 1, there.sum(axis=1))
-    clips = data.called[there]
+    real = data.called >= 0
+    count = np.repeat(real.sum(axis=1) - 1, real.sum(axis=1))
+    clips = data.called[real]
     n = len(LINES)
-    return Asked(
-        np.concatenate([held_out.segments[line][there] for line in range(n)]),
+    return Answers(
+        np.concatenate([held_out.segments[line][real] for line in range(n)]),
         np.tile(data.tested.truth[clips], n),
         np.tile(data.folds[clips], n),
         np.concatenate(
-            [held_out.segments_belief[line][there] * history_weight(count) for line in range(n)]
+            [held_out.segments_belief[line][real] * history_weight(count) for line in range(n)]
         ),
     )
 
 
-def calibrated(asked: Asked, by_fold: Mapping[int, Temperatures]) -> Asked:
+def calibrate_by_fold(asked: Answers, by_fold: Mapping[int, Temperatures]) -> Answers:
     probabilities = np.empty_like(asked.probabilities)
     for fold, temperatures in by_fold.items():
         own = asked.fold == fold
@@ -105,7 +105,7 @@ def calibrated(asked: Asked, by_fold: Mapping[int, Temperatures]) -> Asked:
     return replace(asked, probabilities=probabilities)
 
 
-def sure_by_fold(asked: Asked) -> dict[str, float]:
+def sure_by_fold(asked: Answers) -> dict[str, float]:
     """What a threshold does on folds that it was not chosen on."""
     sure = np.zeros(len(asked.truth), dtype=bool)
     for fold in np.unique(asked.fold):

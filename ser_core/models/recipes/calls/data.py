@@ -15,8 +15,8 @@ from ser_core.conditions import CONDITIONS, COPIES
 from ser_core.corpora import Corpus
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls.material import Material
-from ser_core.models.recipes.preparation import LabelledClips, select
-from ser_core.models.targets import shares, truths
+from ser_core.models.recipes.preparation import LabelledClips, select_utterances
+from ser_core.models.targets import label_indices, label_shares
 
 FEATURE_SET = "telephone"
 # The condition whose figures are quoted first, and those whose answers set the thresholds.
@@ -72,8 +72,10 @@ class Data:
     @cached_property
     def known(self) -> Mapping[str, np.ndarray]:
         """How many other clips are known of each, by `KNOWN`."""
-        every = np.arange(len(self.folds))
-        return {known: (known_clips(self.tested, every, known) >= 0).sum(axis=1) for known in KNOWN}
+        all_clips = np.arange(len(self.folds))
+        return {
+            known: (known_clips(self.tested, all_clips, known) >= 0).sum(axis=1) for known in KNOWN
+        }
 
     @property
     def fold_count(self) -> int:
@@ -120,18 +122,20 @@ def gather(
     CorpusError
         Files that cannot be read.
     """
-    utterances = [one for corpus in corpora for one in corpus.utterances]
-    labels = (tested.labels, *(select([corpus], None)[1] for corpus in corpora[1:]))
-    truth = [truths(one.utterances, own) for one, own in zip(corpora, labels, strict=True)]
-    _, speaker = np.unique([one.speaker for one in utterances], return_inverse=True)
+    utterances = [utterance for corpus in corpora for utterance in corpus.utterances]
+    labels = (tested.labels, *(select_utterances([corpus], None)[1] for corpus in corpora[1:]))
+    truth = [
+        label_indices(corpus.utterances, own) for corpus, own in zip(corpora, labels, strict=True)
+    ]
+    _, speaker = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)
     material = Material(
         vectors=np.stack([work.extract(utterances, FEATURE_SET, copy, noise) for copy in COPIES]),
         truth=np.concatenate(truth),
-        corpus=np.repeat(np.arange(len(corpora)), [len(one.utterances) for one in corpora]),
+        corpus=np.repeat(np.arange(len(corpora)), [len(c.utterances) for c in corpora]),
         speaker=speaker,
         labels=labels,
         shares=_shares(corpora, labels),
-        tied=np.array([not one.agreed for one in utterances]),
+        tied=np.array([not utterance.agreed for utterance in utterances]),
     )
     tests = np.stack(
         [work.extract(tested.utterances, FEATURE_SET, condition, noise) for condition in CONDITIONS]
@@ -143,10 +147,10 @@ def gather(
 
 def _shares(corpora: Sequence[Corpus], labels: Sequence[Sequence[str]]) -> np.ndarray | None:
     """Of `Material`, where any corpus has several annotators."""
-    if not any(one.shares for corpus in corpora for one in corpus.utterances):
+    if not any(utterance.shares for corpus in corpora for utterance in corpus.utterances):
         return None
     return block_diag(
-        *(shares(one.utterances, own) for one, own in zip(corpora, labels, strict=True))
+        *(label_shares(corpus.utterances, own) for corpus, own in zip(corpora, labels, strict=True))
     ).astype(np.float32)
 
 
@@ -172,8 +176,8 @@ def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarra
             others = np.setdiff1d(calm, felt)
             rest = random.permutation(others)[: min(size - share, max(len(felt) - 1, 0))]
             clips = np.full(high, -1)
-            some = random.permutation(np.concatenate([felt, rest]))
-            clips[: len(some)] = some
+            segments = random.permutation(np.concatenate([felt, rest]))
+            clips[: len(segments)] = segments
             called.append(clips)
             mood.append(main)
     return np.array(called), np.array(mood)
@@ -195,8 +199,8 @@ def known_clips(tested: Material, which: np.ndarray, known: str) -> np.ndarray:
     members = np.full((len(which), _MIXED), -1)
     labels = tested.labels[0]
     angry = np.array([label == "angry" for label in labels])[tested.truth]
-    every = np.ones_like(angry)
-    wanted = {"none": ~every, "mixed": every, "calm": tested.calm, "angry": angry}[known]
+    anything = np.ones_like(angry)
+    wanted = {"none": ~anything, "mixed": anything, "calm": tested.calm, "angry": angry}[known]
     most = _MIXED if known == "mixed" else _ONE_SIDED
     for row, clip in enumerate(which):
         others = np.flatnonzero((tested.speaker == tested.speaker[clip]) & wanted)

@@ -22,10 +22,10 @@ from ser_core.errors import TrainingError
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls import fitting, networks
 from ser_core.models.recipes.calls.data import HEADLINE, KNOWN, LINES, Data, known_clips
-from ser_core.models.recipes.calls.held_out import HeldOut, believed, other_segments
+from ser_core.models.recipes.calls.held_out import HeldOut, blend_history, other_segments
 from ser_core.models.recipes.calls.material import Material, Scale
-from ser_core.models.recipes.calls.members import Member, flat_width, part
-from ser_core.models.recipes.calls.normaliser import Histories, normalised
+from ser_core.models.recipes.calls.members import Member, flat_width, select_inputs
+from ser_core.models.recipes.calls.normaliser import Histories, normalise
 from ser_core.models.recipes.preparation import first_look
 
 
@@ -60,13 +60,13 @@ class Networks:
             ) from error
 
     def held_out(self, doubted: tuple[float, float], most: float) -> HeldOut:
-        """Answers of all folds; see `believed` for histories."""
+        """Answers of all folds; see `blend_history` for histories."""
         self.train([0])
         if self._work.say:
             self._work.say(self._first_look())
         self.train([*range(self.data.fold_count), None])
         answers = self.average(self.members, range(self.data.fold_count))
-        return believed(self.data, *answers, doubted, most)
+        return blend_history(self.data, *answers, doubted, most)
 
     def average(
         self, members: Sequence[Member], folds: Iterable[int]
@@ -99,8 +99,8 @@ class Networks:
     def network(self, fold: int | None) -> Any:
         """The assembled network that has not heard a fold; None: that has heard everybody."""
         self.train([fold])
-        known = unheard_clips(self.data, fold)
-        some = [self.data.material.of(known & (self.data.material.corpus == 0))]
+        known = training_clips(self.data, fold)
+        material = self.data.material.of(known & (self.data.material.corpus == 0))
         trained = []
         for member in self.members:
             kept = self.kept(member, fold)
@@ -108,13 +108,13 @@ class Networks:
             model = networks.network(member, weights[-1].shape[-1], flat_width(member))
             model.set_weights(weights)
             trained.append((member, model))
-        return networks.assemble(trained, _scales(some[0])[0], len(self.data.material.labels[0]))
+        return networks.assemble(trained, _scales(material)[0], len(self.data.material.labels[0]))
 
     def _file(self, member: Member, fold: int | None) -> Path:
         # How much it counts changes nothing in a network.
         trained = replace(member, weight=1.0).settings
-        told = json.dumps([fitting.VERSION, trained, fold, self.data.key], sort_keys=True)
-        return self._keep / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.npz"
+        key = json.dumps([fitting.VERSION, trained, fold, self.data.key], sort_keys=True)
+        return self._keep / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
 
     def kept(self, member: Member, fold: int | None) -> dict[str, np.ndarray]:
         """What is kept of a trained network: weights, `cpu_s`, and what it says of its fold."""
@@ -125,15 +125,17 @@ class Networks:
         """Train what is not there, in processes of one thread each."""
         import joblib
 
-        every = [*range(self.data.fold_count), None]
-        total = len(self.members) * len(every)
+        all_folds = [*range(self.data.fold_count), None]
+        total = len(self.members) * len(all_folds)
         todo = [(member, fold) for member in self.members for fold in folds]
         # The longest first, so that no process is left alone with one at the end.
-        todo.sort(key=lambda one: -_COST[one[0].kind] * one[0].steps * one[0].batch)
-        missing = [one for one in todo if not self._file(*one).exists()]
+        todo.sort(key=lambda job: -_COST[job[0].kind] * job[0].steps * job[0].batch)
+        missing = [job for job in todo if not self._file(*job).exists()]
         if not missing:
             return
-        there = sum(self._file(one, fold).exists() for one in self.members for fold in every)
+        done_before = sum(
+            self._file(member, fold).exists() for member in self.members for fold in all_folds
+        )
         with (
             warnings.catch_warnings(),
             joblib.parallel_config(
@@ -143,9 +145,9 @@ class Networks:
             # A process that has grown is replaced by a new one, which is as it should be.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             work = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
-                joblib.delayed(_fit_and_keep)(self.data, *one, self._file(*one)) for one in missing
+                joblib.delayed(_fit_and_keep)(self.data, *job, self._file(*job)) for job in missing
             )
-            for done, _ in enumerate(work, there + 1):
+            for done, _ in enumerate(work, done_before + 1):
                 self._work.report("networks", done, total)
 
 
@@ -153,7 +155,7 @@ class Networks:
 _COST = {"dense": 1, "cnn": 3, "rnn": 12}
 
 
-def unheard_clips(data: Data, fold: int | None) -> np.ndarray:
+def training_clips(data: Data, fold: int | None) -> np.ndarray:
     """Which clips may be trained on: of nobody in the fold, whatever corpus they are in, too."""
     speaker = data.material.speaker
     if fold is None:
@@ -176,23 +178,23 @@ def _fit_and_keep(data: Data, member: Member, fold: int | None, file: Path) -> N
     """Train one network; keep its weights and what it says of its fold."""
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts every training's loop
     material = data.material
-    known = unheard_clips(data, fold)
+    known = training_clips(data, fold)
     if not member.others:
         known &= material.corpus == 0
         own = None if material.shares is None else material.shares[:, : len(material.labels[0])]
         material = replace(material, labels=material.labels[:1], shares=own)
-    some = material.of(known)
-    scales = _scales(some)
+    training = material.of(known)
+    scales = _scales(training)
     started = time.process_time()
-    model = fitting.fit(some, member, scales)
+    model = fitting.fit(training, member, scales)
     cpu_s = time.process_time() - started
     weights = model.get_weights()
-    if not all(np.isfinite(one).all() for one in weights):
+    if not all(np.isfinite(array).all() for array in weights):
         raise TrainingError(
             f"the training of a {member.kind} network diverged (weights are not finite); "
             "try another --seed"
         )
-    kept = {f"weights_{i}": one for i, one in enumerate(weights)}
+    kept = {f"weights_{i}": array for i, array in enumerate(weights)}
     if fold is not None:
         kept |= _answers(data, member, model, scales[0], fold)
     part = file.with_name(f"{file.stem}-{os.getpid()}.part.npz")
@@ -209,7 +211,7 @@ def _answers(
     labels = len(data.material.labels[0])
     unseen = np.flatnonzero(data.folds == fold)
     called = data.called[data.folds[data.called[:, 0]] == fold]
-    there = called >= 0
+    real = called >= 0
     others = other_segments(called)
     clips = np.empty((len(data.tests), len(KNOWN), len(unseen), labels), np.float32)
     segments = np.zeros((len(LINES), *called.shape, labels), np.float32)
@@ -221,19 +223,19 @@ def _answers(
         weight, *moments = sums.moments(members)
         logits = np.concatenate(
             [
-                network(tf.constant(normalised(*batch)), tf.constant(few)).numpy()
+                network(tf.constant(normalise(*batch)), tf.constant(few)).numpy()
                 for *batch, few in _batches(x[which], *moments, weight)
             ]
         )[:, :labels]
         return softmax(logits, axis=1)
 
     for c, condition in enumerate(CONDITIONS):
-        x = part(scale(data.tests[c]), member.inputs)
+        x = select_inputs(scale(data.tests[c]), member.inputs)
         sums = Histories(x)
         for k, known in enumerate(KNOWN):
             clips[c, k] = ask(x, unseen, sums, known_clips(data.tested, unseen, known))
         if condition in LINES:
-            segments[LINES.index(condition)][there] = ask(x, called[there], sums, others[there])
+            segments[LINES.index(condition)][real] = ask(x, called[real], sums, others[real])
     return {"clips": clips, "segments": segments}
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ser_core.features import telephone
 from ser_core.models.recipes.calls.material import ROWS, Material, Scale
-from ser_core.models.recipes.calls.members import Member, part
+from ser_core.models.recipes.calls.members import Member, select_inputs
 from ser_core.models.recipes.calls.networks import network
-from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalised
+from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalise
 from ser_core.models.runtime import load_keras
 
 # Of the training, for whatever keeps its results.
@@ -46,7 +46,9 @@ def fit(
     import tensorflow as tf
 
     copies, n = material.vectors.shape[:2]
-    scaled = [part(_scaled(material, copy, scales), member.inputs) for copy in range(copies)]
+    scaled = [
+        select_inputs(_scaled(material, copy, scales), member.inputs) for copy in range(copies)
+    ]
     sums = [Histories(x) for x in scaled]
     offsets = np.cumsum([0, *(len(labels) for labels in material.labels)])
     outputs = int(offsets[-1])
@@ -95,8 +97,8 @@ def fit(
     )
     def run(x, weight, t):
         for start in tf.range(0, tf.shape(x)[0] - batch + 1, batch):
-            some = slice(start, start + batch)
-            step(x[some], weight[some], t[some])
+            rows = slice(start, start + batch)
+            step(x[rows], weight[rows], t[rows])
 
     tf.random.set_seed(member.seed)
     todo = steps
@@ -105,11 +107,11 @@ def fit(
         xs, ws, ts = [], [], []
         for copy in random.permutation(copies):
             weight, *moments = sums[copy].moments(draw_histories(random, material))
-            xs.append(normalised(scaled[copy], *moments))
+            xs.append(normalise(scaled[copy], *moments))
             ws.append(weight)
             ts.append(targets)
         order = random.permutation(copies * n)[: todo * batch]
-        x, weight, t = (np.concatenate(some)[order] for some in (xs, ws, ts))
+        x, weight, t = (np.concatenate(parts)[order] for parts in (xs, ws, ts))
         run(tf.constant(x), tf.constant(weight), tf.constant(t))
         todo -= len(order) // batch
         if on_epoch:

@@ -35,7 +35,7 @@ class HeldOut:
     segments_belief: np.ndarray
 
 
-def believed(
+def blend_history(
     data: Data,
     clips: np.ndarray,
     segments: np.ndarray,
@@ -56,34 +56,34 @@ def believed(
     labels = data.material.labels[0]
     alone = clips[:, _KNOWN.index("none")]
     clips_belief = np.ones(clips.shape[:3], np.float32)
-    every = np.arange(len(data.folds))
+    all_clips = np.arange(len(data.folds))
     for k, known in enumerate(_KNOWN):
-        members = known_clips(data.tested, every, known)
+        members = known_clips(data.tested, all_clips, known)
         for c in range(len(clips)):
-            others = mean_answers(alone[c], members)
+            others = mean_answer(alone[c], members)
             clips_belief[c, k] = most * history_belief(others, labels, doubted)
     share = clips_belief[..., None]
     clips = share * clips + (1 - share) * alone[:, None]
     segments_belief = np.zeros(segments.shape[:3], np.float32)
     segments = segments.copy()
-    there = data.called >= 0
-    others_called = other_segments(data.called)[there]
+    real = data.called >= 0
+    others_called = other_segments(data.called)[real]
     for line, condition in enumerate(LINES):
         by_clip = alone[list(CONDITIONS).index(condition)]
-        others = mean_answers(by_clip, others_called)
-        segments_belief[line][there] = most * history_belief(others, labels, doubted)
-        share = segments_belief[line][there][:, None]
-        segments[line][there] = (
-            share * segments[line][there] + (1 - share) * by_clip[data.called[there]]
+        others = mean_answer(by_clip, others_called)
+        segments_belief[line][real] = most * history_belief(others, labels, doubted)
+        share = segments_belief[line][real][:, None]
+        segments[line][real] = (
+            share * segments[line][real] + (1 - share) * by_clip[data.called[real]]
         )
     return HeldOut(data, clips, segments, clips_belief, segments_belief)
 
 
-def mean_answers(answers: np.ndarray, members: np.ndarray) -> np.ndarray:
+def mean_answer(answers: np.ndarray, members: np.ndarray) -> np.ndarray:
     """Mean answers of clips [m, most], -1 being none: [m, labels]; zeros of none at all."""
-    there = members >= 0
-    sums = (answers[np.maximum(members, 0)] * there[..., None]).sum(axis=1)
-    return sums / np.maximum(there.sum(axis=1), 1)[:, None]
+    real = members >= 0
+    sums = (answers[np.maximum(members, 0)] * real[..., None]).sum(axis=1)
+    return sums / np.maximum(real.sum(axis=1), 1)[:, None]
 
 
 def other_segments(called: np.ndarray) -> np.ndarray:

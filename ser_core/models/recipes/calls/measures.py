@@ -24,12 +24,12 @@ from ser_core.models.calibration import (
     unsure_below,
 )
 from ser_core.models.recipes.calls.answers import (
-    Asked,
+    Answers,
     Clips,
     Temperatures,
-    calibrated,
-    clips_of,
-    segments_of,
+    calibrate_by_fold,
+    clip_answers,
+    segment_answers,
     sure_by_fold,
 )
 from ser_core.models.recipes.calls.data import HEADLINE, KNOWN, LINES
@@ -85,44 +85,44 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
         Of the first corpus.
     """
     labels = held_out.data.material.labels[0]
-    raw_clips, raw_segments = clips_of(held_out), segments_of(held_out)
+    raw_clips, raw_segments = clip_answers(held_out), segment_answers(held_out)
     by_fold = {
         fold: _fit(
-            {key: one.of(one.fold != fold) for key, one in raw_clips.items()},
+            {key: asked.of(asked.fold != fold) for key, asked in raw_clips.items()},
             raw_segments.of(raw_segments.fold != fold),
         )
         for fold in np.unique(held_out.data.folds)
     }
-    clips = {key: calibrated(one, by_fold) for key, one in raw_clips.items()}
-    segments = calibrated(raw_segments, by_fold)
+    clips = {key: calibrate_by_fold(asked, by_fold) for key, asked in raw_clips.items()}
+    segments = calibrate_by_fold(raw_segments, by_fold)
     recordings = _recordings(held_out, segments)
     kinds = {
-        said: Asked.joined([clips[line, known] for line in LINES])
-        for known, said in (("none", "clips, nothing known"), ("mixed", "clips, 16 others known"))
+        words: Answers.joined([clips[line, known] for line in LINES])
+        for known, words in (("none", "clips, nothing known"), ("mixed", "clips, 16 others known"))
         if (HEADLINE, known) in clips
     } | {"segments of calls": segments}
-    every_segment = Asked.joined(list(kinds.values()))
-    bins = {said: reliability(one.confidence, one.right) for said, one in kinds.items()}
-    errors = {said: calibration_error(some) for said, some in bins.items()}
+    all_segments = Answers.joined(list(kinds.values()))
+    bins = {words: reliability(asked.confidence, asked.right) for words, asked in kinds.items()}
+    errors = {words: calibration_error(group) for words, group in bins.items()}
     # A recording's confidence is the share of its speech that has the label: nothing to add to
     # the errors, but people should see how it relates to being right.
     bins["recordings"] = reliability(recordings.confidence, recordings.right)
     thresholds, unsure, curves = {}, {}, {}
-    for said, one in (("segments", every_segment), ("recordings", recordings)):
-        thresholds[said] = unsure_below(one.confidence, one.right)
-        unsure[said] = sure_by_fold(one)
-        coverage, risk, _ = coverage_and_risk(one.confidence, one.right)
-        place = unsure[said]["sure"], 1 - unsure[said]["right_if_sure"]
-        curves[said] = coverage, risk, place
+    for words, asked in (("segments", all_segments), ("recordings", recordings)):
+        thresholds[words] = unsure_below(asked.confidence, asked.right)
+        unsure[words] = sure_by_fold(asked)
+        coverage, risk, _ = coverage_and_risk(asked.confidence, asked.right)
+        place = unsure[words]["sure"], 1 - unsure[words]["right_if_sure"]
+        curves[words] = coverage, risk, place
     measures = {
         "groups": _groups(clips, _agreed(held_out, utterances), labels),
         "calibration_error": {
             **errors,
             **{
                 f"{CONDITIONS[condition].title}, {KNOWN[known]}": calibration_error(
-                    reliability(one.confidence, one.right)
+                    reliability(asked.confidence, asked.right)
                 )
-                for (condition, known), one in clips.items()
+                for (condition, known), asked in clips.items()
             },
         },
         "unsure": unsure,
@@ -138,14 +138,14 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
     )
 
 
-def _recordings(held_out: HeldOut, segments: Asked) -> Asked:
+def _recordings(held_out: HeldOut, segments: Answers) -> Answers:
     """Calls: the mean over segments, which count alike, and the mood that most of them have."""
     data = held_out.data
     size = (data.called >= 0).sum(axis=1)
     starts = np.cumsum([0, *np.tile(size, len(LINES))[:-1]])
     sums = np.add.reduceat(segments.probabilities, starts, axis=0)
     mean = sums / np.tile(size, len(LINES))[:, None]
-    return Asked(
+    return Answers(
         mean,
         np.tile(data.mood, len(LINES)),
         segments.fold[starts],
@@ -153,10 +153,10 @@ def _recordings(held_out: HeldOut, segments: Asked) -> Asked:
     )
 
 
-def _fit(clips: Clips, segments: Asked) -> Temperatures:
-    alone = Asked.joined([one for (_, known), one in clips.items() if known == "none"])
-    known = [one for (_, known), one in clips.items() if known == "mixed"]
-    related = Asked.joined([*known, segments])
+def _fit(clips: Clips, segments: Answers) -> Temperatures:
+    alone = Answers.joined([asked for (_, known), asked in clips.items() if known == "none"])
+    known = [asked for (_, known), asked in clips.items() if known == "mixed"]
+    related = Answers.joined([*known, segments])
     without = fit_temperature(alone.probabilities, alone.truth)
     return Temperatures(
         without,
@@ -167,24 +167,24 @@ def _fit(clips: Clips, segments: Asked) -> Temperatures:
 
 
 def _results(
-    clips: Clips, segments: Asked, held_out: HeldOut, utterances: Sequence[Utterance]
+    clips: Clips, segments: Answers, held_out: HeldOut, utterances: Sequence[Utterance]
 ) -> dict[str, Scores]:
     labels = held_out.data.material.labels[0]
-    every_speaker = np.array([one.speaker for one in utterances])
+    speaker_of_clip = np.array([utterance.speaker for utterance in utterances])
     agreed = _agreed(held_out, utterances)
-    speakers = np.array([one.speaker for one in agreed])
+    speakers = np.array([utterance.speaker for utterance in agreed])
 
-    def scored(condition: str, known: str, which: np.ndarray, said: str = "") -> Scores:
-        one = clips[condition, known].of(which)
+    def scored(condition: str, known: str, which: np.ndarray, prefix: str = "") -> Scores:
+        asked = clips[condition, known].of(which)
         return score(
-            one.truth,
-            one.probabilities,
+            asked.truth,
+            asked.probabilities,
             labels=labels,
             speakers=speakers[which],
-            protocol=f"{said}{CONDITIONS[condition].title}, {KNOWN[known]}",
+            protocol=f"{prefix}{CONDITIONS[condition].title}, {KNOWN[known]}",
         )
 
-    every = np.arange(len(agreed))
+    everybody = np.arange(len(agreed))
     first = [(HEADLINE, "none"), (HEADLINE, "mixed"), ("clean", "none"), ("hard", "none")]
     rest = [
         (condition, known)
@@ -192,7 +192,7 @@ def _results(
         if known in ("none", "mixed") or condition in ("clean", *LINES)
     ]
     results = {
-        f"{condition}_{known}": scored(condition, known, every)
+        f"{condition}_{known}": scored(condition, known, everybody)
         for condition, known in dict.fromkeys([*first, *rest])
         if (condition, known) in clips
     }
@@ -201,22 +201,24 @@ def _results(
         segments.truth,
         segments.probabilities,
         labels=labels,
-        speakers=[*every_speaker[called[called >= 0]]] * len(LINES),
+        speakers=[*speaker_of_clip[called[called >= 0]]] * len(LINES),
         protocol="segments of calls put together from clips, mu-law and hard line, the call known",
     )
-    for sex, said in _SEXES.items():
-        which = np.flatnonzero([one.sex == sex for one in agreed])
+    for sex, people in _SEXES.items():
+        which = np.flatnonzero([utterance.sex == sex for utterance in agreed])
         for known in ("none", "mixed"):
             if not len(which) or (HEADLINE, known) not in clips:
                 continue
-            results[f"{HEADLINE}_{known}_{said}"] = scored(HEADLINE, known, which, f"{said}: ")
+            results[f"{HEADLINE}_{known}_{people}"] = scored(HEADLINE, known, which, f"{people}: ")
     return results
 
 
 def _agreed(held_out: HeldOut, utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Those that `clips_of` has answers of."""
+    """Those that `clip_answers` has answers of."""
     return [
-        one for one, asked in zip(utterances, held_out.data.tested.agreed, strict=True) if asked
+        utterance
+        for utterance, agreed in zip(utterances, held_out.data.tested.agreed, strict=True)
+        if agreed
     ]
 
 
@@ -226,31 +228,31 @@ def _groups(
     """Of each grouping what a call centre asks: UAR, and AUC where there are two groups."""
     from sklearn.metrics import roc_auc_score
 
-    speakers = np.array([one.speaker for one in utterances])
-    told = []
+    speakers = np.array([utterance.speaker for utterance in utterances])
+    rows = []
     for grouping in GROUPINGS:
         names = group_names(labels, grouping)
         if len(names) < 2:
             continue
-        for (condition, known), one in clips.items():
+        for (condition, known), asked in clips.items():
             if condition not in ("clean", *LINES):
                 continue
-            place = np.array([_place(names, label, grouping) for label in labels])[one.truth]
-            some = one.of(place >= 0)
+            place = np.array([_place(names, label, grouping) for label in labels])[asked.truth]
+            grouped = asked.of(place >= 0)
             truth = place[place >= 0]
-            odds = group_probabilities(some.probabilities, labels, grouping)
+            probabilities = group_probabilities(grouped.probabilities, labels, grouping)
             row: dict[str, Any] = {"grouping": grouping, "condition": condition, "known": known}
             if len(names) == 2:
                 # Of one group alone there may be nothing that annotators agree on.
                 if len(np.unique(truth)) == 2:
-                    row["auc"] = float(roc_auc_score(truth == 0, odds[:, 0]))
-                odds = _decided(odds, truth, some.fold)
+                    row["auc"] = float(roc_auc_score(truth == 0, probabilities[:, 0]))
+                probabilities = _decided(probabilities, truth, grouped.fold)
             scores = score(
-                truth, odds, labels=names, speakers=speakers[place >= 0], protocol=grouping
+                truth, probabilities, labels=names, speakers=speakers[place >= 0], protocol=grouping
             )
             row |= {name: getattr(scores, name) for name in ("uar", "uar_low", "uar_high")}
-            told.append({**row, "groups": list(names)})
-    return told
+            rows.append({**row, "groups": list(names)})
+    return rows
 
 
 def _place(names: Sequence[str], label: str, grouping: str) -> int:
@@ -258,14 +260,14 @@ def _place(names: Sequence[str], label: str, grouping: str) -> int:
     return names.index(group) if group else -1
 
 
-def _decided(odds: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
+def _decided(probabilities: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """One of two groups for each row: the first where it is likelier than it is common elsewhere.
 
     For calibrated probabilities that is the threshold of the highest UAR.
     """
-    decided = np.zeros_like(odds)
+    decided = np.zeros_like(probabilities)
     for fold in np.unique(folds):
         own = folds == fold
-        first = odds[own, 0] >= (truth[~own] == 0).mean()
+        first = probabilities[own, 0] >= (truth[~own] == 0).mean()
         decided[own] = np.stack([first, ~first], axis=1)
     return decided

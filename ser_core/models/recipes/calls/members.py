@@ -82,7 +82,7 @@ ENSEMBLE = (
 ARCHITECTURES = {"dnn": "dense", "cnn": "cnn", "rnn": "rnn"}
 
 
-def part(scaled: np.ndarray, inputs: str) -> np.ndarray:
+def select_inputs(scaled: np.ndarray, inputs: str) -> np.ndarray:
     """What a member looks at: flat features [n, d], or pictures [n, 32, 45]."""
     if inputs in FLAT:
         return scaled[:, FLAT[inputs]]

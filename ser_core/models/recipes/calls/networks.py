@@ -16,7 +16,7 @@ from ser_core.models.runtime import load_keras
 
 
 def network(member: Member, outputs: int, inputs: int, *, unroll: bool = False) -> Any:
-    """The network of a member, from what `normalised` gives to logits.
+    """The network of a member, from what `normalise` gives to logits.
 
     Parameters
     ----------

@@ -49,19 +49,19 @@ class Histories:
         """
         from scipy.sparse import csr_array
 
-        there = members >= 0
-        n = there.sum(axis=1)
+        real = members >= 0
+        n = real.sum(axis=1)
         least = np.maximum(n, 1).astype(np.float32)
         ends = np.concatenate([[0], np.cumsum(n)])
         shares = np.repeat(1 / least, n)
-        share = csr_array((shares, members[there], ends), shape=(len(members), len(self._sums)))
+        share = csr_array((shares, members[real], ends), shape=(len(members), len(self._sums)))
         mean, square = np.split(share @ self._sums, 2, axis=1)
         variance = np.maximum(square - np.square(mean), 0)
         weight = history_weight(n).astype(np.float32)[:, None]
         return weight, weight * mean, weight * variance + (1 - weight)
 
 
-def normalised(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def normalise(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Clips as the networks see them: relative to their channel's history."""
     sd = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
     if x.ndim == 3:
@@ -86,14 +86,14 @@ def draw_histories(
         own = np.flatnonzero(material.speaker == speaker)
         truth, k = material.truth[own], len(own)
         mood = random.choice(len(MOODS), size=(k, 1), p=list(MOODS.values()))
-        one = random.choice(np.unique(truth), size=(k, 1)) == truth
+        emotion = random.choice(np.unique(truth), size=(k, 1)) == truth
         wanted = np.choose(
-            mood, [np.ones_like(one), np.tile(calm[own], (k, 1)), calm[own] | one, one]
+            mood, [np.ones_like(emotion), np.tile(calm[own], (k, 1)), calm[own] | emotion, emotion]
         )
         # Others in random order, those that are not wanted last.
         order = random.random((k, k)) + ~wanted + 2 * np.eye(k)
         chosen = np.argsort(order, axis=1)[:, :most]
         size = np.minimum(random.choice(sizes, size=(k, 1)), (order < 1).sum(axis=1, keepdims=True))
-        there = np.arange(chosen.shape[1]) < size
-        members[own, : chosen.shape[1]] = np.where(there, own[chosen], -1)
+        used = np.arange(chosen.shape[1]) < size
+        members[own, : chosen.shape[1]] = np.where(used, own[chosen], -1)
     return members

@@ -40,9 +40,9 @@ from ser_core.models.recipes.calls.members import ARCHITECTURES, ENSEMBLE, Membe
 from ser_core.models.recipes.preparation import (
     LabelledClips,
     count_title,
-    described,
-    licence,
-    versions,
+    describe_corpus,
+    library_versions,
+    licence_line,
 )
 
 _REFERENCE_ROWS = 12
@@ -108,12 +108,12 @@ class CallsRecipe(Recipe):
         """The members as they are trained."""
         return tuple(
             replace(
-                one,
-                seed=one.seed + 1_000 * self.seed,
-                steps=max(round(one.steps * self.effort), 1),
+                member,
+                seed=member.seed + 1_000 * self.seed,
+                steps=max(round(member.steps * self.effort), 1),
             )
-            for one in self.members
-            if self.architecture is None or one.kind == ARCHITECTURES[self.architecture]
+            for member in self.members
+            if self.architecture is None or member.kind == ARCHITECTURES[self.architecture]
         )
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
@@ -158,14 +158,14 @@ class CallsRecipe(Recipe):
             channel_normalisation=HISTORY,
             history_doubted=self.doubted,
             history_share=self.history_share,
-            licence=licence(corpora),
+            licence=licence_line(corpora),
             corpora=[
-                described(corpus, labels)
+                describe_corpus(corpus, labels)
                 for corpus, labels in zip(corpora, data.material.labels, strict=True)
             ],
             settings=self._settings(),
             protocol=f"{HEADLINE}_none",
-            versions=versions(),
+            versions=library_versions(),
             **measured.of_card,
         )
         kept = np.random.default_rng(self.seed).choice(len(clips.utterances), _REFERENCE_ROWS)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.models.recipes.calls.members import part
-from ser_core.models.recipes.calls.normaliser import Histories, normalised
+from ser_core.models.recipes.calls.members import select_inputs
+from ser_core.models.recipes.calls.normaliser import Histories, normalise
 from ser_core.models.recipes.transfer.start import LastLayers, Start
 from ser_core.models.runtime import load_keras
 
@@ -51,25 +51,25 @@ def embed(start: Start, matrix: np.ndarray, channel: np.ndarray) -> Embeddings:
     """
     keras = load_keras()
     n = len(matrix)
-    others = others_of(channel)
+    others = other_rows(channel)
     related = np.flatnonzero(others[:, 0] >= 0)
     nobody = np.full((n, 1), -1)
     by_network = []
     for member, network in start.networks:
         trunk = keras.Model(network.inputs, network.layers[-1].input)
-        x = part(start.scale(matrix), member.inputs)
+        x = select_inputs(start.scale(matrix), member.inputs)
         sums = Histories(x)
         rows = []
         for which, members in ((np.arange(n), nobody), (related, others[related])):
             if len(which):
                 weight, *moments = sums.moments(members)
-                seen = normalised(x[which], *moments)
+                seen = normalise(x[which], *moments)
                 rows.append(trunk.predict([seen, weight], batch_size=256, verbose=0))
         by_network.append(np.concatenate(rows).astype(np.float64))
     return Embeddings(tuple(by_network), np.concatenate([np.arange(n), related]))
 
 
-def others_of(channel: np.ndarray) -> np.ndarray:
+def other_rows(channel: np.ndarray) -> np.ndarray:
     """For each row the other rows of its channel, int [n, most]; -1 fills up."""
     _, index, sizes = np.unique(channel, return_inverse=True, return_counts=True)
     others = np.full((len(channel), max(sizes.max() - 1, 1)), -1)
@@ -135,7 +135,7 @@ def _penalised_loss(
     return loss
 
 
-def answers_of(start: Start, embeddings: Embeddings, last: LastLayers) -> np.ndarray:
+def predict_rows(start: Start, embeddings: Embeddings, last: LastLayers) -> np.ndarray:
     """Probabilities of rows, averaged over networks, [rows, labels]."""
     from scipy.special import softmax
 
@@ -145,7 +145,9 @@ def answers_of(start: Start, embeddings: Embeddings, last: LastLayers) -> np.nda
     )
 
 
-def loss_of(start: Start, embeddings: Embeddings, targets: np.ndarray, last: LastLayers) -> float:
+def total_loss(
+    start: Start, embeddings: Embeddings, targets: np.ndarray, last: LastLayers
+) -> float:
     """Cross-entropy in nats, summed over rows."""
-    answers = np.maximum(answers_of(start, embeddings, last), 1e-9)
+    answers = np.maximum(predict_rows(start, embeddings, last), 1e-9)
     return float(-(targets[embeddings.clip] * np.log(answers)).sum())

@@ -18,7 +18,7 @@ from ser_core.models.calibration import (
     unsure_below,
 )
 from ser_core.models.recipes.base import Curve
-from ser_core.models.recipes.calls.answers import Asked, sure_by_fold
+from ser_core.models.recipes.calls.answers import Answers, sure_by_fold
 from ser_core.models.recipes.preparation import LabelledClips
 from ser_core.models.recipes.transfer.start import Start
 from ser_core.models.scores import Scores, score
@@ -91,7 +91,7 @@ def measure(
     return Measured(
         results=_results(start, by_known, clips, matrix, channel),
         measures={
-            "calibration_error": {known: calibration_error(some) for known, some in bins.items()},
+            "calibration_error": {known: calibration_error(b) for known, b in bins.items()},
             "unsure": {"segments": sure},
         },
         temperature=temperature,
@@ -103,7 +103,7 @@ def measure(
 
 def _calibrated(
     start: Start, after: np.ndarray, clips: LabelledClips
-) -> tuple[Asked, float | None]:
+) -> tuple[Answers, float | None]:
     """Answers to all clips that can be tested, each calibrated by other folds; the temperature."""
     truth, fold = np.tile(clips.truth[clips.agreed], 2), np.tile(clips.folds[clips.agreed], 2)
     probabilities = np.concatenate(list(after[:, clips.agreed]))
@@ -115,12 +115,12 @@ def _calibrated(
         }
         temperature = fit_temperature(probabilities, truth)
         probabilities = calibrate(probabilities, np.array([by_fold[f] for f in fold]))
-    return Asked(probabilities, truth, fold, np.zeros(len(truth))), temperature
+    return Answers(probabilities, truth, fold, np.zeros(len(truth))), temperature
 
 
 def _results(
     start: Start,
-    by_known: dict[str, Asked],
+    by_known: dict[str, Answers],
     clips: LabelledClips,
     matrix: np.ndarray,
     channel: np.ndarray,

@@ -17,22 +17,22 @@ from ser_core.models.recipes.base import Figures, Recipe, Trained, Work, option
 from ser_core.models.recipes.preparation import (
     LabelledClips,
     count_title,
-    described,
+    describe_corpus,
     first_look,
-    licence,
-    versions,
+    library_versions,
+    licence_line,
 )
 from ser_core.models.recipes.transfer.last_layers import (
     PENALTIES,
     Embeddings,
-    answers_of,
     embed,
     fit_last_layers,
-    loss_of,
+    predict_rows,
+    total_loss,
 )
 from ser_core.models.recipes.transfer.measures import Measured, keeps_calibration, measure
 from ser_core.models.recipes.transfer.start import LastLayers, Start, take_apart
-from ser_core.models.targets import channels
+from ser_core.models.targets import channel_ids
 
 _REFERENCE_ROWS = 12
 
@@ -78,7 +78,7 @@ class TransferRecipe(Recipe):
         corpora = _with_warnings(corpora, start, work)
         clips = LabelledClips.of(corpora, self)
         matrix = work.extract(clips.utterances, start.card.feature_set)
-        channel = channels(clips.utterances)
+        channel = channel_ids(clips.utterances)
         embeddings = embed(start, matrix, channel)
         first = start.last_layers(clips.labels)
         found = cross_validate(start, embeddings, first, clips, work)
@@ -119,8 +119,8 @@ class TransferRecipe(Recipe):
         card = replace(
             draft,
             unsure_segment_below=measured.unsure_below,
-            licence=f"{licence(corpora)}; started from {start.card.id}: {start.card.licence}",
-            corpora=[*(described(c, draft.labels) for c in corpora), *start.card.corpora],
+            licence=f"{licence_line(corpora)}; started from {start.card.id}: {start.card.licence}",
+            corpora=[*(describe_corpus(c, draft.labels) for c in corpora), *start.card.corpora],
             settings={
                 **settings,
                 "recipe": "calls",
@@ -134,7 +134,7 @@ class TransferRecipe(Recipe):
             protocol="after",
             results={name: asdict(scores) for name, scores in measured.results.items()},
             measures=measured.measures,
-            versions=versions(),
+            versions=library_versions(),
         )
         if measured.temperature is None:
             return card
@@ -179,14 +179,14 @@ def cross_validate(
         for p, penalty in enumerate(PENALTIES):
             last = fit_last_layers(known, clips.targets, first, penalty)
             fitted[fold, penalty] = last
-            losses[fold, p] = loss_of(start, unknown, clips.targets, last)
+            losses[fold, p] = total_loss(start, unknown, clips.targets, last)
             work.report("last layers", fold * len(PENALTIES) + p + 1, len(PENALTIES) * fold_count)
         if work.say and fold == 1:
             # The first rows are the clips without a history. The penalty is the one that the second
             # fold wants: one that was chosen by those who are tested flatters.
             own = np.flatnonzero(clips.agreed & (clips.folds == 0))
             last = fitted[0, PENALTIES[int(losses[1].argmin())]]
-            answers = answers_of(start, embeddings.of(own), last)
+            answers = predict_rows(start, embeddings.of(own), last)
             work.say(first_look(clips.truth[own], answers, fold_count))
     by_fold = {
         fold: fitted[fold, PENALTIES[int(np.delete(losses, fold, axis=0).sum(axis=0).argmin())]]
