@@ -92,9 +92,9 @@ def main() -> None:
             "calls-open": ([opened["emodb"]], replace(OPEN, effort=OPEN.effort * options.effort)),
             "seed": ([opened["ravdess"]], SEED),
         }
-        for name, (some, its_recipe) in trainings.items():
+        for name, (its_corpora, its_recipe) in trainings.items():
             if not (work / name).exists():
-                training.train(some, its_recipe, work / name, progress=progress)
+                training.train(its_corpora, its_recipe, work / name, progress=progress)
     figures = {
         "cards": {name: models.read_card(work / name) for name in BUNDLES},
         "known": KNOWN,
@@ -120,16 +120,17 @@ def main() -> None:
 def on_folds(networks: Networks, folds: range) -> dict[str, list[str]]:
     """UAR in percent of some folds, by what is known: as recorded, mu-law, hard line."""
     held, data = networks.held_out(DOUBTED, HISTORY_SHARE), networks.data
-    some = np.isin(data.folds, folds)
-    told = {}
+    tested = np.isin(data.folds, folds)
+    figures = {}
     for k, known in enumerate(KNOWN):
         predicted = [
-            held.clips[list(CONDITIONS).index(condition), k, some].argmax(axis=1)
+            held.clips[list(CONDITIONS).index(condition), k, tested].argmax(axis=1)
             for condition in ("clean", *LINES)
         ]
-        uars = [recall_score(data.tested.truth[some], one, average="macro") for one in predicted]
-        told[known] = [f"{100 * uar:.1f}" for uar in uars]
-    return told
+        truth = data.tested.truth[tested]
+        uars = [recall_score(truth, labels, average="macro") for labels in predicted]
+        figures[known] = [f"{100 * uar:.1f}" for uar in uars]
+    return figures
 
 
 def render(figures: dict) -> str:
@@ -142,11 +143,12 @@ def render(figures: dict) -> str:
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(figures) + "\n"
 
 
-def interval(one: dict | None) -> str:
+def interval(scores: dict | None) -> str:
     """UAR in percent, with its interval."""
-    if not one:
+    if not scores:
         return ""
-    return f"{100 * one['uar']:.1f} ({100 * one['uar_low']:.1f} to {100 * one['uar_high']:.1f})"
+    uar, low, high = (100 * scores[name] for name in ("uar", "uar_low", "uar_high"))
+    return f"{uar:.1f} ({low:.1f} to {high:.1f})"
 
 
 def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> list[dict]:
@@ -154,15 +156,16 @@ def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> lis
     folder = work / "built"
     if not (folder / "truth.jsonl").exists():
         build(folder, CALLS, minutes=MINUTES, data=data, corpora=["ravdess"])
-    customers = [one for one in read_truth(folder / "truth.jsonl") if one.role == "customer"]
+    truths = read_truth(folder / "truth.jsonl")
+    customers = [truth for truth in truths if truth.role == "customer"]
     fold_of = dict(
-        zip([one.speaker for one in ravdess.utterances], networks.data.folds.tolist(), strict=True)
+        zip([u.speaker for u in ravdess.utterances], networks.data.folds.tolist(), strict=True)
     )
     asked: dict[str, list] = defaultdict(list)
     for fold in range(networks.data.fold_count):
-        own = [one for one in customers if one.turns and fold_of[one.turns[0].speaker] == fold]
+        own = [c for c in customers if c.turns and fold_of[c.turns[0].speaker] == fold]
         listed = work / f"calls-of-fold-{fold}.txt"
-        listed.write_text("".join(f"{folder / one.file}\n" for one in own))
+        listed.write_text("".join(f"{folder / customer.file}\n" for customer in own))
         for name in ("calls", "seed"):
             model = work / "folds" / f"{name}-{fold}"
             if not model.exists():
@@ -179,16 +182,16 @@ def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> lis
             ways = {"`calls`": False, "`calls`, each segment alone": True}
             for way, alone in ways.items() if name == "calls" else [("`seed`", True)]:
                 asked[way] += list(_turns(out, folder, own, loaded, alone=alone))
-    told = []
+    figures = []
     for way, rows in asked.items():
         covered = [row for row in rows if row[2] is not None]
         truth = np.array([RAVDESS_EIGHT.index(row[1]) for row in covered])
-        odds = np.array([row[2] for row in covered])
-        sure, right = np.array([not row[3] for row in covered]), odds.argmax(axis=1) == truth
-        scores = score(
-            truth, odds, labels=RAVDESS_EIGHT, speakers=[row[0] for row in covered], protocol=way
-        )
-        told.append(
+        probabilities = np.array([row[2] for row in covered])
+        sure = np.array([not row[3] for row in covered])
+        right = probabilities.argmax(axis=1) == truth
+        speakers = [row[0] for row in covered]
+        scores = score(truth, probabilities, labels=RAVDESS_EIGHT, speakers=speakers, protocol=way)
+        figures.append(
             {
                 "way": way,
                 "turns": len(rows),
@@ -198,7 +201,7 @@ def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> lis
                 "right_if_sure": right[sure].mean(),
             }
         )
-    return told
+    return figures
 
 
 def _without_fold(work: Path, fold: int, networks: Networks, ravdess: Corpus, to: Path) -> None:
@@ -226,18 +229,18 @@ def _turns(
     rows = pq.read_table(out / "features").to_pylist()
     matrix = np.array([row["vector"] for row in rows], dtype=np.float32)
     channel = np.array([row["uri"] for row in rows])
-    odds = loaded.predict(matrix, None if alone else channel)
+    probabilities = loaded.predict(matrix, None if alone else channel)
     by_uri = defaultdict(list)
-    for row, some in zip(rows, odds, strict=True):
-        by_uri[row["uri"]].append((row["start_s"], row["end_s"], some))
+    for row, answer in zip(rows, probabilities, strict=True):
+        by_uri[row["uri"]].append((row["start_s"], row["end_s"], answer))
     for truth in customers:
         for turn in truth.turns:
             weights, answers = [], []
-            for start_s, end_s, some in by_uri[str(folder / truth.file)]:
+            for start_s, end_s, answer in by_uri[str(folder / truth.file)]:
                 shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)
                 if shared > 0:
                     weights.append(shared)
-                    answers.append(some)
+                    answers.append(answer)
             mean = np.average(answers, axis=0, weights=weights) if weights else None
             unsure = mean is None or mean.max() < loaded.unsure_segment_below
             yield turn.speaker, turn.emotion, mean, unsure
@@ -265,28 +268,29 @@ def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[d
     own = clip_answers(held)["mulaw", "none"]
     fitted = Temperatures(card.temperature, card.temperature_with_history or card.temperature)
     answers = {"speech of RAVDESS": fitted(own.probabilities, own.weight)}
-    for said, files in sounds.items():
+    for sound, files in sounds.items():
         pieces = [telephone(*piece) for file in files for piece in _pieces(file)]
         if pieces:
-            answers[said] = loaded.predict(np.stack(pieces))
+            answers[sound] = loaded.predict(np.stack(pieces))
     noise = 0.05 * np.random.default_rng(0).standard_normal((50, 8_000 * PIECE_S))
     answers["white noise"] = loaded.predict(
-        np.stack([telephone(one.astype(np.float32), 8_000) for one in noise])
+        np.stack([telephone(samples.astype(np.float32), 8_000) for samples in noise])
     )
-    told = []
-    for said, odds in answers.items():
-        confidence = odds.max(axis=1)
-        by_label = np.bincount(odds.argmax(axis=1), minlength=len(loaded.labels)) / len(odds)
-        told.append(
+    figures = []
+    for sound, probabilities in answers.items():
+        confidence = probabilities.max(axis=1)
+        counts = np.bincount(probabilities.argmax(axis=1), minlength=len(loaded.labels))
+        by_label = counts / len(probabilities)
+        figures.append(
             {
-                "sound": said,
-                "pieces": len(odds),
+                "sound": sound,
+                "pieces": len(probabilities),
                 "confidence": confidence.mean(),
                 "sure": (confidence >= loaded.unsure_segment_below).mean(),
                 "labels": {loaded.labels[i]: by_label[i] for i in np.argsort(-by_label)[:3]},
             }
         )
-    return told
+    return figures
 
 
 def _prompts(folder: Path) -> list[Path]:
@@ -331,7 +335,7 @@ def prompts(work: Path, options) -> dict | None:
 
 def other_corpora(work: Path, opened: dict[str, Corpus]) -> list[dict]:
     """Corpora that a bundle was not trained on."""
-    told = []
+    figures = []
     for name, others in (("calls-open", ("ravdess", "emovo")), ("seed", ("emodb", "emovo"))):
         test = partial(evaluate, models.load(work / name), condition="mulaw")
         for other in others:
@@ -340,8 +344,8 @@ def other_corpora(work: Path, opened: dict[str, Corpus]) -> list[dict]:
                 found = test(corpus=opened[other], grouping=grouping)
                 emotions = sum(value is not None for value in found.recall.values())
                 results[grouping or "all"] = {**asdict(found), "emotions": emotions}
-            told.append({"bundle": name, "corpus": opened[other].name, **results})
-    return told
+            figures.append({"bundle": name, "corpus": opened[other].name, **results})
+    return figures
 
 
 if __name__ == "__main__":

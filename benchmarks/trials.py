@@ -97,36 +97,38 @@ def main() -> None:
         members = [TRIALS[name] for name in shown.split("+")]
         answers = networks.average(members, options.folds)
         held = blend_history(gathered, *answers, tuple(options.doubted), options.share)
-        some = np.isin(gathered.folds, options.folds)
-        truth = gathered.tested.truth[some]
+        tested = np.isin(gathered.folds, options.folds)
+        truth = gathered.tested.truth[tested]
         cells = []
         for k in range(len(KNOWN)):
             predicted = [
-                held.clips[list(CONDITIONS).index(c), k, some].argmax(axis=1) for c in SHOWN
+                held.clips[list(CONDITIONS).index(c), k, tested].argmax(axis=1) for c in SHOWN
             ]
             cells.append(uars(truth, predicted))
         cells.append(on_calls(held, options.folds))
-        cpu_s = [networks.kept(one, fold)["cpu_s"] for one in members for fold in options.folds]
+        cpu_s = [
+            networks.kept(member, fold)["cpu_s"] for member in members for fold in options.folds
+        ]
         table.add_row(shown, *cells, f"{np.sum(cpu_s) / len(options.folds):,.0f}")
     Console(width=150).print(table)
 
 
 def uars(truth: np.ndarray, predicted: Sequence[np.ndarray]) -> str:
     """In percent."""
-    every = [recall_score(truth, one, average="macro") for one in predicted]
-    return ", ".join(f"{100 * uar:.1f}" for uar in every)
+    recalls = [recall_score(truth, labels, average="macro") for labels in predicted]
+    return ", ".join(f"{100 * uar:.1f}" for uar in recalls)
 
 
 def on_calls(held: HeldOut, folds: Sequence[int]) -> str:
     """UAR of calls' segments over mu-law and the hard line; in brackets, each segment alone."""
     data = held.data
-    there = (data.called >= 0) & np.isin(data.folds[data.called[:, 0]], folds)[:, None]
-    clips = data.called[there]
+    real = (data.called >= 0) & np.isin(data.folds[data.called[:, 0]], folds)[:, None]
+    clips = data.called[real]
     truth = data.tested.truth[clips]
     none = list(KNOWN).index("none")
     alone = [held.clips[list(CONDITIONS).index(c), none, clips].argmax(axis=1) for c in LINES]
-    told = [held.segments[line][there].argmax(axis=1) for line in range(len(LINES))]
-    return f"{uars(truth, told)} ({uars(truth, alone)})"
+    related = [held.segments[line][real].argmax(axis=1) for line in range(len(LINES))]
+    return f"{uars(truth, related)} ({uars(truth, alone)})"
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def run(options: Namespace) -> int:
     with open_corpora(options) as opened:
         for corpus in opened:
             with progress_bars() as progress:
-                one = evaluation.evaluate_conditions(
+                evaluated = evaluation.evaluate_conditions(
                     tested,
                     corpus,
                     options.condition,
@@ -114,8 +114,8 @@ def run(options: Namespace) -> int:
                     cache=cache,
                     progress=progress,
                 )
-            _print(console, one, known_warnings=corpus.warnings)
-            found.append(one)
+            _print(console, evaluated, known_warnings=corpus.warnings)
+            found.append(evaluated)
     if options.json:
         said = {"schema": _SCHEMA, "version": __version__, "evaluations": [*map(asdict, found)]}
         text = json.dumps(said, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -133,14 +133,14 @@ def run(options: Namespace) -> int:
 def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]) -> None:
     several = len(found.bundles) > 1
     few = found.conditions if len(found.conditions) <= _FEW_CONDITIONS else found.conditions[:1]
-    for one in found.bundles:
-        console.print(_by_condition(one, found.corpus))
-    for one in found.bundles:
-        console.print(_by_label(one, few))
+    for bundle in found.bundles:
+        console.print(_by_condition(bundle, found.corpus))
+    for bundle in found.bundles:
+        console.print(_by_label(bundle, few))
     if several:
         console.print(_by_difference(found))
-    for one in found.bundles:
-        say(plain(f"{one.id + ': ' if several else ''}{_what(one)}"))
+    for bundle in found.bundles:
+        say(plain(f"{bundle.id + ': ' if several else ''}{_what(bundle)}"))
     for warning in found.warnings:
         if warning not in known_warnings:
             say(plain(f"warning: {warning}"))
@@ -152,88 +152,88 @@ def _by_condition(tested: Tested, corpus: str) -> Table:
     table = _table(
         f"{tested.id} on {corpus}", ["condition", *(["channel"] if both else [])], columns
     )
-    for one in tested.results:
+    for result in tested.results:
         table.add_row(
-            one.condition,
-            *([_known(one.known)] if both else []),
-            percent(one.scores.uar),
-            interval(one.scores.uar_low, one.scores.uar_high),
-            percent(one.scores.accuracy),
-            percent(one.sure),
-            percent(one.right_if_sure),
-            percent(one.calibration_error),
-            end_section=both and one.known == tested.known[-1],
+            result.condition,
+            *([_known(result.known)] if both else []),
+            percent(result.scores.uar),
+            interval(result.scores.uar_low, result.scores.uar_high),
+            percent(result.scores.accuracy),
+            percent(result.sure),
+            percent(result.right_if_sure),
+            percent(result.calibration_error),
+            end_section=both and result.known == tested.known[-1],
         )
     return table
 
 
 def _by_label(tested: Tested, conditions: Sequence[str]) -> Table:
     """Recall and precision, and where it is one condition and fits, what is taken for what."""
-    results = [tested.of(one) for one in conditions]
+    results = [tested.of(condition) for condition in conditions]
     confusion = results[0].scores.confusion
     columns = [f"{name}, {kind}" for name in conditions for kind in ("recall", "precision")]
     arrows = [f"→ {label}" for label in tested.labels]
     text = max(len("true label"), *map(len, tested.labels))
-    width = sum(len(one) + 3 for one in ["n" * 6, *columns, *arrows]) + text + 4
+    width = sum(len(column) + 3 for column in ["n" * 6, *columns, *arrows]) + text + 4
     if len(conditions) > 1 or width > _WIDTH:
         arrows = []
-    said = "" if len(tested.known) < 2 else ", channel not known"
-    table = _table(f"{tested.id}, by label{said}", ["true label"], ["n", *columns, *arrows])
+    suffix = "" if len(tested.known) < 2 else ", channel not known"
+    table = _table(f"{tested.id}, by label{suffix}", ["true label"], ["n", *columns, *arrows])
     for i, label in enumerate(tested.labels):
         cells = [f"{sum(confusion[i]):,}"]
-        for one in results:
-            cells += [percent(one.scores.recall[label]), percent(one.scores.precision[label])]
+        for result in results:
+            cells += [percent(result.scores.recall[label]), percent(result.scores.precision[label])]
         table.add_row(label, *cells, *(map(str, confusion[i]) if arrows else ()))
     return table
 
 
 def _by_difference(found: Evaluation) -> Table:
-    both = len({one.known for one in found.differences}) > 1
-    first, second = (one.id for one in found.bundles)
+    both = len({difference.known for difference in found.differences}) > 1
+    first, second = (bundle.id for bundle in found.bundles)
     table = _table(
         f"UAR of {first} less that of {second}",
         ["condition", *(["channel"] if both else [])],
         ["first", "second", "points", "95 %", "p", "so"],
     )
-    for one in found.differences:
+    for difference in found.differences:
         table.add_row(
-            one.condition,
-            *([_known(one.known)] if both else []),
-            percent(one.uar),
-            percent(one.uar_against),
-            f"{100 * one.difference:+.1f}",
-            "-" if one.low is None or one.high is None
-            else f"{100 * one.low:+.1f} to {100 * one.high:+.1f}",
-            "-" if one.p is None else f"{one.p:.3f}",
-            _verdict(one),
+            difference.condition,
+            *([_known(difference.known)] if both else []),
+            percent(difference.uar),
+            percent(difference.uar_against),
+            f"{100 * difference.difference:+.1f}",
+            "-" if difference.low is None or difference.high is None
+            else f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
+            "-" if difference.p is None else f"{difference.p:.3f}",
+            _verdict(difference),
         )  # fmt: skip
     return table
 
 
-def _verdict(one: Difference) -> str:
-    if one.told_apart is None:
+def _verdict(difference: Difference) -> str:
+    if difference.told_apart is None:
         return "-"
-    if not one.told_apart:
+    if not difference.told_apart:
         return "no significant difference"
-    return "first better" if one.difference > 0 else "second better"
+    return "first better" if difference.difference > 0 else "second better"
 
 
 def _what(tested: Tested) -> str:
     """The first figure as a sentence, and what was left out."""
     first = tested.results[0]
     scores = first.scores
-    said = (
+    sentence = (
         f"{first.condition}: UAR {percent(scores.uar)} ({_by_speaker(first)}), "
         f"accuracy {percent(scores.accuracy)}, {scores.utterances:,} utterances of "
         f"{scores.speakers} speaker{'s' if scores.speakers != 1 else ''}"
     )
     if others := sum(tested.no_label.values()):
-        said += f"; {others:,} of other emotions left out ({', '.join(tested.no_label)})"
+        sentence += f"; {others:,} of other emotions left out ({', '.join(tested.no_label)})"
     if tested.tied:
-        said += f"; {tested.tied:,} left out on which annotators are divided"
+        sentence += f"; {tested.tied:,} left out whose annotators are divided"
     if tested.absent:
-        said += f"; nobody is {', '.join(tested.absent)}"
-    return said
+        sentence += f"; no test utterance is labelled {' or '.join(tested.absent)}"
+    return sentence
 
 
 def _by_speaker(result: Result) -> str:

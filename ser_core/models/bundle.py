@@ -1,9 +1,9 @@
 """Model bundles: a folder with a trained network, its card, and a few answers to check it by.
 
-`load` gives a `Bundle` whose `predict` turns feature vectors into calibrated probabilities;
-`save` writes one. A bundle is taken whole or refused with a `BundleError`: the network is the
-one that the card describes, made for the features of this installation, and still gives the
-answers that it gave when it was saved.
+`load` gives a `Bundle` whose `predict` turns feature vectors into calibrated probabilities; `save`
+writes one. `load` accepts a bundle only as a whole and raises `BundleError` otherwise: the network
+must be the one of the card, match the feature set of this installation, and give the same answers
+as when it was saved.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from ser_core.models.card_page import markdown
 from ser_core.models.history import HISTORY, histories, history_belief, history_weight
 from ser_core.models.network import as_function, first_line, load_network, padded_batches
 
-# Other processors and versions round differently; a wrong network is off by far more.
+# Other processors and versions round differently. A wrong network is off by far more.
 REFERENCE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model that is loaded and was checked; made by `load`."""
+    """A loaded and checked model; made by `load`."""
 
     card: Card
     _network: Callable[..., np.ndarray] = field(repr=False)
@@ -75,43 +75,44 @@ class Bundle:
 
     @property
     def licence(self) -> str:
-        """In one line, such as "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"."""
+        """One line, such as "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"."""
         return self.card.licence
 
     @property
     def unsure_segment_below(self) -> float:
-        """Confidence under which a segment's label is called unsure."""
+        """A segment's label with less confidence is unsure."""
         return self.card.unsure_segment_below
 
     @property
     def unsure_recording_below(self) -> float:
-        """Confidence under which a recording's label is called unsure."""
+        """A recording's label with less confidence is unsure."""
         return self.card.unsure_recording_below
 
     def predict(self, matrix: np.ndarray, channel: np.ndarray | None = None) -> np.ndarray:
-        """Probabilities of the labels, each row by itself.
+        """Probabilities of the labels.
 
-        The network sees batches of exactly 64 rows, so the numbers of a row are the same to
-        the bit wherever it stands and whatever stands beside it.
+        The network sees batches of exactly 64 rows, so a row gives the same numbers to the bit
+        wherever it stands and whatever the other rows are.
 
         Parameters
         ----------
         matrix : np.ndarray [shape=(n, dimensions of the feature set)]
             Finite vectors as `features.get(feature_set).extract` gives them; n may be 0.
         channel : np.ndarray [shape=(n,)], optional
-            Rows of one id are one channel's segments in order. A bundle with channel
-            normalisation takes a channel's other segments for its history; without ids, or for a
-            channel's only segment, there is none. Others, such as `seed`, ignore it.
+            Rows with one id are one channel's segments in order. A bundle with channel
+            normalisation uses a channel's other segments as the history of each; without ids, or
+            for a channel's only segment, there is no history. Other bundles, such as `seed`, ignore
+            the ids.
 
         Returns
         -------
         np.ndarray [shape=(n, len(labels))], float32
-            Calibrated; each row adds up to 1.
+            Calibrated. Each row adds up to 1.
 
         Raises
         ------
         BundleError
-            A matrix of another shape, or one that holds NaN or infinity.
+            A matrix of another shape, or with NaN or infinity.
         """
         matrix = np.asarray(matrix, dtype=np.float32)
         if matrix.ndim != 2 or matrix.shape[1] != self._columns:
@@ -145,7 +146,7 @@ class Bundle:
         return self.card.channel_normalisation == HISTORY
 
     def _raw(self, *inputs: np.ndarray) -> np.ndarray:
-        """What the network says, not calibrated."""
+        """Answers of the network, not calibrated."""
         answers = [self._network(*batch)[:rows] for _, rows, batch in padded_batches(inputs)]
         if not answers:
             return np.empty((0, len(self.labels)), dtype=np.float32)
@@ -166,9 +167,9 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
     Raises
     ------
     BundleError
-        A folder or file that is missing; a network that is not the card's, that is no Keras
-        file, or that would run code of its own; features of another fingerprint; outputs that
-        are not one a label; reference answers that are not given again.
+        A folder or file is missing. The network is not the card's, is not a Keras file, or would
+        run code. The feature set's fingerprint differs. The outputs are not one per label. The
+        reference answers differ.
     """
     folder = find(name_or_path)
     card, content = _checked(folder)
@@ -178,7 +179,7 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
 
 
 def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
-    """A bundle's card and its network as a Keras model, for going on with.
+    """A bundle's card, and its network as a Keras model to train further.
 
     Raises
     ------
@@ -191,18 +192,18 @@ def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
 
 
 def from_keras(model: Any, card: Card) -> Bundle:
-    """A bundle that is not written anywhere."""
+    """A bundle of a Keras model that is not saved."""
     columns = len(features.get(card.feature_set).names)
     return Bundle(card, as_function(model, card), columns)
 
 
 def check(name_or_path: str | os.PathLike) -> Card:
-    """Check what needs no TensorFlow, before a long job relies on it: files and features.
+    """Check a bundle's files and feature set before a long job. Needs no TensorFlow.
 
     Raises
     ------
     BundleError
-        As `load`, but for the network and its answers.
+        As `load`, except for the network and its answers.
     """
     card, _ = _checked(find(name_or_path))
     return card
@@ -216,21 +217,21 @@ def save(
     *,
     extras: Mapping[str, bytes] | None = None,
 ) -> Card:
-    """Write a bundle, whole or not at all.
+    """Write a bundle as a whole, or not at all.
 
     Parameters
     ----------
     folder : path
         Made with its parents. An older bundle there is replaced.
     model : keras.Model
-        From feature vectors [n, d] to probabilities [n, len(card.labels)]. Saved without its
-        optimizer only if it has none: give one that is not compiled.
+        From feature vectors [n, d] to probabilities [n, len(card.labels)]. Not compiled, since the
+        optimizer would be saved, too.
     card : Card
         Its `model_sha256` is filled in.
     inputs : np.ndarray [shape=(m, d)]
-        A few vectors whose answers are kept, for `load` to check.
+        A few vectors whose answers are saved for `load` to check.
     extras : mapping of file name to bytes, optional
-        Pictures and the like.
+        Further files, such as pictures.
 
     Returns
     -------
@@ -240,7 +241,7 @@ def save(
     Raises
     ------
     BundleError
-        The folder holds something that is no bundle, or cannot be written.
+        The folder holds something else than a bundle, or cannot be written.
     """
     folder = Path(folder)
     check_target(folder)
@@ -254,7 +255,7 @@ def save(
         inputs = np.asarray(inputs, dtype=np.float32)
         check_features(folder, card)
         bundle = from_keras(load_network(work / MODEL, content, card), card)
-        # Half of them one channel, the others by themselves.
+        # The first half is one channel, each other row is a channel of its own.
         channel = np.maximum(np.arange(len(inputs)) - len(inputs) // 2, 0)
         outputs = bundle.predict(inputs, channel)
         np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs)
@@ -273,12 +274,12 @@ def save(
 
 
 def check_target(folder: str | os.PathLike) -> None:
-    """Make sure that a bundle may be written to a folder, and that its parent is there.
+    """Check that a bundle may be written to a folder, and make the folder's parents.
 
     Raises
     ------
     BundleError
-        It holds something that is no bundle, is a file, or cannot be made.
+        The folder holds something else than a bundle, is a file, or cannot be made.
     """
     folder = Path(folder)
     try:
@@ -288,13 +289,13 @@ def check_target(folder: str | os.PathLike) -> None:
         raise BundleError(f"{folder}: no bundle can be written there: {error}") from error
     if occupied:
         raise BundleError(
-            f"{folder}: holds files that are no model bundle, an empty or new folder, or an "
+            f"{folder}: holds files that are not a model bundle; a new or empty folder, or an "
             f"older bundle to replace, expected; give another folder"
         )
 
 
 def _checked(folder: Path) -> tuple[Card, bytes]:
-    """The card, and the bytes of the network that it speaks of."""
+    """The card, and the bytes of its network."""
     card = read_card(folder)
     content = read_file(folder, MODEL)
     found = hashlib.sha256(content).hexdigest()
@@ -308,7 +309,7 @@ def _checked(folder: Path) -> tuple[Card, bytes]:
 
 
 def _check_reference(folder: Path, bundle: Bundle) -> None:
-    """Refuse a bundle that does not answer as it did when it was saved."""
+    """Refuse a bundle whose answers differ from those at saving."""
     try:
         with np.load(io.BytesIO(read_file(folder, REFERENCE)), allow_pickle=False) as kept:
             inputs, outputs = kept["inputs"], kept["outputs"]
@@ -333,7 +334,7 @@ def _check_reference(folder: Path, bundle: Bundle) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put a finished folder in place of what is there."""
+    """Move a finished folder into place; an older one is replaced."""
     old = None
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))

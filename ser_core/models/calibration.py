@@ -1,6 +1,6 @@
-"""Whether a model's confidence can be believed: temperature, calibration error, coverage and risk.
+"""Calibration: temperature scaling, expected calibration error, and the risk-coverage curve.
 
-All of it wants predictions for speakers that the network had not heard.
+All of these need out-of-fold predictions, for speakers that were not in the training.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ import numpy as np
 
 _TEMPERATURES = (0.05, 1000.0)
 _BINS = 15
-# A float32 softmax rounds smaller ones to zero, whose logarithm is none.
+# A float32 softmax rounds smaller probabilities to zero, which has no logarithm.
 _SMALLEST = 1e-38
-# Of the predictions, the share that stays sure, and how many of these must be right.
+# The share of predictions that stays sure, and the share of these that must be right.
 SURE_SHARE = 0.5
 SURE_RIGHT = 0.8
 
 
 def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
-    """Soften (temperature > 1) or sharpen probabilities; temperature scaling, Guo et al. 2017.
+    """Temperature scaling (Guo et al. 2017): a temperature above 1 softens probabilities.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
-    temperature : float > 0, or one a row
+    temperature : float > 0, or np.ndarray [shape=(n,)]
 
     Returns
     -------
     np.ndarray [shape=(n, k)], float32
+
+    Examples
+    --------
+    >>> calibrate(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
+    [[0.667, 0.333]]
     """
     from scipy.special import softmax
 
@@ -46,21 +51,21 @@ def fit_temperature(
     weight: np.ndarray | float = 1.0,
     without: float = 1.0,
 ) -> float:
-    """Temperature that makes held-out predictions most likely (Guo et al. 2017).
+    """Temperature of the least cross-entropy over held-out predictions (Guo et al. 2017).
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
-        Of utterances that the network had not seen.
+        Out-of-fold predictions.
     truth : np.ndarray [shape=(n,)], int
     weight, without : optional
-        Where the temperature changes with the history: `history_weight` of each row, and
-        the temperature at weight 0. What is fitted is the one at weight 1.
+        Where the temperature depends on the history: `history_weight` of each row, and the
+        temperature at weight 0. The temperature at weight 1 is fitted.
 
     Returns
     -------
     float
-        From 0.05 to 1,000; above 1 where the network is too sure of itself.
+        From 0.05 to 1,000; above 1 where the network is overconfident.
     """
     from scipy.optimize import minimize_scalar
 
@@ -73,14 +78,20 @@ def fit_temperature(
 
 
 def cross_entropy(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of -log p of the true labels, in nats."""
+    """Mean of -log p of the true labels, in nats.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, k)]
+    truth : np.ndarray [shape=(n,)], int
+    """
     right = probabilities[np.arange(len(truth)), truth].astype(np.float64)
     return float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean())
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions of about the same confidence."""
+    """Predictions of similar confidence: their mean confidence, share of right ones, count."""
 
     confidence: float
     right: float
@@ -88,7 +99,7 @@ class Bin:
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = _BINS) -> tuple[Bin, ...]:
-    """Mean confidence and share of right predictions, in bins of equal width; empty ones left out.
+    """Mean confidence and share of right predictions in bins of equal width, without empty bins.
 
     Parameters
     ----------
@@ -104,7 +115,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = _BINS) ->
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: mean distance of confidence and truth (Naeini et al. 2015)."""
+    """Expected calibration error: mean gap of confidence and accuracy (Naeini et al. 2015)."""
     total = sum(group.count for group in bins)
     return sum(group.count * abs(group.confidence - group.right) for group in bins) / total
 
@@ -112,13 +123,18 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 def coverage_and_risk(
     confidence: np.ndarray, right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is wrong among the surest, by how many these are (El-Yaniv and Wiener 2010).
+    """Risk-coverage curve (El-Yaniv and Wiener 2010).
+
+    Parameters
+    ----------
+    confidence : np.ndarray [shape=(n,)], in [0, 1]
+    right : np.ndarray [shape=(n,)], bool
 
     Returns
     -------
     coverage, risk, threshold : np.ndarray [shape=(m,)]
-        Of the predictions, the share whose confidence is at least the threshold, and the share
-        of these that are wrong; a point for each confidence that occurs, the highest first.
+        The share of predictions whose confidence is at least the threshold, and the share of these
+        that are wrong. One point for each confidence that occurs, the highest first.
     """
     order = np.argsort(-confidence, kind="stable")
     threshold = confidence[order]
@@ -134,11 +150,17 @@ def unsure_below(
     share: float = SURE_SHARE,
     least_right: float = SURE_RIGHT,
 ) -> float:
-    """The confidence from which on a prediction is called sure.
+    """The threshold of confidence under which a prediction is unsure.
 
-    The largest threshold that leaves at least `share` of the predictions sure; where fewer than
-    `least_right` of these are right, the largest part of the surest of whom that many are. 1.0,
-    which nothing reaches but certainty, where there is no such part.
+    It is the largest threshold that leaves at least `share` of the predictions sure, if at least
+    `least_right` of these are right. Otherwise it is the smallest threshold above which that many
+    are right, or 1.0 if there is none.
+
+    Parameters
+    ----------
+    confidence : np.ndarray [shape=(n,)], in [0, 1]
+    right : np.ndarray [shape=(n,)], bool
+    share, least_right : float in [0, 1]
     """
     coverage, risk, threshold = coverage_and_risk(confidence, right)
     good = risk <= 1 - least_right + 1e-9
@@ -149,5 +171,5 @@ def unsure_below(
         chosen = int(np.flatnonzero(good)[-1])
     else:
         return 1.0
-    # Rounded down: a threshold is written with few digits, and nobody sure falls under it.
+    # Rounded down, so that no sure prediction falls under a threshold of few digits.
     return math.floor(float(threshold[chosen]) * 10_000) / 10_000

@@ -1,6 +1,6 @@
-"""Cards of bundles: what a bundle says of itself, and where bundles are found.
+"""Cards of bundles: their fields, how they are read and checked, and where bundles are found.
 
-Reading a card needs no TensorFlow; `read_card` refuses one that holds a value out of bounds.
+Reading a card needs no TensorFlow. `read_card` refuses a card with a value out of bounds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ser_core.errors import BundleError, FeatureError, SerError
 from ser_core.models.history import HISTORY
 
 MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
-# What a bundle cannot be without.
+# The files that every bundle has.
 FILES = (MODEL, CARD, REFERENCE)
 SCHEMA = 1
-# Of a card: what came later, and means its default where it is not there.
+# Fields that cards of older versions lack; they have their default then.
 _LATER = ("history_share",)
 DEFAULT = "calls"
 BUNDLED = Path(__file__).parent / "bundled"
@@ -34,47 +34,47 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a bundle says of itself; `card.json`.
+    """The description of a bundle; `card.json`.
 
     Parameters
     ----------
     name : str
-        What people call the model, a word such as `seed`.
+        Name of the model, a word such as `seed`.
     labels : tuple of str
         The emotions, in the order of the network's outputs.
     feature_set, fingerprint : str
-        The features that the network was trained on.
+        The feature set that the network was trained on.
     temperature : float > 0
         The network's log-probabilities are divided by it (Guo et al. 2017).
     channel_normalisation : str or None
-        How a channel's history is used. `HISTORY`: the network also takes count, mean and variance
-        of the channel's other segments. None: not at all.
+        `HISTORY`: the network also takes the count, mean and variance of the channel's other
+        segments. None: a channel's history is not used.
     temperature_with_history : float > 0, optional
-        What the temperature goes to with the length of the history; see `history_weight`.
+        The temperature approaches this value as the history gets longer; see `history_weight`.
     history_doubted : two floats in [0, 1], optional
-        Of what a history's segments, each taken alone, say on average: the share of one emotion,
-        other than neutral and calm, up to which the history is believed, and the one from which
-        it is not used at all; see `history_belief`. None: it is always believed.
+        Two shares of one emotion (other than neutral and calm) in the mean prediction of a
+        history's segments. Up to the first, the history is used in full; from the second, not at
+        all; see `history_belief`. None: it is always used in full.
     history_share : float in (0, 1]
-        How much an answer with a history counts at most; the rest is the segment taken alone.
+        Largest weight of a prediction with a history; the rest is the segment's own prediction.
     unsure_segment_below, unsure_recording_below : float in [0, 1]
-        Confidence under which a label is called unsure.
+        A label with less confidence is unsure.
     licence : str
-        In one line, with what it forbids.
+        One line that also names what is forbidden.
     corpora : sequence of mappings
-        Name, licence, count of utterances and speakers, what was skipped.
+        Name, licence, counts of utterances and speakers, skipped files.
     settings : mapping
-        Everything that the training was told.
+        All settings of the training.
     protocol : str
         The key of `results` to quote first.
     results : mapping
-        Protocol -> the figures of `ser_core.models.scores.Scores`.
+        From the protocol to the figures of `ser_core.models.scores.Scores`.
     measures : mapping
-        Further figures, such as those of groups of labels and of the calibration.
+        Further figures, such as those of groups of labels and of calibration.
     versions : mapping
-        Of the libraries that trained it.
+        Versions of the libraries that trained it.
     model_sha256 : str
-        Of `model.keras`; filled in by `save`.
+        SHA-256 of `model.keras`; filled in by `save`.
     """
 
     name: str
@@ -109,12 +109,12 @@ def bundled_names() -> tuple[str, ...]:
 
 
 def default_name() -> str:
-    """Name of the bundle that is used where none is asked for."""
+    """Name of the bundle that is used by default."""
     return DEFAULT
 
 
 def find(name_or_path: str | os.PathLike) -> Path:
-    """Folder of a bundle: a bundled name, else a path.
+    """Folder of a bundle, by its bundled name or its path.
 
     Raises
     ------
@@ -127,14 +127,14 @@ def find(name_or_path: str | os.PathLike) -> Path:
     if not folder.is_dir():
         raise BundleError(
             f"model {str(name_or_path)!r}: no such folder, and no bundled model of that name "
-            f"(there are: {', '.join(bundled_names()) or 'none'}); give the folder that "
+            f"(bundled: {', '.join(bundled_names()) or 'none'}); give the folder that "
             f"`ser train --save` wrote"
         )
     return folder
 
 
 def read_card(name_or_path: str | os.PathLike) -> Card:
-    """Read a bundle's card; needs no TensorFlow and checks nothing but the card.
+    """Read a bundle's card. Needs no TensorFlow and checks nothing but the card.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
     known = [item.name for item in fields(Card)]
     missing = [name for name in known if name not in values and name not in _LATER]
     if missing:
-        raise BundleError(f"{folder / CARD}: without {', '.join(missing)}; train the bundle again")
+        raise BundleError(f"{folder / CARD}: {', '.join(missing)} missing; train the bundle again")
     card = Card(**{name: values[name] for name in known if name in values})
     try:
         card = replace(card, labels=check_labels(card.labels))
@@ -200,12 +200,12 @@ def _two_shares(folder: Path, value: Any) -> tuple[float, float]:
 
 
 def check_features(folder: Path, card: Card) -> None:
-    """The card's feature set must be the one of this installation."""
+    """Refuse a card whose feature set differs from this installation's."""
     try:
         feature_set = features.get(card.feature_set)
     except FeatureError as error:
         raise BundleError(
-            f"{folder}: made for features that are not here: {error}; "
+            f"{folder}: made for features that are not installed: {error}; "
             f"install the package that brings them"
         ) from error
     if feature_set.fingerprint != card.fingerprint:

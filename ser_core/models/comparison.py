@@ -1,4 +1,4 @@
-"""Two bundles side by side: the difference of their UARs, over the labels that both have."""
+"""Comparison of two bundles: the difference of their UARs over the labels that both have."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ser_core.models.scores import (
 
 @dataclass(frozen=True)
 class Difference:
-    """The first bundle's UAR less the second's, over what both can answer.
+    """The first bundle's UAR minus the second's, over the labels that both have.
 
     Parameters
     ----------
     condition, known : str
-        As in `Result`. A bundle that takes no history knows nothing in either.
+        As in `Result`. A bundle that takes no history is tested without one in both cases.
     labels : tuple of str
-        Those in common; others count for neither.
+        The labels in common.
     utterances, speakers : int
     uar, uar_against : float in [0, 1]
-        Of the first and of the second.
+        UAR of the first bundle and of the second.
     difference : float in [-1, 1]
     low, high : float in [-1, 1] or None
-        95 % interval, by resampling speakers, the same for both; None where there is only one.
+        95 % interval by resampling speakers, the same ones for both; None for a single speaker.
     p : float in (0, 1] or None
-        Twice the share of the resamples whose difference lies on the rarer side of 0.
+        Two-sided bootstrap p: twice the share of resamples on the rarer side of 0.
     told_apart : bool or None
-        Whether the interval leaves 0 out.
+        Whether the interval excludes 0.
     """
 
     condition: str
@@ -55,7 +55,13 @@ class Difference:
 
 
 def common_labels(plans: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
-    """The labels that two bundles can be compared by."""
+    """The labels that two bundles have in common.
+
+    Raises
+    ------
+    CorpusError
+        Fewer than two, or no utterance of any of them.
+    """
     first, second = plans
     labels = tuple(label for label in first.labels if label in second.labels)
     advice = "take other groups" if first.grouping else "take --groups angry, negative or four"
@@ -67,8 +73,8 @@ def common_labels(plans: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
         )
     if not any(first.labels[i] in labels for i in first.truth[first.truth >= 0]):
         raise CorpusError(
-            f"{corpus.name}: no utterance of {', '.join(labels)}, which is what both "
-            f"{first.bundle.id} and {second.bundle.id} label: nothing to compare them by; "
+            f"{corpus.name}: no utterance of {', '.join(labels)}, the labels that both "
+            f"{first.bundle.id} and {second.bundle.id} have: nothing to compare them by; "
             f"{advice}, or another corpus"
         )
     return labels
@@ -82,15 +88,25 @@ def compare(
     condition: str,
     known: str,
 ) -> Difference:
-    """Compare two bundles' answers on the labels that they have in common."""
-    # The truth is the same for both, so the first's serves.
+    """Compare two bundles' predictions over the labels that they have in common.
+
+    Parameters
+    ----------
+    plans : sequence of two Plan
+    both : sequence of two np.ndarray [shape=(utterances, labels of the bundle)]
+    labels : tuple of str
+        Those in common.
+    speakers : np.ndarray [shape=(utterances,)]
+    condition, known : str
+    """
+    # The truth is the same for both.
     places = {plans[0].labels.index(label): i for i, label in enumerate(labels)}
     truth = np.array([places.get(place, -1) for place in plans[0].truth.tolist()])
     compared = truth >= 0
     confusions = []
     for plan, answers in zip(plans, both, strict=True):
         columns = [plan.labels.index(label) for label in labels]
-        # Made to add up to 1 again, the likeliest of these labels would be the same.
+        # Scaled to add up to 1 again, the likeliest of these labels would be the same.
         predicted = plan.grouped(answers[compared])[:, columns].argmax(axis=1)
         confusions.append(
             count_confusions(truth[compared], predicted, speakers[compared], len(labels))

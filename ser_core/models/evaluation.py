@@ -30,15 +30,15 @@ from ser_core.models.history import HISTORY
 from ser_core.models.scores import Scores, score
 from ser_core.models.targets import channel_ids
 
-# With fewer speakers, resampling them says little of other ones.
+# With fewer speakers, intervals by resampling say little about other speakers.
 FEW_SPEAKERS = 5
-# Points of a curve that are kept.
+# Number of points that are kept of a curve.
 _POINTS = 100
 
 
 @dataclass(frozen=True)
 class Point:
-    """Of the surest answers, how many these are and how many of them are wrong."""
+    """A point of the risk-coverage curve."""
 
     coverage: float
     risk: float
@@ -54,18 +54,18 @@ class Result:
     condition : str
         One of `ser_core.conditions.CONDITIONS`.
     known : str
-        Of the rest of the channel: `NOTHING`, or `CHANNEL`, all of it.
+        What is known of the rest of the channel: `NOTHING`, or `CHANNEL`, all of it.
     scores : Scores
     calibration_error : float in [0, 1]
-        Expected, over the bins of `reliability`.
+        Expected calibration error over the bins of `reliability`.
     reliability : tuple of Bin
     coverage : tuple of Point
-        From the surest answers to all of them.
+        The risk-coverage curve, from the surest predictions to all of them.
     sure : float in [0, 1]
-        Share that the bundle itself calls sure: the confidence in its own label, whatever the
-        grouping, is not under its threshold.
+        Share of predictions that are sure: the confidence in the bundle's own label, whatever the
+        grouping, is not under the bundle's threshold.
     right_if_sure : float in [0, 1] or None
-        Of these; None where there are none.
+        Share of these that are right; None if there are none.
     """
 
     condition: str
@@ -80,25 +80,25 @@ class Result:
 
 @dataclass(frozen=True)
 class Tested:
-    """A bundle and what it was found to do.
+    """A bundle and its results.
 
     Parameters
     ----------
     id, licence, feature_set : str
     labels : tuple of str
-        That are compared: the bundle's, or their groups.
+        Labels that are compared: the bundle's, or their groups.
     unsure_below : float in [0, 1]
         The bundle's threshold for segments.
     takes_history : bool
-        Whether it makes use of a channel's other segments.
+        Whether it uses a channel's other segments.
     trained_on_it : bool
         Whether it was trained on the corpus.
     absent : tuple of str
-        Labels that no utterance has: the UAR does without them.
+        Labels that no utterance has; they don't count in the UAR.
     no_label : mapping of emotion to count
-        Utterances left out because no label is theirs.
+        Utterances left out since their emotion is not a label.
     tied : int
-        Utterances left out because their annotators are divided.
+        Utterances left out since their annotators are divided.
     results : tuple of Result
         By condition, `NOTHING` before `CHANNEL`.
     """
@@ -116,13 +116,13 @@ class Tested:
     results: tuple[Result, ...]
 
     def of(self, condition: str, known: str = NOTHING) -> Result:
-        """The result under a condition, one of those that there are."""
+        """The result under a condition that was tested."""
         pair = (condition, known)
         return next(result for result in self.results if (result.condition, result.known) == pair)
 
     @property
     def known(self) -> tuple[str, ...]:
-        """What may be known of the rest of a channel, in order."""
+        """What was known of the rest of a channel, in order."""
         return tuple(dict.fromkeys(result.known for result in self.results))
 
 
@@ -135,7 +135,7 @@ class Evaluation:
     corpus, licence, note : str
         As in `Corpus`.
     unit : str
-        What one answer is for: `whole clips`, or `segments` of recordings.
+        What one prediction is for: `whole clips`, or `segments` of recordings.
     utterances, speakers : int
         Of the corpus, before anything is left out.
     grouping : str or None
@@ -145,7 +145,7 @@ class Evaluation:
     differences : tuple of Difference
         By condition; empty for one bundle.
     warnings : tuple of str
-        What a reader must know before believing a figure.
+        What a reader must know before relying on a figure.
     """
 
     corpus: str
@@ -174,32 +174,32 @@ def evaluate_conditions(
 ) -> Evaluation:
     """Test a bundle, or two side by side, on a corpus under conditions.
 
-    Every utterance is one answer. Of a bundle that takes a channel's history there are two: with
-    nothing known of the channel, and with all the rest of it, utterances without a label
-    included, in the same condition; see `channel_ids`.
+    Each utterance gives one prediction. A bundle that takes histories gives two: one without a
+    history, and one with the rest of the channel under the same condition as history, including
+    utterances without a label; see `channel_ids`.
 
     Parameters
     ----------
     bundles : sequence of one or two Bundle
     corpus : Corpus
-        Emotions that a bundle has no label for are left out, and counted; so are utterances whose
-        annotators are divided.
+        Utterances whose emotion is not a label of a bundle, or whose annotators are divided, are
+        left out and counted.
     conditions : sequence of str, optional
-        Of `ser_core.conditions.CONDITIONS`; all of them unless given.
+        Names in `ser_core.conditions.CONDITIONS`; all of them by default.
     grouping : str, optional
-        One of `ser_core.emotions.GROUPINGS`: compare groups of labels. An emotion that the bundle
-        has no label for counts where its group is one of the bundle's. Of several annotators,
-        votes for one group add up.
+        One of `ser_core.emotions.GROUPINGS`, to compare groups of labels. An emotion that is not a
+        label of the bundle counts if its group is one of the bundle's. Votes of several annotators
+        for one group add up.
     histories : bool
-        Whether to ask with the rest of the channel known, too.
+        Whether to test with the rest of the channel known, too.
     jobs, cache, progress
         As in `ser_core.corpora.vectors.extract`.
 
     Raises
     ------
     CorpusError
-        No utterance with a label of a bundle, fewer than two groups of a bundle's labels or
-        labels that two bundles have in common, or files that cannot be read.
+        No utterance with a label of a bundle, fewer than two groups of a bundle's labels, fewer
+        than two labels in common, or files that cannot be read.
     """
     from ser_core.conditions import CONDITIONS
 
@@ -262,8 +262,8 @@ def evaluate(
 ) -> Scores:
     """Test a bundle on a corpus under one condition, with nothing known of the rest of a channel.
 
-    On a corpus that the bundle was trained on this tells nothing about other voices: its
-    card's figures by speaker do.
+    On a corpus that the bundle was trained on, the scores say nothing about other voices. The
+    figures by speaker in its card do.
 
     Parameters
     ----------
@@ -348,19 +348,19 @@ def _warnings(
     for bundle in tested:
         if bundle.trained_on_it:
             warnings.append(
-                f"{bundle.id} was trained on {corpus}: this tells nothing about other voices; "
-                "`ser model show` has the figures by speaker"
+                f"{bundle.id} was trained on {corpus}: these figures say nothing about other "
+                "voices; see the figures by speaker in `ser model show`"
             )
     counts = {result.scores.speakers for bundle in tested for result in bundle.results[:1]}
     fewest = min(counts | {difference.speakers for difference in differences})
     if fewest == 1:
         warnings.append(
-            "one speaker: there is no interval, and nothing is said about other voices; "
+            "one speaker: there is no interval, and the figures say nothing about other voices; "
             "take a corpus of several speakers"
         )
     elif fewest < FEW_SPEAKERS:
         warnings.append(
-            f"{fewest} speakers: the intervals are not to be trusted, resampling so few says "
-            "little about other voices"
+            f"{fewest} speakers: the intervals are not reliable; so few speakers say little about "
+            "other voices"
         )
     return warnings

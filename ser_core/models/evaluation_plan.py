@@ -1,4 +1,4 @@
-"""What a bundle is plans in an evaluation: which utterances, and what the right answers are."""
+"""Plan of an evaluation: the utterances that a bundle predicts, and their true labels."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from ser_core.errors import CorpusError
 from ser_core.models.bundle import Bundle
 from ser_core.models.history import HISTORY
 
-# What is known of a channel when a segment of it is labelled: nothing, or its other segments.
+# The history that a segment is labelled with: none, or the other segments of its channel.
 NOTHING, CHANNEL = "nothing", "channel"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one bundle is plans.
+    """What one bundle predicts, and what is compared.
 
     Parameters
     ----------
     bundle : Bundle
     grouping : str or None
     labels : tuple of str
-        That are compared.
+        Labels that are compared: the bundle's, or their groups.
     truth : np.ndarray [shape=(utterances,)], int
-        Index into labels; -1 where the utterance is left out.
+        Index into labels; -1 for utterances that are left out.
     rows : np.ndarray of int
-        Utterances that are predicted: all where a channel's history is plans for.
+        Utterances that are predicted: all of them if histories are used.
     known : tuple of str
+        `NOTHING`, and `CHANNEL` if histories are used.
     """
 
     bundle: Bundle
@@ -46,7 +47,7 @@ class Plan:
     known: tuple[str, ...]
 
     def answers(self, vectors: np.ndarray, channel: np.ndarray) -> dict[str, np.ndarray]:
-        """What is known -> probabilities of the bundle's own labels; NaN for other rows."""
+        """Probabilities of the bundle's own labels, by what is known; NaN for other rows."""
         found = {}
         for known in self.known:
             ids = channel[self.rows] if known == CHANNEL else None
@@ -55,7 +56,7 @@ class Plan:
         return found
 
     def grouped(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities of the labels that are compared."""
+        """Probabilities of the labels that are compared, from those of the bundle's."""
         if not self.grouping:
             return probabilities
         return group_probabilities(probabilities, self.bundle.labels, self.grouping)
@@ -68,6 +69,23 @@ def make_plan(
     grouping: str | None,
     histories: bool,
 ) -> Plan:
+    """The plan for a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    corpus : Corpus
+    truth : sequence of str or None
+        True label or group of each utterance; None where annotators are divided.
+    grouping : str or None
+    histories : bool
+        Whether the bundle is also tested with histories, if it takes them.
+
+    Raises
+    ------
+    CorpusError
+        Nothing to compare.
+    """
     labels = bundle.labels if grouping is None else group_names(bundle.labels, grouping)
     places = {label: i for i, label in enumerate(labels)}
     place = np.array([-1 if word is None else places.get(word, -1) for word in truth], dtype=int)
@@ -93,13 +111,13 @@ def make_plan(
 
 
 def true_label(utterance: Utterance, grouping: str | None) -> str | None:
-    """What an utterance is to be taken for: a label or a group; None where annotators tie."""
+    """The true label of an utterance, or its group; None where annotators are divided."""
     if not grouping:
         return utterance.emotion if utterance.agreed else None
     group = GROUPINGS[grouping]
     votes: Counter[str] = Counter()
     for emotion, share in utterance.shares or ((utterance.emotion, 1.0),):
-        # An emotion that has no group stands for itself, which no bundle will have.
+        # An emotion without a group stands for itself; no bundle has such a group.
         votes[group(emotion) or emotion] += share  # type: ignore[assignment]
     (first, most), *others = votes.most_common(2)
     return None if others and math.isclose(most, others[0][1], abs_tol=1e-9) else first
@@ -113,7 +131,7 @@ def extract_vectors(
     cache: Path | None,
     progress: Progress | None,
 ) -> dict[str, np.ndarray]:
-    """Feature set -> a vector for each utterance, NaN where nobody asks; each extracted once."""
+    """Vectors by feature set, each extracted once; NaN for utterances that no plan predicts."""
     from ser_core.corpora import vectors
 
     found = {}

@@ -1,4 +1,4 @@
-"""A channel's history: what its other segments tell about one of them, and how far it is used."""
+"""A channel's history: the other segments of a segment's channel, and how far they are used."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import numpy as np
 
 from ser_core.emotions import CALM
 
-# The value of `Card.channel_normalisation`, and the other segments that count as much as what is
-# known without them.
+# The value of `Card.channel_normalisation`; and the number of other segments that weigh as much as
+# the training speakers do.
 HISTORY, HISTORY_HALF = "history", 4.0
 
 
 def histories(
     matrix: np.ndarray, channel: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each row, how many other rows its channel has, their mean and their variance.
+    """Count, mean and variance of the other rows of each row's channel.
 
     Parameters
     ----------
     matrix : np.ndarray [shape=(n, d)], float32
     channel : np.ndarray [shape=(n,)] or None
-        None: nothing is known of anybody.
+        Id of each row's channel. None: no row has a history.
 
     Returns
     -------
     count [n, 1], mean and variance [n, d], float32
-        Zeros where there is no other row.
+        Zeros for a row without others.
     """
     count = np.zeros((len(matrix), 1), dtype=np.float32)
     mean, variance = np.zeros_like(matrix), np.zeros_like(matrix)
@@ -46,22 +46,23 @@ def histories(
 
 
 def history_weight(count: np.ndarray) -> np.ndarray:
-    """How much a history of so many segments is believed: n / (n + 4)."""
+    """Weight of a history of n segments: n / (n + 4)."""
     return count / (count + HISTORY_HALF)
 
 
 def history_belief(
     others: np.ndarray, labels: Sequence[str], doubted: tuple[float, float]
 ) -> np.ndarray:
-    """How much of a channel's history is used, by what its segments say, each taken alone.
+    """How far a channel's history is used, by the mean prediction of its segments.
 
-    A caller who is in one mood throughout would pass for normal in it. So a history is doubted
-    where one emotion, other than neutral and calm, takes more than a share of it.
+    A caller who is in one mood throughout would pass for normal in it. A history is therefore used
+    less, or not at all, where one emotion other than neutral and calm has a large share of it.
 
     Parameters
     ----------
     others : np.ndarray [shape=(n, k)]
-        Mean probabilities of the other segments; zeros where there are none.
+        Mean probabilities of the other segments, each predicted without a history; zeros where
+        there are none.
     labels : sequence of k str
     doubted : two floats
         See `Card.history_doubted`.
@@ -69,7 +70,7 @@ def history_belief(
     Returns
     -------
     np.ndarray [shape=(n,)]
-        From 0, not at all, to 1.
+        From 0 (not at all) to 1 (in full).
     """
     moods = others[:, [label not in CALM for label in labels]]
     share = moods.max(axis=1, initial=0.0)

@@ -1,4 +1,4 @@
-"""Networks of bundles: loaded safely, checked against their card, and asked in batches."""
+"""Networks of bundles: loaded safely, checked against the card, and called in fixed batches."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from ser_core.models.history import HISTORY
 from ser_core.models.runtime import load_keras
 
 # Every call of the network has this many rows, so that a row's numbers don't depend on its
-# neighbours (with other sizes they move by 4e-7).
+# neighbours (other sizes change them by 4e-7).
 BATCH_ROWS = 64
 # Layers that run code or read files from outside the bundle.
 _UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 def load_network(path: Path, content: bytes, card: Card) -> Any:
-    """The network, if it is what the card says."""
+    """The network as a Keras model, checked against its card.
+
+    Raises
+    ------
+    BundleError
+        It is unsafe, cannot be loaded, or has other inputs or outputs than the card names.
+    """
     _check_safe(path, content)
     keras = load_keras()
     try:
@@ -62,7 +68,7 @@ def as_function(model: Any, card: Card) -> Callable:
 
 
 def padded_batches(inputs: Sequence[np.ndarray]) -> Iterator[tuple[int, int, list[np.ndarray]]]:
-    """Batches of exactly `BATCH_ROWS` rows: where they start, how many are real, the inputs."""
+    """Batches of exactly `BATCH_ROWS` rows: first row, number of real rows, inputs."""
     for start in range(0, len(inputs[0]), BATCH_ROWS):
         rows = min(BATCH_ROWS, len(inputs[0]) - start)
         batch = [np.zeros((BATCH_ROWS, x.shape[1]), dtype=np.float32) for x in inputs]
@@ -78,12 +84,12 @@ def _widths(card: Card) -> list[int]:
 
 
 def _check_safe(path: Path, content: bytes) -> None:
-    """Refuse what is no Keras 3 file, or holds layers that run code of their own."""
+    """Refuse a file that is not a Keras 3 model, or has layers that run code."""
     try:
         config = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise BundleError(
-            f"{path}: no Keras 3 file ({first_line(error)}); save the model as .keras"
+            f"{path}: not a Keras 3 file ({first_line(error)}); save the model as .keras"
         ) from error
     for part in _parts(config):
         name, module = part.get("class_name"), part.get("module")
@@ -91,13 +97,13 @@ def _check_safe(path: Path, content: bytes) -> None:
         activation = (module, name) == ("builtins", "function")  # Keras looks it up by name
         if not (own or activation) or name in _UNSAFE_LAYERS or name == "__lambda__":
             raise BundleError(
-                f"{path}: holds {module}.{name}, which may run code of its own; "
+                f"{path}: holds {module}.{name}, which may run code; "
                 f"only Keras's own layers are loaded"
             )
 
 
 def _parts(config: Any) -> Iterator[dict]:
-    """Every object of a nested Keras configuration."""
+    """All objects of a nested Keras configuration."""
     if isinstance(config, dict):
         if "class_name" in config:
             yield config

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported late and set up the one way that this package uses them."""
+"""TensorFlow and Keras: imported late, and set up the same way everywhere."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ser_core.errors import BundleError
 
 @cache
 def load_keras() -> ModuleType:
-    """Import Keras on TensorFlow, one thread an operation and one operation at a time.
+    """Import Keras on TensorFlow, with one thread per operation and one operation at a time.
 
     One thread makes sums run in a fixed order, so that numbers do not depend on the machine's
-    load; parallelism comes from processes. Where somebody else has already started TensorFlow
-    in this process, their threads stay.
+    load; parallelism comes from processes. If TensorFlow has already started in this process, its
+    threads stay as they are.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -42,9 +42,9 @@ def load_keras() -> ModuleType:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Keep what libraries' native code says on standard error, unless something fails.
+    """Hold back what native code writes to standard error, unless something fails.
 
-    TensorFlow 2.21 tells at its import which instructions it uses, whatever its settings say.
+    TensorFlow 2.21 logs at import which instructions it uses, whatever its settings.
     """
     sys.stderr.flush()
     before = os.dup(2)

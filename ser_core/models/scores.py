@@ -24,20 +24,20 @@ class Scores:
     Parameters
     ----------
     protocol : str
-        What was tested on what, in words.
+        What was tested, in words.
     labels : tuple of str
     utterances, speakers : int
-        In the test.
+        Counts in the test.
     accuracy, uar : float in [0, 1]
         UAR is the mean recall of the labels that occur in the test.
     uar_low, uar_high : float in [0, 1] or None
-        95 % interval of the UAR, by resampling the speakers; None where there is only one.
+        95 % interval of the UAR by resampling speakers; None for a single speaker.
     recall, precision : mapping of label to float in [0, 1] or None
-        None where the label never occurs, or is never predicted.
+        None if the label never occurs (recall) or is never predicted (precision).
     confusion : tuple of rows of int
         True label by row, predicted label by column.
     left_out : int
-        Utterances whose emotion the model has no label for, or on which annotators are divided.
+        Utterances whose emotion is not a label of the model, or whose annotators are divided.
     """
 
     protocol: str
@@ -55,7 +55,7 @@ class Scores:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Both ends of the interval, where there is one."""
+        """Both ends of the interval, or None."""
         if self.uar_low is None or self.uar_high is None:
             return None
         return self.uar_low, self.uar_high
@@ -70,7 +70,7 @@ def score(
     protocol: str,
     left_out: int = 0,
 ) -> Scores:
-    """Compare predictions with the truth.
+    """Score predictions against the truth.
 
     Parameters
     ----------
@@ -79,11 +79,11 @@ def score(
     probabilities : np.ndarray [shape=(n, len(labels))]
     labels : sequence of str
     speakers : sequence of n str
-        Who speaks; the units of the interval.
+        The speakers, who are resampled for the interval.
     protocol : str
-        In words.
+        What was tested, in words.
     left_out : int
-        Passed on.
+        As in `Scores`.
     """
     from sklearn import metrics
 
@@ -136,19 +136,19 @@ def count_confusions(
 
 @cache
 def _draws(count: int) -> np.ndarray:
-    """How often each speaker is in each resample: always the same, so that tests can be paired."""
+    """How often each speaker is in each resample; always the same, so that tests can be paired."""
     random = np.random.default_rng(0)
     return random.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
 
 
 def unweighted_average_recall(confusion: np.ndarray) -> float:
-    """Mean recall of the labels that occur; confusion is [true, predicted]."""
+    """UAR: mean recall of the labels that occur. The confusion is [true, predicted]."""
     seen = confusion.sum(axis=1)
     return float((confusion.diagonal()[seen > 0] / seen[seen > 0]).mean())
 
 
 def resampled_uar(confusion: np.ndarray) -> np.ndarray:
-    """UAR of each resample of the speakers; confusion is [speaker, true, predicted]."""
+    """UAR of each resample of the speakers. The confusion is [speaker, true, predicted]."""
     weights = _draws(len(confusion))
     hits = weights @ np.diagonal(confusion, axis1=1, axis2=2)
     seen = weights @ confusion.sum(axis=2)
@@ -157,6 +157,6 @@ def resampled_uar(confusion: np.ndarray) -> np.ndarray:
 
 
 def percentile_interval(drawn: np.ndarray) -> tuple[float, float]:
-    """Percentile bootstrap."""
+    """Interval of resampled values (percentile bootstrap)."""
     low, high = np.percentile(drawn, _INTERVAL_PERCENT)
     return float(low), float(high)

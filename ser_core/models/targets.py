@@ -20,8 +20,8 @@ def label_indices(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.
 def label_shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.ndarray:
     """Shares of the annotators by label, float32 [n, len(labels)]; rows add up to 1.
 
-    An utterance without annotators' shares is all of its emotion. What annotators say beside
-    `labels` does not count.
+    An utterance without annotators' shares counts fully for its emotion. Votes for emotions that
+    are not in `labels` don't count.
     """
     targets = np.zeros((len(utterances), len(labels)), dtype=np.float32)
     index = {label: i for i, label in enumerate(labels)}
@@ -33,15 +33,15 @@ def label_shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.n
 
 
 def channel_ids(utterances: Sequence[Utterance]) -> np.ndarray:
-    """Whose history each utterance belongs to.
+    """Channel of each utterance, whose history it belongs to.
 
-    Parts of a recording belong to its channel; of clips that stand alone, all of a speaker's are
-    taken for one channel.
+    Parts of a recording belong to its channel. All whole clips of a speaker are taken as one
+    channel.
 
     Returns
     -------
     np.ndarray [shape=(n,)], int
-        As `Bundle.predict` takes them.
+        Ids as `Bundle.predict` takes them.
     """
     keys = [
         (str(utterance.path), utterance.channel)

@@ -135,7 +135,7 @@ def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
     )
     assert angry.returncode == 0, angry.stderr
     assert "→ other" in angry.stdout
-    assert "this tells nothing about other voices" in done.stdout.replace("\n", " ")
+    assert "these figures say nothing about other voices" in done.stdout.replace("\n", " ")
     out = tmp_path / "out"
     words = ("--input", CALLS / "sales", "--output", out, "--model", bundle)
     assert "3 labelled" in ser("run", *words).stdout

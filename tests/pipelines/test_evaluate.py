@@ -33,20 +33,20 @@ def models(tmp_path_factory):
         rule = tiny_bundle.threshold([3], edges, 0.05)
         tiny_bundle.make(folder / name, labels, "test_simple", rule, name=name)
     card = folder / "bad" / "card.json"
-    said = json.loads(card.read_text())
-    card.write_text(json.dumps({**said, "corpora": [{"name": "RAVDESS"}]}))
+    values = json.loads(card.read_text())
+    card.write_text(json.dumps({**values, "corpora": [{"name": "RAVDESS"}]}))
     return folder
 
 
 @pytest.fixture
 def say(ser, tones, models, tmp_path):
-    def said(*words):
+    def run(*words):
         corpus = ("--corpus", f"ravdess={tones}", "--cache", tmp_path / "cache", "--jobs", "1")
         (tmp_path / "taken").touch()
-        words = [models / one if one in ("good", "bad", "other") else one for one in words]
+        words = [models / word if word in ("good", "bad", "other") else word for word in words]
         return ser("evaluate", *corpus, *words, cwd=tmp_path)
 
-    return said
+    return run
 
 
 def test_two_bundles_side_by_side_as_tables_json_and_page(say, tmp_path):
@@ -58,14 +58,14 @@ def test_two_bundles_side_by_side_as_tables_json_and_page(say, tmp_path):
     assert "36 utterances of 6 speakers" in done.stdout
     assert "bad-" in done.stdout
     assert "first better" in done.stdout
-    assert "this tells nothing about other voices" in done.stdout
+    assert "these figures say nothing about other voices" in done.stdout
     tables = [line for line in done.stdout.splitlines() if line[:1] in "│┃┏└├┡"]
     assert max(map(len, tables)) <= 100
-    said = json.loads((tmp_path / "out" / "e.json").read_text())
-    (one,) = said["evaluations"]
-    assert one["corpus"] == "RAVDESS"
-    assert [each["scores"]["uar"] for each in one["bundles"][0]["results"]] == [1, 1]
-    assert one["differences"][0]["difference"] == pytest.approx(1 / 3)
+    figures = json.loads((tmp_path / "out" / "e.json").read_text())
+    (evaluation,) = figures["evaluations"]
+    assert evaluation["corpus"] == "RAVDESS"
+    assert [each["scores"]["uar"] for each in evaluation["bundles"][0]["results"]] == [1, 1]
+    assert evaluation["differences"][0]["difference"] == pytest.approx(1 / 3)
     assert "RAVDESS" in (tmp_path / "out" / "e.html").read_text()
     assert str(tmp_path) not in (tmp_path / "out" / "e.html").read_text()
 
@@ -85,9 +85,9 @@ def test_every_condition_unless_told_which(say):
         "packet_loss",
     ):
         assert f"│ {condition} " in done.stdout
-    one = say("--model", "good", "--condition", "mulaw").stdout
-    assert "│ gsm " not in one
-    assert "→ angry" in one
+    text = say("--model", "good", "--condition", "mulaw").stdout
+    assert "│ gsm " not in text
+    assert "→ angry" in text
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_names_do_not_move_the_terminal(tmp_path, capsys):
     from rich.console import Console
 
     bad = "[/red]\x1b[2J[bold]"
-    some = clips(tmp_path, SPEAKERS[:1], times=1)
-    odd = Utterance(some.utterances[0].path, bad, "a", bad)
-    corpus = Corpus(bad, "CC0", (*some.utterances, odd), {})
+    corpus_of_clips = clips(tmp_path, SPEAKERS[:1], times=1)
+    odd = Utterance(corpus_of_clips.utterances[0].path, bad, "a", bad)
+    corpus = Corpus(bad, "CC0", (*corpus_of_clips.utterances, odd), {})
     found = evaluation.evaluate_conditions([right()], corpus, ["clean"], jobs=1, cache=tmp_path)
     evaluate._print(Console(width=100), found, known_warnings=())
-    said = capsys.readouterr().out
-    assert "\x1b" not in said
-    assert "right-01234567 on [/red]?[2J[bold]" in said
-    assert "1 of other emotions left out ([/red]?[2J[bold])" in said
-    assert "one speaker: no interval" in said
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "right-01234567 on [/red]?[2J[bold]" in text
+    assert "1 of other emotions left out ([/red]?[2J[bold])" in text
+    assert "one speaker: no interval" in text

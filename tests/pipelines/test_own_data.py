@@ -25,9 +25,9 @@ def labels(tmp_path):
         code, speaker = path.stem.split("-")[2], path.stem.split("-")[-1]
         label = {"03": "happy", "04": "sad", "05": "angry"}[code]
         for annotator in ("ann", "bob"):
-            said = "sad" if (i, annotator) == (0, "bob") else label
+            vote = "sad" if (i, annotator) == (0, "bob") else label
             name = path.relative_to(tmp_path)
-            lines.append(f"{name},,0,0.24,{said},{annotator},s{speaker}")
+            lines.append(f"{name},,0,0.24,{vote},{annotator},s{speaker}")
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -82,7 +82,7 @@ def test_a_table_of_labels_and_public_corpora(ser, labels, tmp_path):
     assert done.returncode == 0, done.stderr
     card = json.loads((tmp_path / "two" / "card.json").read_text())
     assert card["labels"] == ["bad", "good"]
-    assert [one["name"] for one in card["corpora"]] == ["labels", "RAVDESS"]
+    assert [corpus["name"] for corpus in card["corpora"]] == ["labels", "RAVDESS"]
 
 
 @pytest.mark.long

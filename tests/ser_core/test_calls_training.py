@@ -367,7 +367,7 @@ def test_a_setting_out_of_bounds_is_named_with_its_bound(settings, message):
 
 def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(BundleError, match="holds files that are no model bundle"):
+    with pytest.raises(BundleError, match="holds files that are not a model bundle"):
         training.train([buzzes], QUICK, tmp_path, jobs=1, cache=cache)
     with pytest.raises(TrainingError, match="networks cannot be kept there"):
         Networks(held_out().data, QUICK.networks, Work(cache=tmp_path / "notes.txt"))

@@ -228,7 +228,7 @@ def test_a_corpus_that_it_was_trained_on_is_named(tones, cache):
     one = right(card={"corpora": ({"name": "Tones"},)})
     found = evaluation.evaluate_conditions([one], tones, ["clean"], jobs=1, cache=cache)
     assert found.bundles[0].trained_on_it
-    assert "was trained on Tones: this tells nothing about other voices" in found.warnings[0]
+    assert "was trained on Tones: these figures say nothing about other voices" in found.warnings[0]
 
 
 def test_parts_of_a_recording_share_its_channel_and_clips_their_speaker():

@@ -358,7 +358,7 @@ def test_layers_from_elsewhere_are_refused(tiny, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n", b"PK\x05\x06" + bytes(18)])
 def test_what_is_no_keras_file_is_refused(tiny, content):
-    with pytest.raises(BundleError, match="no Keras 3 file"):
+    with pytest.raises(BundleError, match="not a Keras 3 file"):
         models.load(with_network(tiny, content))
 
 
@@ -375,7 +375,7 @@ def test_an_older_bundle_is_replaced_and_nothing_is_left_beside_it(tiny):
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
-    with pytest.raises(BundleError, match="files that are no model bundle"):
+    with pytest.raises(BundleError, match="files that are not a model bundle"):
         tiny_bundle.make(tmp_path / "home", LABELS, "seed193", tiny_bundle.threshold([0], [0, 1]))
     assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
 

@@ -168,7 +168,7 @@ def test_every_fold_has_somebody_whom_annotators_agree_on():
     ]
     folds = speaker_folds(crowd, 3)
     assert {f for one, f in zip(crowd, folds, strict=True) if one.agreed} == {0, 1, 2}
-    says = "have 3 speakers with these emotions, 3 more on whom annotators are divided"
+    says = "have 3 speakers with these emotions, 3 more whose annotators are divided"
     with pytest.raises(TrainingError, match=says):
         speaker_folds(crowd, 4)
 

@@ -132,7 +132,7 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
         assert f"({picture}.png)" in page
     assert any("first look, fold 1 of 2" in line for line in said)
     # The bundle was trained on the same people, which flatters both.
-    assert any("was trained on RAVDESS: of speakers who are in both" in line for line in said)
+    assert any("was trained on RAVDESS: for speakers who are in both" in line for line in said)
     assert "the figures flatter, before and after" in page
     # Of few clips the calibration stays the bundle's, with a history too.
     before = models.read_card(trained)
@@ -201,7 +201,7 @@ def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F8
     start = Start(replace(models.read_card("calls"), corpora=told), None, ())
     mine = replace(buzzes, name="more", own=True)
     ((said,),) = (c.warnings[-1:] for c in transfer._with_warnings([mine], start, Work()))
-    assert "was trained on learn: of speakers" in said
+    assert "was trained on learn: for speakers" in said
     assert transfer._with_warnings([buzzes], start, Work()) == [buzzes]
 
 

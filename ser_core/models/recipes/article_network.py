@@ -1,4 +1,4 @@
-"""Networks, made but not trained."""
+"""The article's network, untrained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ser_core.models.runtime import load_keras
 
 
 def article_layers(inputs: int) -> tuple[int, ...]:
-    """Widths of the article's hidden layers: twice the inputs, half of that, half again.
+    """Widths of the article's hidden layers: twice the inputs, the inputs, and half of them.
 
     Examples
     --------
@@ -36,16 +36,15 @@ def dense_network(
     Parameters
     ----------
     inputs, outputs : int > 0
-        Features and labels.
+        Numbers of features and labels.
     layers : sequence of int > 0, optional
-        Widths of the hidden layers; the article's unless given.
+        Widths of the hidden layers; the article's by default.
     dropout : float in [0, 1)
-        Share of each hidden layer's units left out at a training step.
+        Share of each hidden layer's units that a training step drops.
     mean, variance : np.ndarray [shape=(inputs,)], optional
-        Where given, the first layer z-scores with them, so that the network takes features
-        as they are.
+        If given, the first layer z-scores with them, and the network takes raw features.
     seed : int
-        Of the first weights and of the dropout; no global state is touched.
+        Seed of the first weights and of the dropout. Global state is not changed.
 
     Returns
     -------

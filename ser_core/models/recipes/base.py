@@ -1,8 +1,8 @@
-"""What a recipe is: its options, declared as data, and a training that gives a bundle's parts.
+"""The protocol of recipes: options declared as data, and a training that returns a bundle's parts.
 
-A recipe is a frozen dataclass. A field made by `option` is an option of the command line, too; its
-value is checked when the recipe is made. `Recipe.train` writes nothing and draws nothing: it gives
-the network, the card, and what was measured (`Trained`), and the caller does the rest.
+A recipe is a frozen dataclass derived from `Recipe`. A field made by `option` is also an option of
+`ser train`. Values are checked when a recipe is made. `Recipe.train` writes and draws nothing: it
+returns the network, the card and the figures (`Trained`), and `ser_core.training` does the rest.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from ser_core.models.calibration import Bin
 from ser_core.models.card import Card
 from ser_core.models.scores import Scores
 
-# For few labels.
+# Advice for few labels.
 SIMPLER = (
     "a simpler model learns more from few data: --from calls only teaches a model that is trained "
     "already, --architecture dnn is the smallest of its own"
 )
 Say = Callable[[str], None]
-# Risk by coverage, and both at the threshold for `unsure`.
+# Coverage, risk, and the point of both at the threshold for `unsure`.
 Curve = tuple[np.ndarray, np.ndarray, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Option:
-    """A recipe's field as an option of the command line.
+    """The option of `ser train` for a field of a recipe.
 
     Parameters
     ----------
     help : str
-        One line.
+        Help text.
     parse : callable
-        From the option's text to a value; a `ValueError` refuses it.
+        From text to a value; raises `ValueError` or `argparse.ArgumentTypeError`.
     metavar : str, optional
     choices : tuple of str, optional
     flag : str
         The option's name; empty where it follows from the name of the field.
     name : str
-        The field's; filled in when options are listed.
+        Name of the field; filled in by `own_options` and `common_options`.
     """
 
     help: str
@@ -61,7 +61,7 @@ class Option:
 
 
 def option(default: Any = MISSING, help: str = "", **about: Any) -> Any:
-    """A field of a recipe that is an option, too; `about` are further fields of `Option`."""
+    """A field of a recipe that is also an option; `about` are further fields of `Option`."""
     return field(default=default, metadata={"option": Option(help, **about)})
 
 
@@ -71,7 +71,7 @@ def common_options() -> list[Option]:
 
 
 def own_options(recipe: type[Recipe]) -> list[Option]:
-    """The options that a recipe declares itself."""
+    """The options of one recipe, without those that every recipe has."""
     common = {item.name for item in fields(Recipe)}
     return _options(item for item in fields(recipe) if item.name not in common)
 
@@ -89,17 +89,17 @@ def _options(items: Iterable[Field]) -> list[Option]:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words with commas between them."""
+    """Words separated by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them.
+    """Whole numbers separated by commas.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        Something else.
+        The text is something else.
     """
     try:
         return tuple(int(word) for word in text.split(","))
@@ -111,18 +111,18 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Work:
-    """How a training works, whatever it trains.
+    """Processes, cache and progress of a training.
 
     Parameters
     ----------
     jobs : int >= 1, optional
-        Processes, of one thread each; one a core unless given.
+        Processes of one thread each; one per core by default.
     cache : Path, optional
         Where vectors and networks are kept; see `ser_core.corpora.vectors.cache_folder`.
     progress : callable, optional
-        Called with a stage, how much of it is done, and of how much.
+        Called with a stage, the work done in it, and its total.
     say : callable, optional
-        Called with a line for a person.
+        Called with lines for the user.
     """
 
     jobs: int | None = None
@@ -144,19 +144,19 @@ class Work:
         )  # fmt: skip
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Pass progress on, where somebody listens."""
+        """Report progress, if there is a callback."""
         if self.progress:
             self.progress(stage, done, total)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a training measured, for whoever draws it; see `ser_core.report.training_pictures`.
+    """Figures of a training to draw; see `ser_core.report.training_pictures.draw`.
 
     Parameters
     ----------
     confusion : sequence of Scores
-        Tests whose confusion matrices are shown.
+        Tests whose confusion matrices are drawn.
     counts : mapping of label to int
         Utterances of each label.
     counts_title : str
@@ -177,16 +177,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives.
+    """The parts of a bundle that a training returns.
 
     Parameters
     ----------
     model : keras.Model
         Not compiled.
     card : Card
-        Without a name, which is that of the bundle's folder.
+        Its name is still empty: a bundle is named after its folder.
     inputs : np.ndarray [shape=(m, d)]
-        A few vectors whose answers the bundle keeps.
+        A few vectors for the bundle's reference answers.
     figures : Figures
     """
 
@@ -198,16 +198,16 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """A way to train a bundle; the options that every recipe has.
+    """A way to train a bundle, with the options that every recipe has.
 
     Parameters
     ----------
     emotions : tuple of str, optional
-        Use these only; all unless given.
+        Train on these only; on all by default.
     folds : int >= 2
-        Folds of speakers.
+        Number of folds of speakers.
     seed : int >= 0
-        Seed of everything that is random.
+        Seed of all random numbers.
 
     Raises
     ------
@@ -216,7 +216,7 @@ class Recipe(ABC):
     """
 
     name: ClassVar[str]
-    # What a person with few labels had better try; empty where the recipe is that already.
+    # Advice for few labels; empty if the recipe is meant for them.
     simpler: ClassVar[str] = ""
 
     emotions: tuple[str, ...] | None = option(
@@ -231,16 +231,16 @@ class Recipe(ABC):
         check_emotions(self.emotions)
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
-        """Those of the corpora that give the labels and the test."""
+        """The corpora that give the labels and the test."""
         return corpora
 
     def warnings(self, corpora: Sequence[Corpus]) -> list[str]:
-        """What a person should know before the training begins."""
+        """Warnings about options and corpora before the training."""
         return []
 
     @abstractmethod
     def train(self, corpora: Sequence[Corpus], work: Work) -> Trained:
-        """Train and measure.
+        """Train and measure a network.
 
         Parameters
         ----------
@@ -261,7 +261,7 @@ class Recipe(ABC):
 
 
 def check_emotions(emotions: Sequence[str] | None) -> None:
-    """Refuse what is no label set; None is all that there are."""
+    """Refuse emotions that are not a label set; None stands for all."""
     if emotions is not None:
         try:
             check_labels(emotions)
@@ -270,12 +270,12 @@ def check_emotions(emotions: Sequence[str] | None) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of the choices."""
+    """Refuse a value that is not among the choices."""
     if value not in choices:
         raise TrainingError(f"{name}={value!r}: one of {', '.join(choices)} expected")
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
-    """Refuse a value that is no whole number, or less than `least`."""
+    """Refuse a value that is not a whole number, or less than `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise TrainingError(f"{name}={value!r}: a whole number, {least} or more, expected")

@@ -1,4 +1,4 @@
-"""What recipes share: labelled clips and their folds of speakers, and the common part of a card."""
+"""Common steps of recipes: labelled clips, their folds of speakers, and parts of the card."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ser_core.models.recipes.base import Recipe
 from ser_core.models.runtime import load_keras
 from ser_core.models.targets import label_indices, label_shares
 
-# The bundled model whose data anybody may use for anything.
+# The bundled model whose corpora allow any use.
 OPEN = "calls-open"
 _LIBRARIES = ("keras", "numpy", "scikit-learn", "soundfile", "soxr")
-# With less than this a model had better be simple. Of each emotion the public corpora have about
-# 200 clips of 24 speakers (RAVDESS) or 70 of 10 (EMO-DB).
+# With less data, a simpler model is better. The public corpora have about 200 clips per emotion by
+# 24 speakers (RAVDESS), or 70 by 10 (EMO-DB).
 FEW_CLIPS, FEW_SPEAKERS = 50, 10
 
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """The utterances that give the labels and the test, and their folds.
+    """The utterances that give the labels and the test, with their folds.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class LabelledClips:
 
     @classmethod
     def of(cls, corpora: Sequence[Corpus], recipe: Recipe) -> LabelledClips:
-        """Those of the corpora that a recipe wants.
+        """The utterances of corpora that a recipe uses.
 
         Raises
         ------
@@ -68,12 +68,12 @@ class LabelledClips:
 
     @cached_property
     def agreed(self) -> np.ndarray:
-        """Utterances that can be tested: annotators are not divided, bool [n]."""
+        """Utterances whose annotators are not divided, bool [n]; only these are tested."""
         return np.array([utterance.agreed for utterance in self.utterances])
 
     @cached_property
     def speakers(self) -> np.ndarray:
-        """Who speaks, str [n]."""
+        """Speaker of each utterance, str [n]."""
         return np.array([utterance.speaker for utterance in self.utterances])
 
     @property
@@ -91,7 +91,19 @@ def count_title(clips: LabelledClips, corpora: Sequence[Corpus]) -> str:
 def select_utterances(
     corpora: Sequence[Corpus], emotions: Sequence[str] | None
 ) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
-    """The utterances to train on, and the labels: RAVDESS's in its order, then others."""
+    """The utterances to train on, and their labels: RAVDESS's in its order, then others.
+
+    Parameters
+    ----------
+    corpora : sequence of Corpus
+    emotions : sequence of str or None
+        Use these only; all of them if None.
+
+    Raises
+    ------
+    TrainingError
+        Emotions that no utterance has, or that are not a label set.
+    """
     utterances = tuple(utterance for corpus in corpora for utterance in corpus.utterances)
     present = {utterance.emotion for utterance in utterances}
     missing = sorted(set(emotions or ()) - present)
@@ -110,21 +122,21 @@ def select_utterances(
 
 
 def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) -> np.ndarray:
-    """Deal speakers out to folds, evenly by sex, then by utterances.
+    """Assign speakers to folds, balanced by sex, then by number of utterances.
 
-    Utterances on which annotators are divided do not count: every fold has somebody to test.
+    Utterances whose annotators are divided don't count, so each fold has speakers to test.
 
     Parameters
     ----------
     utterances : sequence of n utterances
     folds : int >= 2
     seed : int
-        Of the order among speakers with as many utterances.
+        Seed of the order of speakers with the same number of utterances.
 
     Returns
     -------
     np.ndarray [shape=(n,)], int
-        Each utterance's fold; a speaker has one.
+        Fold of each utterance; the same for all of a speaker.
 
     Raises
     ------
@@ -139,11 +151,11 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
         divided = len(spoken) - len(asked)
         raise TrainingError(
             f"folds={folds}, but the corpora have {len(asked)} speakers with these emotions"
-            + (f", {divided} more on whom annotators are divided" if divided else "")
+            + (f", {divided} more whose annotators are divided" if divided else "")
             + (
                 "; give at most that many folds (2 at least)"
                 if len(asked) > 1
-                else "; label recordings of two speakers or more: one trains, another one tests"
+                else "; label recordings of two speakers or more: one to train on, one to test"
             )
         )
     shuffled = np.random.default_rng(seed).permutation(sorted(spoken))
@@ -163,41 +175,42 @@ def speaker_folds(utterances: Sequence[Utterance], folds: int, seed: int = 0) ->
 
 
 def testable_speakers(utterances: Sequence[Utterance]) -> set[str]:
-    """Speakers of whom annotators agree on something: who can be tested."""
+    """Speakers with an utterance whose annotators are not divided."""
     return {utterance.speaker for utterance in utterances if utterance.agreed}
 
 
 def advice(utterances: Sequence[Utterance], labels: Sequence[str]) -> list[str]:
-    """What to do where there are few data: simplify."""
+    """Advice for few clips of an emotion, or few speakers."""
     counts = Counter(utterance.emotion for utterance in utterances)
     speakers = len({utterance.speaker for utterance in utterances})
     scarce = [f"{label} {counts[label]}" for label in labels if counts[label] < FEW_CLIPS]
     lines = []
     if scarce:
         lines.append(
-            f"few clips of {', '.join(scarce)} ({FEW_CLIPS} each wanted): take fewer emotions "
+            f"few clips of {', '.join(scarce)} (recommended: {FEW_CLIPS} each): use fewer emotions "
             "(--emotions, or a --label-map that joins some)"
         )
     if speakers < FEW_SPEAKERS:
         lines.append(
-            f"{speakers} speakers ({FEW_SPEAKERS} wanted): figures will have wide intervals"
+            f"{speakers} speakers (recommended: {FEW_SPEAKERS}): figures will have wide intervals"
         )
     return lines
 
 
 def first_look(truth: np.ndarray, probabilities: np.ndarray, folds: int) -> str:
-    """What the first fold says, before the others are trained."""
+    """Result of the first fold, before the other folds are trained."""
     from sklearn.metrics import recall_score
 
     uar = recall_score(truth, probabilities.argmax(axis=1), average="macro", zero_division=0)
     guess = 1 / len(np.unique(truth))
     return (
-        f"a first look, fold 1 of {folds}: UAR {uar:.1%} on {len(truth):,} clips of unheard "
-        f"speakers (a guess has {guess:.1%}); the other folds follow"
+        f"a first look, fold 1 of {folds}: UAR {uar:.1%} on {len(truth):,} clips of new speakers "
+        f"(chance: {guess:.1%}); the other folds follow"
     )
 
 
 def describe_corpus(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
+    """A corpus as the card describes it."""
     used = [utterance for utterance in corpus.utterances if utterance.emotion in labels]
     counts = Counter(utterance.emotion for utterance in used)
     return {
@@ -215,7 +228,7 @@ def describe_corpus(corpus: Corpus, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def licence_line(corpora: Sequence[Corpus]) -> str:
-    """What a model of these corpora may be used for, in one line, and the way out."""
+    """Licence of a model of these corpora in one line, with the advice for commercial use."""
     sources = "trained on " + "; ".join(f"{corpus.name}, {corpus.licence}" for corpus in corpora)
     if all(corpus.any_use for corpus in corpora):
         return sources
@@ -223,6 +236,7 @@ def licence_line(corpora: Sequence[Corpus]) -> str:
 
 
 def library_versions() -> dict[str, str]:
+    """Versions of the libraries that train, for the card."""
     load_keras()
     import tensorflow as tf
 

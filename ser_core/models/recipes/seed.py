@@ -1,9 +1,9 @@
-"""Training by the article's recipe, measured the article's way and by unseen speakers.
+"""Recipe `seed`: the article's network, measured the article's way and by speaker.
 
-The network in the bundle has seen every utterance; the figures in its card
-come from networks of the same settings that had not seen what they were tested on: one by a
-random 70/30 split, as the article does, and one for each fold of speakers. The gap between the
-two is what the random split learns of the voices, not of the emotions.
+The network in the bundle is trained on all utterances. The figures in its card come from networks
+of the same settings that were not trained on the tested utterances: one for the article's random
+70/30 split, and one for each fold of speakers. The gap between the two shows how far the random
+split measures known voices instead of emotions.
 """
 
 from __future__ import annotations
@@ -49,39 +49,39 @@ FEATURE_SET = "seed193"
 TEST_SHARE = 0.3
 _REFERENCE_ROWS = 8
 AT_RANDOM = (
-    "split at random, as --split asks: one voice stands in training and test, so that figure tells "
-    "how well voices are remembered; quote the one by speaker"
+    "--split random puts one voice in training and test, so its figure shows how well voices are "
+    "remembered; quote the figure by speaker"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRecipe(Recipe):
-    """The article's recipe; the defaults are its own.
+    """The article's recipe. The defaults are the article's values.
 
     Parameters
     ----------
     emotions, folds, seed
-        As in `Recipe`; the seed is that of splits, first weights, order and dropout.
+        As in `Recipe`. The seed is that of splits, first weights, order and dropout.
     feature_set : str
-        A registered feature set, such as one of an installed package.
+        Name of a registered feature set, built in or from an installed package.
     split : str, optional
-        `random` (70/30 over utterances) or `speaker` (folds of speakers): gives the learning
-        curves and the figures to quote first. Random unless given, as the article, and then
-        both are measured. One's own recordings are split by speaker, and at random only where
-        that is asked for here: one voice would stand in training and test.
+        `random` (70/30 over utterances) or `speaker` (folds of speakers): the split of the learning
+        curves and of the figures to quote first. By default random, as in the article, and both are
+        measured. One's own recordings are split by speaker, and at random only on request, since
+        each voice would be in both training and test.
     scale : str
-        `none`, or `zscore`: each feature less its mean, by its standard deviation, both of the
-        training part.
+        `none`, or `zscore`: subtract each feature's mean and divide by its standard deviation, both
+        from the training data.
     layers : tuple of int >= 1, optional
-        Widths of the hidden layers; (386, 193, 96) for 193 features unless given.
+        Widths of the hidden layers. By default (386, 193, 96) for 193 features.
     dropout : float in [0, 1)
-        After each hidden layer.
+        Dropout after each hidden layer.
     optimizer : str
-        One of `OPTIMIZERS`, with Keras's settings.
+        One of `OPTIMIZERS`, with Keras's default settings.
     epochs, batch_size : int >= 1
-        The last epoch's network is used, whatever the test says.
+        The network of the last epoch is used, without early stopping.
     telephone_check : bool
-        Test the folds on mu-law copies at 8 kHz too.
+        Also test the folds on mu-law copies at 8 kHz.
 
     Raises
     ------
@@ -95,21 +95,24 @@ class SeedRecipe(Recipe):
     simpler: ClassVar[str] = SIMPLER
 
     feature_set: str = option(
-        FEATURE_SET, f"train on these features, such as an installed package's ({FEATURE_SET})",
+        FEATURE_SET,
+        f"feature set to train on, built in or from a package (default: {FEATURE_SET})",
         metavar="NAME",
-    )  # fmt: skip
+    )
     split: str | None = option(
         None,
-        "how the headline figures are held out (default: random, and both are reported; "
-        "for your own recordings speaker, since one voice in training and test flatters)",
+        "split of the figures to quote first (default: random, with both reported; for your own "
+        "recordings speaker, since one voice in training and test flatters)",
         choices=SPLITS,
     )
     scale: str = option("none", "default: none, as the article", choices=SCALES)
     layers: tuple[int, ...] | None = option(
         None, "default: 2x, 1x and half the features", parse=whole_numbers, metavar="N,N,…"
     )
-    dropout: float = option(0.2, "after each layer (default: 0.2)", parse=float, metavar="P")
-    optimizer: str = option("adam", "of Keras (default: adam)", metavar="NAME")
+    dropout: float = option(
+        0.2, "dropout after each layer (default: 0.2)", parse=float, metavar="P"
+    )
+    optimizer: str = option("adam", "one of Keras's optimizers (default: adam)", metavar="NAME")
     epochs: int = option(200, "default: 200", parse=int, metavar="N")
     batch_size: int = option(4, "default: 4", parse=int, metavar="N")
     telephone_check: bool = True
@@ -129,7 +132,7 @@ class SeedRecipe(Recipe):
             raise TrainingError(f"dropout={self.dropout!r}: a number from 0 to below 1 expected")
 
     def warnings(self, corpora: Sequence[Corpus]) -> list[str]:
-        """That one's own recordings are split at random, where that is asked for."""
+        """Warn of a random split of one's own recordings."""
         return [AT_RANDOM] if self.split == "random" and any(c.own for c in corpora) else []
 
     def train(self, corpora: Sequence[Corpus], work: Work) -> Trained:
@@ -176,7 +179,7 @@ class SeedRecipe(Recipe):
         return Trained(model, card, clean[kept], figures)
 
     def _settings(self, split: str, inputs: int) -> dict[str, Any]:
-        """What the card says of the training; the feature set is a field of its own there."""
+        """The settings for the card, without the feature set, which is a field of the card."""
         settings = {"recipe": self.name, **asdict(self)}
         del settings["feature_set"]
         layers = article_network.article_layers(inputs) if self.layers is None else self.layers
@@ -193,35 +196,38 @@ def fit(
 ) -> tuple[Any, dict[str, list[float]]]:
     """Train one network to the last epoch.
 
-    The steps of an epoch are one compiled loop: Keras's own `fit` takes twice the time at a
-    batch of four.
+    The steps of an epoch are one compiled loop. Keras's `fit` takes twice the time at a batch size
+    of four.
 
     Parameters
     ----------
     matrix : np.ndarray [shape=(n, d)], float32
     targets : np.ndarray [shape=(n, labels)], float32
-        One for the true label, or shares of annotators.
+        1 for the true label, or shares of the annotators.
     recipe : SeedRecipe
     test : tuple of matrix and truth, optional
-        Looked at after each epoch, for the learning curves only.
+        Evaluated after each epoch, for the learning curves only.
     on_epoch : callable, optional
         Called after each epoch.
 
     Returns
     -------
-    tuple of the network (not compiled) and its learning curves, empty without `test`
+    model : keras.Model
+        Not compiled.
+    curves : dict of list of float
+        Learning curves by name; empty without `test`.
 
     Raises
     ------
     TrainingError
-        The weights became infinite or NaN.
+        The training diverged: weights are infinite or NaN.
     """
     keras = load_keras()
     import tensorflow as tf
 
     moments = {}
     if recipe.scale == "zscore":
-        # In double precision: among the features are powers of 1e-6 and of 1e3.
+        # In double precision: the features range from 1e-6 to 1e3.
         exact = matrix.astype(np.float64)
         moments = {"mean": exact.mean(axis=0), "variance": exact.var(axis=0)}
     model = article_network.dense_network(
@@ -273,12 +279,12 @@ def fit(
 
 
 def answer(model: Any, matrix: np.ndarray) -> np.ndarray:
-    """The network's probabilities as they are, not calibrated, float32 [n, outputs]."""
+    """Probabilities of a network, not calibrated, float32 [n, outputs]."""
     return np.asarray(model(matrix, training=False))
 
 
 class _Epochs:
-    """Counts epochs over all the trainings, for one bar of progress."""
+    """Counts the epochs of all trainings, for one progress bar."""
 
     def __init__(self, work: Work, total: int) -> None:
         self._work, self._total, self._done = work, total, 0
@@ -291,7 +297,7 @@ class _Epochs:
 def _by_random_split(
     clips: LabelledClips, clean: np.ndarray, recipe: SeedRecipe, on_epoch: Callable[[], None]
 ) -> tuple[Scores, dict[str, list[float]]]:
-    """Scores and learning curves of the article's split."""
+    """Scores and learning curves of the article's random split."""
     from sklearn.model_selection import train_test_split
 
     known, unknown = train_test_split(
@@ -317,7 +323,7 @@ def _by_speaker(
     on_epoch: Callable[[], None],
     work: Work,
 ) -> tuple[dict[str, Scores], dict[str, list[float]], float]:
-    """Scores of the pooled folds, curves of the first, and the temperature that fits them."""
+    """Scores of the pooled folds, learning curves of the first one, and the fitted temperature."""
     matrices = {name: matrix for name, matrix in conditions.items() if matrix is not None}
     clean = matrices["speaker"]
     shape = len(clean), len(clips.labels)
@@ -359,6 +365,6 @@ def _by_speaker(
 
 
 def _loss_and_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Cross-entropy in nats, and the share of right labels."""
+    """Cross-entropy in nats, and accuracy."""
     accuracy = float((probabilities.argmax(axis=1) == truth).mean())
     return calibration.cross_entropy(probabilities, truth), accuracy

@@ -1,4 +1,4 @@
-"""Answers of networks by row, and their temperatures."""
+"""Out-of-fold answers by row, and their temperatures."""
 
 from __future__ import annotations
 
@@ -16,21 +16,38 @@ from ser_core.models.recipes.calls.held_out import HeldOut
 
 @dataclass(frozen=True)
 class Temperatures:
-    """Without history, and what it goes to with one."""
+    """Temperatures without a history, and with a long one."""
 
     without: float
     with_history: float
 
     def __call__(self, probabilities: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Calibrated [n, labels]; `weight` [n] is how much of each row's history was used."""
+        """Calibrated probabilities [n, labels].
+
+        Parameters
+        ----------
+        probabilities : np.ndarray [shape=(n, labels)]
+        weight : np.ndarray [shape=(n,)]
+            How far each row's history was used.
+        """
         change = self.with_history - self.without
         return calibrate(probabilities, self.without + change * weight)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers by row: probabilities [n, labels], true label, the fold that was not trained on,
-    and how much of a history was used: `history_weight` by `history_belief`."""
+    """Out-of-fold answers by row.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, labels)]
+    truth : np.ndarray [shape=(n,)], int
+        True label.
+    fold : np.ndarray [shape=(n,)], int
+        The fold that was left out of the training.
+    weight : np.ndarray [shape=(n,)]
+        How far the history was used: `history_weight` times `history_belief`.
+    """
 
     probabilities: np.ndarray
     truth: np.ndarray
@@ -38,17 +55,17 @@ class Answers:
     weight: np.ndarray
 
     def of(self, which: np.ndarray) -> Answers:
-        """Some rows."""
+        """Answers of some rows."""
         return Answers(*(getattr(self, item.name)[which] for item in fields(self)))
 
     @classmethod
     def joined(cls, several: Sequence[Answers]) -> Answers:
-        """All rows of several."""
+        """All rows of several answers."""
         return cls(*(np.concatenate([getattr(x, f.name) for x in several]) for f in fields(cls)))
 
     @property
     def confidence(self) -> np.ndarray:
-        """Of the likeliest label."""
+        """Probability of the likeliest label."""
         return self.probabilities.max(axis=1)
 
     @property
@@ -61,9 +78,9 @@ Clips = Mapping[tuple[str, str], Answers]
 
 
 def clip_answers(held_out: HeldOut) -> Clips:
-    """By condition and what is known, where there is something to know.
+    """Answers to clips by condition and what is known, except where nothing else is known.
 
-    Clips that annotators do not agree on have no truth to be compared with.
+    Clips whose annotators are divided are left out.
     """
     data = held_out.data
     agreed = data.tested.agreed
@@ -81,7 +98,7 @@ def clip_answers(held_out: HeldOut) -> Clips:
 
 
 def segment_answers(held_out: HeldOut) -> Answers:
-    """The segments of calls, under all of `LINES`; a call's other segments are known."""
+    """Answers to the segments of calls under all of `LINES`, with the call's others as history."""
     data = held_out.data
     real = data.called >= 0
     count = np.repeat(real.sum(axis=1) - 1, real.sum(axis=1))
@@ -98,6 +115,7 @@ def segment_answers(held_out: HeldOut) -> Answers:
 
 
 def calibrate_by_fold(asked: Answers, by_fold: Mapping[int, Temperatures]) -> Answers:
+    """Answers calibrated by the temperatures of their fold."""
     probabilities = np.empty_like(asked.probabilities)
     for fold, temperatures in by_fold.items():
         own = asked.fold == fold
@@ -106,7 +124,7 @@ def calibrate_by_fold(asked: Answers, by_fold: Mapping[int, Temperatures]) -> An
 
 
 def sure_by_fold(asked: Answers) -> dict[str, float]:
-    """What a threshold does on folds that it was not chosen on."""
+    """Share of sure answers, and of right ones, by thresholds that other folds chose."""
     sure = np.zeros(len(asked.truth), dtype=bool)
     for fold in np.unique(asked.fold):
         own, others = asked.fold == fold, asked.of(asked.fold != fold)

@@ -1,4 +1,4 @@
-"""What recipe `calls` trains and tests on: clips under conditions, and calls made of clips."""
+"""Training and test data of recipe `calls`: clips under conditions, and calls made of clips."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEATURE_SET = "telephone"
 # The condition whose figures are quoted first, and those whose answers set the thresholds.
 HEADLINE = "mulaw"
 LINES = ("mulaw", "hard")
-# What is known of a speaker in a test, all of it in the same condition.
+# What is known of a speaker in a test; all of it is under the same condition.
 KNOWN = {
     "none": "nothing known of the speaker",
     "mixed": "16 other clips known",
@@ -30,8 +30,8 @@ KNOWN = {
     "angry": "8 angry clips known",
 }
 _MIXED, _ONE_SIDED = 16, 8
-# Calls put together from a held-out speaker's clips: how many a speaker, of how many segments,
-# and of these the share in the call's main emotion; the others are neutral or calm.
+# Calls made of a held-out speaker's clips: number of calls per speaker, number of segments, and the
+# share of segments in the call's main emotion. The other segments are neutral or calm.
 CALLS_A_SPEAKER = 40
 CALL_SEGMENTS = (3, 12)
 CALL_SHARE = (0.5, 1.0)
@@ -39,7 +39,7 @@ CALL_SHARE = (0.5, 1.0)
 
 @dataclass(frozen=True)
 class Data:
-    """Corpora as arrays; the first `len(folds)` clips are those of the first corpus.
+    """Corpora as arrays. The first `len(folds)` clips are those of the first corpus.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Data:
 
     @cached_property
     def known(self) -> Mapping[str, np.ndarray]:
-        """How many other clips are known of each, by `KNOWN`."""
+        """Number of other clips that are known for each clip, by `KNOWN`."""
         all_clips = np.arange(len(self.folds))
         return {
             known: (known_clips(self.tested, all_clips, known) >= 0).sum(axis=1) for known in KNOWN
@@ -84,7 +84,7 @@ class Data:
 
     @cached_property
     def key(self) -> str:
-        """A hash of all of it."""
+        """A hash of all arrays and labels."""
         digest = hashlib.sha256(repr(self.material.labels).encode())
         for array in (
             self.material.vectors, self.material.truth, self.material.corpus,
@@ -103,16 +103,16 @@ def gather(
     noise: Path | None,
     work: Work,
 ) -> Data:
-    """Extract everything that is trained and tested on.
+    """Extract all data for training and testing.
 
     Parameters
     ----------
     tested : LabelledClips
-        Those of the first corpus.
+        Clips of the first corpus.
     corpora : sequence of Corpus
-        The first one, with nothing but these clips, and others to train on.
+        The first corpus with only these clips, and other corpora to train on.
     seed : int
-        Seed of the calls that are put together.
+        Seed of the made-up calls.
     noise : Path or None
         Folder of recorded noises for the copies.
     work : Work
@@ -146,7 +146,7 @@ def gather(
 
 
 def _shares(corpora: Sequence[Corpus], labels: Sequence[Sequence[str]]) -> np.ndarray | None:
-    """Of `Material`, where any corpus has several annotators."""
+    """`Material.shares`, or None if no corpus has several annotators."""
     if not any(utterance.shares for corpus in corpora for utterance in corpus.utterances):
         return None
     return block_diag(
@@ -155,11 +155,14 @@ def _shares(corpora: Sequence[Corpus], labels: Sequence[Sequence[str]]) -> np.nd
 
 
 def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Calls put together from the clips of one speaker each, those that annotators agree on.
+    """Make calls from clips of one speaker each, without clips whose annotators are divided.
 
     Returns
     -------
-    clips [calls, segments], -1 fills up, and the main emotion [calls]
+    clips : np.ndarray [shape=(calls, segments)], int
+        -1 fills up.
+    mood : np.ndarray [shape=(calls,)], int
+        The main emotion.
     """
     called, mood = [], []
     low, high = CALL_SEGMENTS
@@ -172,7 +175,7 @@ def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarra
             size = int(random.integers(low, high + 1))
             share = max(round(size * random.uniform(*CALL_SHARE)), size // 2 + 1)
             felt = random.permutation(own[tested.truth[own] == main])[:share]
-            # As many others at most as leave the main emotion ahead.
+            # Fewer others than segments in the main emotion, so that it stays the main one.
             others = np.setdiff1d(calm, felt)
             rest = random.permutation(others)[: min(size - share, max(len(felt) - 1, 0))]
             clips = np.full(high, -1)
@@ -184,12 +187,12 @@ def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarra
 
 
 def known_clips(tested: Material, which: np.ndarray, known: str) -> np.ndarray:
-    """Of some clips, others of their speakers that are known in a test.
+    """Other clips of the same speaker that are known in a test.
 
     Parameters
     ----------
     known : str
-        One of `KNOWN`. What a speaker has none of gives an empty history.
+        One of `KNOWN`. A speaker without such clips has an empty history.
 
     Returns
     -------

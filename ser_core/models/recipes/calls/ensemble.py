@@ -1,4 +1,4 @@
-"""The ensemble, trained fold by fold in processes; every network is kept with its answers."""
+"""The ensemble, trained fold by fold in processes. Each network is kept with its answers."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ from ser_core.models.recipes.preparation import first_look
 
 
 class Networks:
-    """The networks of a recipe, one set a fold and one of everybody, trained when asked for.
+    """The networks of a recipe: one set per fold, and one trained on all speakers.
 
-    Each is kept with its answers in a folder, found by everything that it was made from.
+    Networks are trained when they are needed, and kept with their answers in a folder. The name of
+    the file is a hash of all inputs of the training.
 
     Parameters
     ----------
     data : Data
     members : sequence of Member
-        As they are trained.
+        Members as they are trained.
     work : Work
 
     Raises
@@ -60,7 +61,7 @@ class Networks:
             ) from error
 
     def held_out(self, doubted: tuple[float, float], most: float) -> HeldOut:
-        """Answers of all folds; see `blend_history` for histories."""
+        """Out-of-fold predictions for all folds; see `blend_history` for the arguments."""
         self.train([0])
         if self._work.say:
             self._work.say(self._first_look())
@@ -71,9 +72,9 @@ class Networks:
     def average(
         self, members: Sequence[Member], folds: Iterable[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted mean of members' answers about clips and segments; zeros in other folds.
+        """Weighted mean of members' answers to clips and segments; zeros in other folds.
 
-        Every history is used as it is. The shapes are those of `HeldOut`.
+        Every history is used in full. The shapes are those of `HeldOut`.
         """
         total = sum(member.weight for member in members)
         data, labels = self.data, len(self.data.material.labels[0])
@@ -97,7 +98,7 @@ class Networks:
         return first_look(self.data.tested.truth[own], answers[asked], self.data.fold_count)
 
     def network(self, fold: int | None) -> Any:
-        """The assembled network that has not heard a fold; None: that has heard everybody."""
+        """The assembled network that was trained without a fold; None: on all speakers."""
         self.train([fold])
         known = training_clips(self.data, fold)
         material = self.data.material.of(known & (self.data.material.corpus == 0))
@@ -111,24 +112,24 @@ class Networks:
         return networks.assemble(trained, _scales(material)[0], len(self.data.material.labels[0]))
 
     def _file(self, member: Member, fold: int | None) -> Path:
-        # How much it counts changes nothing in a network.
+        # The weight in the average does not change a network.
         trained = replace(member, weight=1.0).settings
         key = json.dumps([fitting.VERSION, trained, fold, self.data.key], sort_keys=True)
         return self._keep / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
 
     def kept(self, member: Member, fold: int | None) -> dict[str, np.ndarray]:
-        """What is kept of a trained network: weights, `cpu_s`, and what it says of its fold."""
+        """A kept network: its weights, `cpu_s`, and its answers to its fold."""
         with np.load(self._file(member, fold)) as file:
             return dict(file)
 
     def train(self, folds: Sequence[int | None]) -> None:
-        """Train what is not there, in processes of one thread each."""
+        """Train the missing networks of some folds, in processes of one thread each."""
         import joblib
 
         all_folds = [*range(self.data.fold_count), None]
         total = len(self.members) * len(all_folds)
         todo = [(member, fold) for member in self.members for fold in folds]
-        # The longest first, so that no process is left alone with one at the end.
+        # The longest first, so that no process works alone at the end.
         todo.sort(key=lambda job: -_COST[job[0].kind] * job[0].steps * job[0].batch)
         missing = [job for job in todo if not self._file(*job).exists()]
         if not missing:
@@ -142,7 +143,7 @@ class Networks:
                 "loky", n_jobs=self._work.jobs or os.cpu_count(), inner_max_num_threads=1
             ),
         ):
-            # A process that has grown is replaced by a new one, which is as it should be.
+            # A process that has grown is replaced by a new one, as intended.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
             work = joblib.Parallel(return_as="generator_unordered", batch_size=1)(
                 joblib.delayed(_fit_and_keep)(self.data, *job, self._file(*job)) for job in missing
@@ -151,12 +152,12 @@ class Networks:
                 self._work.report("networks", done, total)
 
 
-# What a clip costs a network, roughly; for the order of work only.
+# Rough cost per clip by kind of network; for the order of work only.
 _COST = {"dense": 1, "cnn": 3, "rnn": 12}
 
 
 def training_clips(data: Data, fold: int | None) -> np.ndarray:
-    """Which clips may be trained on: of nobody in the fold, whatever corpus they are in, too."""
+    """Clips of speakers who are not in the fold, in any corpus, bool [clips]."""
     speaker = data.material.speaker
     if fold is None:
         return np.ones(len(speaker), dtype=bool)
@@ -164,7 +165,7 @@ def training_clips(data: Data, fold: int | None) -> np.ndarray:
 
 
 def _scales(material: Material) -> list[Scale]:
-    """One a corpus, over all its copies; that of all of them where none of its clips is here."""
+    """One scale per corpus over all its copies; that of the others for a corpus without clips."""
     owns = [material.corpus == c for c in range(len(material.labels))]
     return [
         Scale.of(
@@ -175,8 +176,8 @@ def _scales(material: Material) -> list[Scale]:
 
 
 def _fit_and_keep(data: Data, member: Member, fold: int | None, file: Path) -> None:
-    """Train one network; keep its weights and what it says of its fold."""
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts every training's loop
+    """Train one network; keep its weights and its answers to its fold."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of retracing in each loop
     material = data.material
     known = training_clips(data, fold)
     if not member.others:
@@ -205,7 +206,7 @@ def _fit_and_keep(data: Data, member: Member, fold: int | None, file: Path) -> N
 def _answers(
     data: Data, member: Member, model: Any, scale: Scale, fold: int
 ) -> dict[str, np.ndarray]:
-    """What a network says of the clips and calls of its fold, as `HeldOut` wants it."""
+    """Answers of a network to the clips and calls of its fold, as in `HeldOut`."""
     import tensorflow as tf
 
     labels = len(data.material.labels[0])

@@ -15,14 +15,14 @@ from ser_core.models.recipes.calls.networks import network
 from ser_core.models.recipes.calls.normaliser import Histories, draw_histories, normalise
 from ser_core.models.runtime import load_keras
 
-# Of the training, for whatever keeps its results.
+# Version of the training; part of the names of kept networks.
 VERSION = 2
-# How often a clip is seen at most: few clips need fewer steps.
+# Few clips need fewer steps: each is seen at most this often.
 EPOCHS_AT_MOST = 200
 
 
 def steps_for(member: Member, clips: int) -> int:
-    """Steps of a training: the member's, but no clip (a copy counts as one) too often."""
+    """Number of training steps: the member's, or fewer for few clips (copies count)."""
     return max(1, min(member.steps, EPOCHS_AT_MOST * clips // min(member.batch, clips)))
 
 
@@ -40,7 +40,7 @@ def fit(
     material : Material
         Of training speakers only.
     scales : sequence of Scale
-        One a corpus, of training speakers only.
+        One per corpus, of training speakers only.
     """
     keras = load_keras()
     import tensorflow as tf
@@ -103,7 +103,7 @@ def fit(
     tf.random.set_seed(member.seed)
     todo = steps
     while todo > 0:
-        # An epoch is every clip once, in some copy, with some history: as many times as copies.
+        # An epoch has all copies of all clips, each with a new history.
         xs, ws, ts = [], [], []
         for copy in random.permutation(copies):
             weight, *moments = sums[copy].moments(draw_histories(random, material))
@@ -132,7 +132,7 @@ def _scaled(material: Material, copy: int, scales: Sequence[Scale]) -> np.ndarra
 
 
 def _perturbed(x):
-    """Pictures with steps and bands masked, their bands shifted and tilted (SpecAugment)."""
+    """Pictures with masked steps and bands (SpecAugment), and with shifted and tilted bands."""
     import tensorflow as tf
 
     count = tf.shape(x)[0]

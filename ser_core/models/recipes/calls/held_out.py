@@ -15,17 +15,18 @@ _KNOWN = tuple(KNOWN)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What networks say of speakers that they never heard, averaged, not calibrated.
+    """Out-of-fold predictions, averaged over the networks and not calibrated.
 
     Parameters
     ----------
     data : Data
     clips : np.ndarray [shape=(conditions, known, n, labels)], float32
-        Of each clip under `CONDITIONS`, with what is `KNOWN`.
+        Predictions for each clip under `CONDITIONS` with what is `KNOWN`.
     segments : np.ndarray [shape=(lines, calls, segments, labels)], float32
-        Of made-up calls' segments under `LINES`, the others being known; zeros fill up.
+        Predictions for the segments of made-up calls under `LINES`, with the other segments known;
+        zeros fill up.
     clips_belief, segments_belief : np.ndarray
-        Of the same shapes, less the labels: how much of each history was used, from 0 to 1.
+        The same shapes without labels: how far each history was used, from 0 to 1.
     """
 
     data: Data
@@ -42,14 +43,15 @@ def blend_history(
     doubted: tuple[float, float],
     most: float = 1.0,
 ) -> HeldOut:
-    """Answers with histories, as far as these are believed, as `Bundle.predict` does it.
+    """Blend answers with a history and answers without one, as `Bundle.predict` does.
 
     Parameters
     ----------
     data : Data
     clips, segments : np.ndarray
-        As in `HeldOut`, every history being used as it is.
+        As in `HeldOut`, with every history used in full.
     doubted : two floats
+        `Card.history_doubted`.
     most : float in (0, 1]
         `Card.history_share`.
     """
@@ -80,14 +82,21 @@ def blend_history(
 
 
 def mean_answer(answers: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Mean answers of clips [m, most], -1 being none: [m, labels]; zeros of none at all."""
+    """Mean answers of sets of clips, float [m, labels]; zeros for an empty set.
+
+    Parameters
+    ----------
+    answers : np.ndarray [shape=(n, labels)]
+    members : np.ndarray [shape=(m, most)], int
+        Clips of each set; -1 fills up.
+    """
     real = members >= 0
     sums = (answers[np.maximum(members, 0)] * real[..., None]).sum(axis=1)
     return sums / np.maximum(real.sum(axis=1), 1)[:, None]
 
 
 def other_segments(called: np.ndarray) -> np.ndarray:
-    """Of each segment of calls [calls, segments], the others of its call, along a third axis."""
+    """The other segments of each segment's call, int [calls, segments, segments]; -1 fills up."""
     others = np.repeat(called[:, None], called.shape[1], axis=1)
     others[:, np.arange(called.shape[1]), np.arange(called.shape[1])] = -1
     return others

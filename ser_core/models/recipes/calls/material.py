@@ -19,19 +19,19 @@ class Material:
     Parameters
     ----------
     vectors : np.ndarray [shape=(copies, n, dimensions)], float32
-        Of the feature set `telephone`.
+        Vectors of the feature set `telephone`.
     truth : np.ndarray [shape=(n,)], int
-        Index among the labels of its corpus.
+        Index into the labels of the clip's corpus.
     corpus : np.ndarray [shape=(n,)], int
         Index into `labels`.
     speaker : np.ndarray [shape=(n,)], int
     labels : tuple of tuples of str
-        By corpus.
+        Labels of each corpus.
     shares : np.ndarray [shape=(n, labels of all corpora)], float32, optional
-        Of the annotators by label, the corpora's labels side by side; all of them for the true
-        one unless given.
+        Shares of the annotators by label, with the corpora's labels side by side. By default the
+        true label has all of them.
     tied : np.ndarray [shape=(n,)], bool, optional
-        Clips on which annotators are divided, by emotions that are not among the labels, too.
+        Clips whose annotators are divided, also about emotions that are not among the labels.
     """
 
     vectors: np.ndarray
@@ -43,7 +43,7 @@ class Material:
     tied: np.ndarray | None = None
 
     def of(self, which: np.ndarray) -> Material:
-        """Some of the clips."""
+        """The material of some clips."""
         return Material(
             self.vectors[:, which],
             self.truth[which],
@@ -56,7 +56,7 @@ class Material:
 
     @property
     def targets(self) -> np.ndarray:
-        """What networks learn: `shares`, or one for the true label; float32 [n, labels]."""
+        """Training targets: `shares`, or 1 for the true label; float32 [n, labels]."""
         if self.shares is not None:
             return self.shares
         offsets = np.cumsum([0, *(len(labels) for labels in self.labels)])
@@ -66,23 +66,23 @@ class Material:
 
     @property
     def agreed(self) -> np.ndarray:
-        """Clips of which one label has more annotators than any other, bool [n]."""
+        """Clips with a label that has more annotators than any other, bool [n]."""
         most = np.sort(self.targets, axis=1)[:, -2:]
         agreed = most[:, 1] > most[:, 0]
         return agreed if self.tied is None else agreed & ~self.tied
 
     @property
     def calm(self) -> np.ndarray:
-        """Which clips are neutral or calm, bool [n]."""
+        """Clips that are neutral or calm, bool [n]."""
         calm = [[label in CALM for label in labels] for labels in self.labels]
         return np.array([calm[c][t] for c, t in zip(self.corpus, self.truth, strict=True)])
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of training speakers' vectors, [dimensions] each.
+    """Mean and standard deviation of the training speakers' vectors, [dimensions] each.
 
-    The picture has one scale a row, for all its steps.
+    Each row of the picture has one scale for all its steps.
     """
 
     mean: np.ndarray
@@ -90,7 +90,7 @@ class Scale:
 
     @classmethod
     def of(cls, vectors: np.ndarray) -> Scale:
-        """Of vectors [n, dimensions]."""
+        """The scale of vectors [n, dimensions]."""
         exact = vectors.astype(np.float64)
         mean, square = exact.mean(axis=0), np.square(exact).mean(axis=0)
         for moment in (mean, square):
@@ -100,5 +100,5 @@ class Scale:
         return cls(mean.astype(np.float32), sd.astype(np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """z-scores."""
+        """z-scores of vectors [n, dimensions]."""
         return (vectors - self.mean) / self.sd

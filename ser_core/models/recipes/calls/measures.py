@@ -1,7 +1,7 @@
-"""The figures of recipe `calls`: from answers about unheard speakers to what a card says.
+"""The figures of recipe `calls`: from out-of-fold predictions to the card.
 
-What is fitted to those answers (temperatures, thresholds) is fitted to all of them for the
-bundle; for the figures, to every fold but the one that it is tested on.
+For the bundle, temperatures and thresholds are fitted to all out-of-fold predictions. For the
+figures, they are fitted to all folds but the tested one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SEXES = {"male": "men", "female": "women"}
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured.
+    """All figures of a training.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class Measured:
     unsure_segment_below, unsure_recording_below : float
     results : mapping of condition_known to Scores
     measures : mapping
-        Groups, calibration, and what the thresholds do; for the card.
+        Figures of groups, calibration and thresholds; for the card.
     bins : mapping of words to the bins of a reliability picture
-    curves : mapping of words to coverage, risk, and both at the threshold
+    curves : mapping of words to a risk-coverage curve, and its point at the threshold
     """
 
     temperatures: Temperatures
@@ -76,13 +76,13 @@ class Measured:
 
 
 def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
-    """All figures of answers by networks that had not heard the speakers.
+    """All figures of out-of-fold predictions.
 
     Parameters
     ----------
     held_out : HeldOut
     utterances : sequence of n utterances
-        Of the first corpus.
+        Utterances of the first corpus.
     """
     labels = held_out.data.material.labels[0]
     raw_clips, raw_segments = clip_answers(held_out), segment_answers(held_out)
@@ -104,8 +104,8 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
     all_segments = Answers.joined(list(kinds.values()))
     bins = {words: reliability(asked.confidence, asked.right) for words, asked in kinds.items()}
     errors = {words: calibration_error(group) for words, group in bins.items()}
-    # A recording's confidence is the share of its speech that has the label: nothing to add to
-    # the errors, but people should see how it relates to being right.
+    # A recording's confidence is the share of its speech that has the label. It is not a
+    # probability, so it has no calibration error, but the picture shows how it relates to accuracy.
     bins["recordings"] = reliability(recordings.confidence, recordings.right)
     thresholds, unsure, curves = {}, {}, {}
     for words, asked in (("segments", all_segments), ("recordings", recordings)):
@@ -139,7 +139,7 @@ def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
 
 
 def _recordings(held_out: HeldOut, segments: Answers) -> Answers:
-    """Calls: the mean over segments, which count alike, and the mood that most of them have."""
+    """Answers to calls: the mean over segments of equal weight; the truth is the main emotion."""
     data = held_out.data
     size = (data.called >= 0).sum(axis=1)
     starts = np.cumsum([0, *np.tile(size, len(LINES))[:-1]])
@@ -214,7 +214,7 @@ def _results(
 
 
 def _agreed(held_out: HeldOut, utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Those that `clip_answers` has answers of."""
+    """The utterances that `clip_answers` has answers to."""
     return [
         utterance
         for utterance, agreed in zip(utterances, held_out.data.tested.agreed, strict=True)
@@ -225,7 +225,7 @@ def _agreed(held_out: HeldOut, utterances: Sequence[Utterance]) -> list[Utteranc
 def _groups(
     clips: Clips, utterances: Sequence[Utterance], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Of each grouping what a call centre asks: UAR, and AUC where there are two groups."""
+    """UAR of each grouping by condition and what is known, and AUC for two groups."""
     from sklearn.metrics import roc_auc_score
 
     speakers = np.array([utterance.speaker for utterance in utterances])
@@ -243,7 +243,7 @@ def _groups(
             probabilities = group_probabilities(grouped.probabilities, labels, grouping)
             row: dict[str, Any] = {"grouping": grouping, "condition": condition, "known": known}
             if len(names) == 2:
-                # Of one group alone there may be nothing that annotators agree on.
+                # One of the groups may have no utterance that annotators agree on.
                 if len(np.unique(truth)) == 2:
                     row["auc"] = float(roc_auc_score(truth == 0, probabilities[:, 0]))
                 probabilities = _decided(probabilities, truth, grouped.fold)
@@ -261,9 +261,9 @@ def _place(names: Sequence[str], label: str, grouping: str) -> int:
 
 
 def _decided(probabilities: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """One of two groups for each row: the first where it is likelier than it is common elsewhere.
+    """Decide between two groups: the first if its probability exceeds its share in other folds.
 
-    For calibrated probabilities that is the threshold of the highest UAR.
+    For calibrated probabilities this threshold gives the highest UAR.
     """
     decided = np.zeros_like(probabilities)
     for fold in np.unique(folds):

@@ -1,4 +1,4 @@
-"""The networks that are averaged, and which part of a vector each looks at."""
+"""The networks that are averaged, and the part of a vector that each takes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ser_core.models.recipes.calls.data import FEATURE_SET
 from ser_core.models.recipes.calls.material import ROWS
 
 FLAT = {"functionals": telephone.FUNCTIONALS, "thirds": slice(0, telephone.PICTURE.start)}
-# Settings that were tried and have one value now: cards and kept networks still name them.
+# Former settings that are constant now. Cards and the names of kept networks still have them.
 _ALWAYS = {"deltas": False, "history": True}
 
 
 @dataclass(frozen=True)
 class Member:
-    """One network of the ensemble, and how it is trained.
+    """Settings of one network of the ensemble and of its training.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ class Member:
         `functionals`, `thirds` (both) or `picture`.
     steps, batch : int
     rate, decay : float
-        Of AdamW, along a cosine.
+        Learning rate (with cosine decay) and weight decay of AdamW.
     smoothing, mixup : float
     others : bool
-        Also trained on the corpora that are not tested on.
+        Whether it is also trained on the other corpora.
     width : int
         Channels of a `cnn`, units of each direction of an `rnn`.
     weight : float
-        In the average.
+        Weight in the average.
     """
 
     kind: str = "dense"
@@ -55,12 +55,12 @@ class Member:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """For a card and for the names of kept networks."""
+        """Settings as cards and the names of kept networks have them."""
         return {**asdict(self), **_ALWAYS}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Member:
-        """The member that a card tells of."""
+        """The member of a card's settings."""
         return cls(**{name: value for name, value in settings.items() if name not in _ALWAYS})
 
 
@@ -77,19 +77,27 @@ ENSEMBLE = (
     _CNN,
     replace(_CNN, kind="rnn", rate=2e-3, width=64, seed=5),
 )
-# The kinds of networks by the names that people know them by: dense ones over the functionals,
-# convolutional and recurrent ones over the picture.
+# Kinds of networks by their usual names: dense over the functionals, convolutional or recurrent
+# over the picture.
 ARCHITECTURES = {"dnn": "dense", "cnn": "cnn", "rnn": "rnn"}
 
 
 def select_inputs(scaled: np.ndarray, inputs: str) -> np.ndarray:
-    """What a member looks at: flat features [n, d], or pictures [n, 32, 45]."""
+    """The inputs of a member: flat features [n, d], or pictures [n, 32, 45].
+
+    Parameters
+    ----------
+    scaled : np.ndarray [shape=(n, dimensions)]
+        z-scores.
+    inputs : str
+        `Member.inputs`.
+    """
     if inputs in FLAT:
         return scaled[:, FLAT[inputs]]
     return scaled[:, telephone.PICTURE].reshape(-1, telephone.STEPS, ROWS)
 
 
 def flat_width(member: Member) -> int:
-    """Of the flat features that a member sees."""
+    """Width of the flat features that a member takes; 0 for pictures."""
     flat = FLAT.get(member.inputs)
     return len(range(*flat.indices(len(features.get(FEATURE_SET).names)))) if flat else 0

@@ -1,4 +1,4 @@
-"""The networks of the ensemble, made but not trained, and all of them as one."""
+"""The networks of the ensemble, untrained, and their assembly into one network."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from ser_core.models.runtime import load_keras
 
 
 def network(member: Member, outputs: int, inputs: int, *, unroll: bool = False) -> Any:
-    """The network of a member, from what `normalise` gives to logits.
+    """The network of a member, from normalised clips to logits.
 
     Parameters
     ----------
     outputs : int
-        Of all corpora together.
+        Number of labels of all corpora.
     inputs : int
         Width of the flat features, without the weight.
     unroll : bool
-        Recurrent steps one after the other instead of in a loop: a quarter faster to train,
-        slower to load.
+        Unroll recurrent steps instead of looping: a quarter faster to train, slower to load.
     """
     keras = load_keras()
     layers, ops = keras.layers, keras.ops
@@ -70,16 +69,16 @@ def network(member: Member, outputs: int, inputs: int, *, unroll: bool = False) 
 
 
 def assemble(networks: Sequence[tuple[Member, Any]], scale: Scale, labels: int) -> Any:
-    """One network of several, from vectors as they are extracted to probabilities.
+    """Assemble networks into one, from vectors as they are extracted to probabilities.
 
-    Its inputs are what `Bundle.predict` gives where the card says `channel_normalisation`:
-    vectors [n, dimensions], and of each channel's other segments their count [n, 1], mean and
-    variance [n, dimensions]. Scaling and the channel normaliser are part of it.
+    The inputs are those of a bundle with channel normalisation: vectors [n, dimensions], and the
+    count [n, 1], mean and variance [n, dimensions] of each channel's other segments. Scaling and
+    the channel normaliser are part of the network.
 
     Parameters
     ----------
     networks : sequence of Member and network
-        Logits of the first `labels` outputs count.
+        Only the logits of the first `labels` outputs are used.
     scale : Scale
     labels : int
     """

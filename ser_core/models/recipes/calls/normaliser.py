@@ -1,4 +1,4 @@
-"""The channel normaliser: clips relative to what else is known of their channel."""
+"""The channel normaliser: clips relative to the other clips of their channel."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ser_core.models.history import history_weight
 from ser_core.models.recipes.calls.material import Material
 
 HISTORY_SIZES = (0, 2, 4, 8, 16, 30)
-# Moods of the histories that are trained on: any clips; neutral or calm ones; these and one
-# emotion; one emotion only.
+# Moods of the training histories, with their probabilities: any clips; neutral or calm ones; these
+# and one emotion; one emotion only.
 MOODS = {"any": 0.5, "calm": 0.25, "calm and one": 0.1, "one": 0.15}
-# What a history's variance is at least, in variances of the training speakers.
+# Smallest variance of a history, in variances of the training speakers.
 LEAST_VARIANCE = 0.1
 FAR = 6.0
 
 
 class Histories:
-    """Of a set of clips, what the mean and variance of some of them come from.
+    """Moments of histories: sets of clips.
 
-    A picture counts by its rows, over all steps.
+    A picture counts as the mean of its steps.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ class Histories:
         self._sums = np.concatenate([x, squares], axis=1)
 
     def moments(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weight, mean and variance as the normaliser takes them.
+        """Weight, mean and variance of histories, as the normaliser takes them.
 
         Parameters
         ----------
         members : np.ndarray [shape=(m, most)], int
-            Clips of each history; -1 where there is none.
+            Clips of each history; -1 fills up.
 
         Returns
         -------
@@ -62,7 +62,14 @@ class Histories:
 
 
 def normalise(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Clips as the networks see them: relative to their channel's history."""
+    """Clips relative to their channel's history, as the networks take them.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(m, d) or (m, 32, 45)]
+    mean, variance : np.ndarray [shape=(m, d) or (m, 45)]
+        As `Histories.moments` gives them.
+    """
     sd = np.sqrt(np.maximum(variance, LEAST_VARIANCE))
     if x.ndim == 3:
         mean, sd = mean[:, None], sd[:, None]
@@ -72,7 +79,7 @@ def normalise(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarr
 def draw_histories(
     random: np.random.Generator, material: Material, sizes: Sequence[int] = HISTORY_SIZES
 ) -> np.ndarray:
-    """For each clip others of its speaker, of one mood of `MOODS`.
+    """Draw a history for each clip: other clips of its speaker in one of `MOODS`.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def draw_histories(
         wanted = np.choose(
             mood, [np.ones_like(emotion), np.tile(calm[own], (k, 1)), calm[own] | emotion, emotion]
         )
-        # Others in random order, those that are not wanted last.
+        # The others in random order, those of other moods last.
         order = random.random((k, k)) + ~wanted + 2 * np.eye(k)
         chosen = np.argsort(order, axis=1)[:, :most]
         size = np.minimum(random.choice(sizes, size=(k, 1)), (order < 1).sum(axis=1, keepdims=True))

@@ -1,12 +1,12 @@
-"""Training by recipe `calls`, measured by speakers that the networks have not heard.
+"""Recipe `calls`: its options, and the training from corpora to a measured network.
 
-The networks of a bundle were trained on everybody; the figures in its card, its temperatures and
-its thresholds come from networks of the same settings that had never heard the speakers whom they
-were asked about: one set of networks a fold of speakers. What is fitted to those answers in turn
-(temperatures, thresholds) is measured on folds that it was not fitted to.
+The networks of a bundle are trained on all speakers. The figures in its card, its temperatures and
+its thresholds come from out-of-fold predictions: for each fold of speakers, networks of the same
+settings are trained on the other folds. Temperatures and thresholds, which are fitted to these
+predictions, are in turn measured on folds that they were not fitted to.
 
-The first corpus gives the labels and the test. Others are more speakers to train on, with a
-softmax of their own, since corpora do not mean the same by the same words.
+The first corpus gives the labels and the test. Other corpora add speakers to train on. They have a
+softmax of their own, since corpora use the same words for different emotions.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ HISTORY_SHARE = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class CallsRecipe(Recipe):
-    """Recipe `calls`.
+    """Several small networks over `telephone` features; see the package's docstring.
 
     Parameters
     ----------
     emotions, folds, seed
-        As in `Recipe`, of the first corpus; the seed is that of folds, histories, first weights and
-        order.
+        As in `Recipe`, for the first corpus. The seed is that of folds, histories, first weights
+        and order.
     architecture : str, optional
-        One of `ARCHITECTURES`: only the members of that kind. All unless given.
+        One of `ARCHITECTURES`, to train only the members of that kind. All by default.
     noise : Path, optional
-        Folder of recorded noises to train with; invented ones without.
+        Folder of recorded noises to train with. By default noise is synthesised.
     effort : float > 0
-        Times the steps of each network: 0.1 for a first look.
+        Factor of the steps of each network, such as 0.1 for a quick trial.
     members : tuple of Member
         The networks that are averaged.
     doubted : two floats
-        Of a history: `Card.history_doubted`.
+        `Card.history_doubted`.
     history_share : float in (0, 1]
         `Card.history_share`.
 
@@ -91,7 +91,9 @@ class CallsRecipe(Recipe):
     noise: Path | None = option(  # noqa: RUF009
         None, "recorded noises to train with", parse=Path, metavar="DIR"
     )
-    effort: float = option(1.0, "times the steps: 0.1 for a first look", parse=float, metavar="X")
+    effort: float = option(
+        1.0, "factor of the training steps, such as 0.1 for a quick trial", parse=float, metavar="X"
+    )
     members: tuple[Member, ...] = ENSEMBLE
     doubted: tuple[float, float] = DOUBTED
     history_share: float = HISTORY_SHARE
@@ -105,7 +107,7 @@ class CallsRecipe(Recipe):
 
     @property
     def networks(self) -> tuple[Member, ...]:
-        """The members as they are trained."""
+        """Members with this recipe's seed and effort."""
         return tuple(
             replace(
                 member,
@@ -121,26 +123,26 @@ class CallsRecipe(Recipe):
         return corpora[:1]
 
     def restricted(self, corpora: Sequence[Corpus]) -> tuple[LabelledClips, list[Corpus]]:
-        """The clips that are tested, and the corpora, the first one with nothing but these.
+        """The tested clips, and the corpora, of which the first has only these clips.
 
         Raises
         ------
         TrainingError
             Emotions that the first corpus does not have, fewer speakers than folds, or another
-            corpus of one emotion.
+            corpus with fewer than two emotions.
         """
         for corpus in corpora[1:]:
             if len(corpus.counts) < 2:
                 raise TrainingError(
                     f"{corpus.name}: it has {', '.join(corpus.counts) or 'no utterance'}, and a "
-                    "corpus to learn more voices from needs two emotions or more; leave it out, or "
-                    "join it with the first one"
+                    "further corpus needs two emotions or more; leave it out, or join it with the "
+                    "first one"
                 )
         clips = LabelledClips.of(self.tested(corpora), self)
         return clips, [replace(corpora[0], utterances=clips.utterances), *corpora[1:]]
 
     def gather(self, corpora: Sequence[Corpus], work: Work) -> Data:
-        """Everything that is trained and tested on, of corpora as `train` takes them."""
+        """All data for training and testing, from corpora as `train` takes them."""
         clips, corpora = self.restricted(corpora)
         return gather(clips, corpora, seed=self.seed, noise=self.noise, work=work)
 
@@ -174,7 +176,7 @@ class CallsRecipe(Recipe):
         return Trained(networks.network(None), card, headline[kept], figures)
 
     def _settings(self) -> dict[str, Any]:
-        """What the card says of the training."""
+        """The settings for the card."""
         return {
             "recipe": self.name,
             "folds": self.folds,
@@ -190,9 +192,9 @@ class CallsRecipe(Recipe):
 
 
 def figures_of(measured: Measured, clips: LabelledClips, corpus: Corpus) -> Figures:
-    """What is drawn of a training."""
+    """The figures to draw."""
     results = measured.results
-    # Where everybody said one thing only, there is nothing else to know of anybody.
+    # If all speakers have a single clip, there are no results with other clips known.
     found = [known for known in ("none", "mixed") if f"{HEADLINE}_{known}" in results]
     errors = measured.measures["calibration_error"]
     return Figures(

@@ -1,4 +1,4 @@
-"""Training by recipe `transfer`: options, and the way from the starting bundle to the new one."""
+"""Recipe `transfer`: its options, and the training from a bundle to a new one."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class TransferRecipe(Recipe):
     Parameters
     ----------
     emotions, folds, seed
-        As in `Recipe`; the seed is that of the folds.
+        As in `Recipe`. The seed is that of the folds.
     start : str or path
-        A bundle of recipe `calls`: a bundled model's name or a folder.
+        A bundle of recipe `calls`: the name of a bundled model, or a folder.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class TransferRecipe(Recipe):
         read_card(self.start)
 
     def train(self, corpora: Sequence[Corpus], work: Work) -> Trained:
-        """See `Recipe.train`; all corpora together give the labels and the test."""
+        """See `Recipe.train`. All corpora together give the labels and the test."""
         assert self.start is not None
         start = take_apart(self.start)
         corpora = _with_warnings(corpora, start, work)
@@ -147,14 +147,14 @@ class TransferRecipe(Recipe):
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What cross-validation over speakers found.
+    """Result of the cross-validation over speakers.
 
     Parameters
     ----------
     penalty : float
-        The one of the least loss, over all folds.
+        The penalty of the least loss over all folds.
     by_fold : mapping of fold to LastLayers
-        Fitted without the fold, by a penalty that was chosen without it.
+        Last layers that were fitted without the fold, with a penalty chosen without it.
     """
 
     penalty: float
@@ -168,7 +168,7 @@ def cross_validate(
     clips: LabelledClips,
     work: Work,
 ) -> CrossValidation:
-    """Fit the last layers under each penalty without each fold, and choose the penalty."""
+    """Fit the last layers without each fold for each penalty, and choose the penalty."""
     fold_count = int(clips.folds.max()) + 1
     fitted: dict[tuple[int, float], LastLayers] = {}
     losses = np.zeros((fold_count, len(PENALTIES)))
@@ -182,8 +182,8 @@ def cross_validate(
             losses[fold, p] = total_loss(start, unknown, clips.targets, last)
             work.report("last layers", fold * len(PENALTIES) + p + 1, len(PENALTIES) * fold_count)
         if work.say and fold == 1:
-            # The first rows are the clips without a history. The penalty is the one that the second
-            # fold wants: one that was chosen by those who are tested flatters.
+            # The first rows are the clips without a history. The second fold chooses the penalty,
+            # since a penalty chosen by the tested speakers flatters.
             own = np.flatnonzero(clips.agreed & (clips.folds == 0))
             last = fitted[0, PENALTIES[int(losses[1].argmin())]]
             answers = predict_rows(start, embeddings.of(own), last)
@@ -196,7 +196,7 @@ def cross_validate(
 
 
 def describe_penalty(penalty: float) -> str:
-    """The choice in words."""
+    """The chosen penalty in words."""
     if np.isinf(penalty):
         return (
             "the labels do not help with speakers that were held out: the bundle's layers stay as "
@@ -209,14 +209,14 @@ def describe_penalty(penalty: float) -> str:
 
 
 def _with_warnings(corpora: Sequence[Corpus], start: Start, work: Work) -> list[Corpus]:
-    """The corpora; one whose speakers the start may have been trained on has a warning more."""
+    """The corpora, with a warning for those whose speakers the start may know."""
     warned = []
     for corpus in corpora:
         if names := _same_speakers(start, corpus):
             warning = (
-                f"{start.card.id} was trained on {', '.join(names)}: of speakers who are in both, "
+                f"{start.card.id} was trained on {', '.join(names)}: for speakers who are in both, "
                 "the figures flatter, before and after; start from a bundle that was not trained "
-                "on them, or rely on `ser evaluate` on other speakers only"
+                "on them, or rely only on `ser evaluate` on other speakers"
             )
             corpus = replace(corpus, warnings=(*corpus.warnings, warning))
             if work.say:
@@ -226,7 +226,7 @@ def _with_warnings(corpora: Sequence[Corpus], start: Start, work: Work) -> list[
 
 
 def _same_speakers(start: Start, corpus: Corpus) -> list[str]:
-    """Corpora of the start's own training that may have the same speakers."""
+    """Corpora of the start's training that may have the same speakers as a corpus."""
     return [
         trained["name"]
         for trained in start.card.corpora

@@ -97,7 +97,7 @@ def take_apart(name: str | os.PathLike) -> Start:
     scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     scales = [layer for layer in scales if np.asarray(layer.mean).any()]
     if left or len(members) != len(settings) or len(scales) != 1:
-        raise BundleError(f"{card.id}: its network is not the one that its card tells of")
+        raise BundleError(f"{card.id}: its network is not the one that its card describes")
     mean, variance = (np.ravel(np.asarray(x)) for x in (scales[0].mean, scales[0].variance))
     start = Start(card, Scale(mean, np.sqrt(variance)), tuple(members))
     matrix = np.random.default_rng(0).normal(mean, start.scale.sd, (8, len(mean)))
@@ -106,14 +106,14 @@ def take_apart(name: str | os.PathLike) -> Start:
         for network in (model, start.assemble())
     )
     if not np.abs(before - after).max() < _TOLERANCE:
-        raise BundleError(f"{card.id}: its network is not put together as recipe calls does it")
+        raise BundleError(f"{card.id}: its network is not assembled as recipe calls does it")
     return start
 
 
 def _match_members(
     members: Sequence[Member], networks_found: Sequence[Any]
 ) -> tuple[list[tuple[Member, Any]], list[Any]]:
-    """Each member with the first network of its shapes that is left; and the rest."""
+    """Match each member with the first network of its shapes; also returns networks left over."""
     left, matched = list(networks_found), []
     for member in members:
         for i, network in enumerate(left):
