@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_core.corpora import Corpus
-from ser_core.corpora.vectors import Progress
+from ser_core.corpora.corpus import Progress
 from ser_core.models import bundle
 from ser_core.models.recipes.base import Recipe, Say, Work
 

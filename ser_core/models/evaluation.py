@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_core.corpora import Corpus
-from ser_core.corpora.vectors import Progress
+from ser_core.corpora.corpus import Progress
 from ser_core.models.bundle import Bundle
 from ser_core.models.calibration import Bin, calibration_error, coverage_and_risk, reliability
 from ser_core.models.comparison import Difference, common_labels, compare

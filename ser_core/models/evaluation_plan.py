@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_core.corpora import Corpus, Utterance
-from ser_core.corpora.vectors import Progress
+from ser_core.corpora.corpus import Progress
 from ser_core.emotions import GROUPINGS, group_names, group_probabilities
 from ser_core.errors import CorpusError
 from ser_core.models.bundle import Bundle

@@ -61,7 +61,7 @@ def as_function(model: Any, card: Card) -> Callable:
         input_signature=[tf.TensorSpec([BATCH_ROWS, width], tf.float32) for width in widths],
         autograph=False,
     )
-    def call(*batch):
+    def call(*batch: Any) -> Any:
         return model(list(batch) if len(batch) > 1 else batch[0], training=False)
 
     return lambda *batch: call(*map(tf.constant, batch)).numpy()

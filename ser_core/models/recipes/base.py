@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ser_core.corpora import Corpus, Utterance, vectors
-from ser_core.corpora.vectors import Progress
+from ser_core.corpora.corpus import Progress
 from ser_core.emotions import check_labels
 from ser_core.errors import SerError, TrainingError
 from ser_core.models.calibration import Bin
@@ -46,8 +46,8 @@ class Option:
         From text to a value; raises `ValueError` or `argparse.ArgumentTypeError`.
     metavar : str, optional
     choices : tuple of str, optional
-    flag : str
-        The option's name; empty where it follows from the name of the field.
+    flag : str, optional
+        Such as `--from`; by default the field's name.
     name : str
         Name of the field; filled in by `own_options` and `common_options`.
     """

@@ -244,7 +244,7 @@ def fit(
     wanted = tf.constant(targets)
 
     @tf.autograph.experimental.do_not_convert  # only the loop is ours to convert
-    def step(batch_inputs, batch_targets):
+    def step(batch_inputs: Any, batch_targets: Any) -> None:
         with tf.GradientTape() as tape:
             answers = model(batch_inputs, training=True)
             losses = keras.losses.categorical_crossentropy(batch_targets, answers)
@@ -252,7 +252,7 @@ def fit(
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
 
     @tf.function
-    def epoch(order):
+    def epoch(order: Any) -> None:
         shuffled_inputs, shuffled_targets = tf.gather(inputs, order), tf.gather(wanted, order)
         for start in tf.range(0, len(matrix), recipe.batch_size):
             batch = slice(start, start + recipe.batch_size)

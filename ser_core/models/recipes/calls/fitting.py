@@ -50,12 +50,9 @@ def fit(
         select_inputs(_scaled(material, copy, scales), member.inputs) for copy in range(copies)
     ]
     sums = [Histories(x) for x in scaled]
-    offsets = np.cumsum([0, *(len(labels) for labels in material.labels)])
+    offsets = material.offsets
     outputs = int(offsets[-1])
-    targets = (1 - member.smoothing) * material.targets
-    for c, labels in enumerate(material.labels):
-        own = material.corpus == c
-        targets[own, offsets[c] : offsets[c + 1]] += member.smoothing / len(labels)
+    targets = _smoothed_targets(material, member.smoothing)
     steps, batch = steps_for(member, copies * n), min(member.batch, copies * n)
     model = network(member, outputs, scaled[0].shape[1], unroll=True)
     schedule = keras.optimizers.schedules.CosineDecay(member.rate, steps)
@@ -65,18 +62,11 @@ def fit(
     random = np.random.default_rng(member.seed)
 
     @tf.autograph.experimental.do_not_convert
-    def step(x, weight, t):
+    def step(x: Any, weight: Any, t: Any) -> None:
         if member.kind != "dense":
             x = _perturbed(x)
         if member.mixup:
-            # Beta(a, a) by two gammas.
-            a, b = (tf.random.gamma([tf.shape(t)[0], 1], member.mixup) + 1e-6 for _ in range(2))
-            share = tf.maximum(a, b) / (a + b)
-            order = tf.random.shuffle(tf.range(tf.shape(t)[0]))
-            wide = share if len(x.shape) == 2 else share[:, :, None]
-            x = wide * x + (1 - wide) * tf.gather(x, order)
-            weight = share * weight + (1 - share) * tf.gather(weight, order)
-            t = share * t + (1 - share) * tf.gather(t, order)
+            x, weight, t = _mixed_up(x, weight, t, member.mixup)
         with tf.GradientTape() as tape:
             logits = model([x, weight], training=True)
             loss = 0.0
@@ -95,7 +85,7 @@ def fit(
             tf.TensorSpec([None, outputs]),
         ]
     )
-    def run(x, weight, t):
+    def run(x: Any, weight: Any, t: Any) -> None:
         for start in tf.range(0, tf.shape(x)[0] - batch + 1, batch):
             rows = slice(start, start + batch)
             step(x[rows], weight[rows], t[rows])
@@ -131,7 +121,32 @@ def _scaled(material: Material, copy: int, scales: Sequence[Scale]) -> np.ndarra
     return scaled
 
 
-def _perturbed(x):
+def _smoothed_targets(material: Material, smoothing: float) -> np.ndarray:
+    """Targets with label smoothing over the labels of each clip's corpus."""
+    offsets = material.offsets
+    targets = (1 - smoothing) * material.targets
+    for c, labels in enumerate(material.labels):
+        own = material.corpus == c
+        targets[own, offsets[c] : offsets[c + 1]] += smoothing / len(labels)
+    return targets
+
+
+def _mixed_up(x: Any, weight: Any, t: Any, alpha: float) -> tuple[Any, Any, Any]:
+    """A batch blended with itself in another order (mixup), with shares from Beta(alpha, alpha)."""
+    import tensorflow as tf
+
+    # Beta by two gammas.
+    a, b = (tf.random.gamma([tf.shape(t)[0], 1], alpha) + 1e-6 for _ in range(2))
+    share = tf.maximum(a, b) / (a + b)
+    order = tf.random.shuffle(tf.range(tf.shape(t)[0]))
+    wide = share if len(x.shape) == 2 else share[:, :, None]
+    x = wide * x + (1 - wide) * tf.gather(x, order)
+    weight = share * weight + (1 - share) * tf.gather(weight, order)
+    t = share * t + (1 - share) * tf.gather(t, order)
+    return x, weight, t
+
+
+def _perturbed(x: Any) -> Any:
     """Pictures with masked steps and bands (SpecAugment), and with shifted and tilted bands."""
     import tensorflow as tf
 

@@ -55,11 +55,16 @@ class Material:
         )
 
     @property
+    def offsets(self) -> np.ndarray:
+        """First output of each corpus, and the number of outputs, int [corpora + 1]."""
+        return np.cumsum([0, *(len(labels) for labels in self.labels)])
+
+    @property
     def targets(self) -> np.ndarray:
         """Training targets: `shares`, or 1 for the true label; float32 [n, labels]."""
         if self.shares is not None:
             return self.shares
-        offsets = np.cumsum([0, *(len(labels) for labels in self.labels)])
+        offsets = self.offsets
         targets = np.zeros((len(self.truth), offsets[-1]), dtype=np.float32)
         targets[np.arange(len(self.truth)), offsets[self.corpus] + self.truth] = 1
         return targets

@@ -96,14 +96,14 @@ def assemble(networks: Sequence[tuple[Member, Any]], scale: Scale, labels: int) 
     z, z_mean = scaled(vectors), scaled(mean)
     z_variance = layers.Normalization(mean=0.0 * square, variance=np.square(square))(variance)
 
-    def relative(x, mean, variance):
+    def relative(x: Any, mean: Any, variance: Any) -> Any:
         mean, variance = weight * mean, weight * variance + (1.0 - weight)
         if len(x.shape) == 3:
             mean, variance = ops.expand_dims(mean, 1), ops.expand_dims(variance, 1)
         sd = ops.sqrt(ops.maximum(variance, LEAST_VARIANCE))
         return ops.clip((x - mean) / sd, -FAR, FAR)
 
-    def picture(of):
+    def picture(of: Any) -> Any:
         return layers.Reshape((telephone.STEPS, ROWS))(of[:, telephone.PICTURE])
 
     row_mean = ops.mean(picture(z_mean), axis=1)
