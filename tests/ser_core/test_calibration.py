@@ -23,29 +23,29 @@ def answers(pairs) -> tuple[np.ndarray, np.ndarray]:
 
 def drawn(random: np.random.Generator, count: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities, and labels drawn from them: calibrated by construction."""
-    odds = random.gamma(0.4, size=(count, classes)) + 1e-6
-    odds /= odds.sum(axis=1, keepdims=True)
-    edges = np.cumsum(odds, axis=1)
+    probabilities = random.gamma(0.4, size=(count, classes)) + 1e-6
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    edges = np.cumsum(probabilities, axis=1)
     truth = (random.random((count, 1)) > edges).sum(axis=1).clip(max=classes - 1)
-    return odds, truth
+    return probabilities, truth
 
 
 def test_both_temperatures_are_found_again():
     random = np.random.default_rng(0)
-    odds, truth = drawn(random, 20_000, 5)
+    probabilities, truth = drawn(random, 20_000, 5)
     weight = history_weight(random.choice([2, 4, 16, 30], len(truth)))
     without, related = 1.6, 0.7
-    boasting = calibrate(odds, 1 / (without + (related - without) * weight))
+    boasting = calibrate(probabilities, 1 / (without + (related - without) * weight))
     found = calibration.fit_temperature(boasting, truth, weight=weight, without=without)
     assert found == pytest.approx(related, abs=0.06)
 
 
 def test_what_is_drawn_from_its_probabilities_has_no_calibration_error():
-    odds, truth = drawn(np.random.default_rng(1), 50_000, 4)
-    right = odds.argmax(axis=1) == truth
-    error = calibration.calibration_error(calibration.reliability(odds.max(axis=1), right))
+    probabilities, truth = drawn(np.random.default_rng(1), 50_000, 4)
+    right = probabilities.argmax(axis=1) == truth
+    error = calibration.calibration_error(calibration.reliability(probabilities.max(axis=1), right))
     assert error < 0.01
-    twice = calibrate(odds, 0.5)
+    twice = calibrate(probabilities, 0.5)
     worse = calibration.calibration_error(calibration.reliability(twice.max(axis=1), right))
     assert worse > 0.05
 
@@ -58,14 +58,14 @@ def test_calibration_error_is_its_definition(pairs):
     for low in range(10):
         own = [
             i
-            for i, one in enumerate(confidence)
-            if low <= one * 10 < low + 1 or (low == 9 and one == 1)
+            for i, value in enumerate(confidence)
+            if low <= value * 10 < low + 1 or (low == 9 and value == 1)
         ]
         if own:
             gap = abs(np.mean(confidence[own]) - np.mean(right[own]))
             expected += len(own) / len(confidence) * gap
     assert calibration.calibration_error(bins) == pytest.approx(expected)
-    assert sum(one.count for one in bins) == len(confidence)
+    assert sum(group.count for group in bins) == len(confidence)
 
 
 @given(ANSWERS)

@@ -33,19 +33,19 @@ def material(clips: int = 60, copies: int = 2, seed: int = 0) -> Material:
 
 
 def test_histories_are_others_of_the_speaker():
-    some = material()
+    clips = material()
     random = np.random.default_rng(1)
     sizes = set()
     for _ in range(5):
-        members = draw_histories(random, some)
+        members = draw_histories(random, clips)
         for i, history in enumerate(members):
-            there = history[history >= 0]
-            sizes.add(len(there))
-            assert len(set(there)) == len(there)
-            assert i not in there
-            assert (some.speaker[there] == some.speaker[i]).all()
+            others = history[history >= 0]
+            sizes.add(len(others))
+            assert len(set(others)) == len(others)
+            assert i not in others
+            assert (clips.speaker[others] == clips.speaker[i]).all()
             # What is missing stands at the end.
-            assert (history[len(there) :] == -1).all()
+            assert (history[len(others) :] == -1).all()
     assert {0, 2, 4, 8} <= sizes
 
 
@@ -107,7 +107,9 @@ def test_the_assembled_network_is_its_members(tmp_path):
     scale = Scale.of(vectors)
     scaled = scale(vectors)
     widths = {"functionals": 651, "thirds": 783, "picture": 0}
-    networks = [(one, networks_module.network(one, 6, widths[one.inputs])) for one in members]
+    networks = [
+        (member, networks_module.network(member, 6, widths[member.inputs])) for member in members
+    ]
     networks_module.assemble(networks, scale, 4).save(tmp_path / "m.keras")
     whole = keras.saving.load_model(tmp_path / "m.keras", compile=False, safe_mode=True)
 
@@ -122,12 +124,12 @@ def test_the_assembled_network_is_its_members(tmp_path):
     found = np.asarray(whole([vectors, count, mean, variance], training=False))
 
     expected = np.zeros((40, 4))
-    for one, model in networks:
-        x = select_inputs(scaled, one.inputs)
+    for member, model in networks:
+        x = select_inputs(scaled, member.inputs)
         weight, *moments = Histories(x).moments(history)
         logits = np.asarray(model([normalise(x, *moments), weight], training=False))[:, :4]
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        expected += one.weight / 3.5 * odds / odds.sum(axis=1, keepdims=True)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        expected += member.weight / 3.5 * exponentials / exponentials.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
@@ -137,25 +139,25 @@ def test_what_annotators_say_is_learned_by_their_shares():
     random = np.random.default_rng(0)
     n, d = 64, len(telephone.NAMES)
     shares = np.tile(np.float32([0.75, 0.25]), (n, 1))
-    some = Material(
+    labelled = Material(
         random.normal(size=(1, n, d)).astype(np.float32), np.zeros(n, int), np.zeros(n, int),
         np.arange(n) % 4, (("a", "b"),), shares,
     )  # fmt: skip
     member = Member(steps=400, batch=32, smoothing=0.0, mixup=0.0, decay=1.0)
-    model = fitting.fit(some, member, [Scale(np.zeros(d), np.ones(d))])
-    seen = select_inputs(some.vectors[0], "functionals")
+    model = fitting.fit(labelled, member, [Scale(np.zeros(d), np.ones(d))])
+    seen = select_inputs(labelled.vectors[0], "functionals")
     logits = model.predict([seen, np.zeros((n, 1))], verbose=0)
-    odds = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert odds[:, 0].mean() == pytest.approx(0.75, abs=0.05)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert probabilities[:, 0].mean() == pytest.approx(0.75, abs=0.05)
 
 
 def test_clips_that_nobody_agrees_on_are_known():
-    some = material()
-    assert some.agreed.all()
-    shares = some.targets.copy()
+    clips = material()
+    assert clips.agreed.all()
+    shares = clips.targets.copy()
     shares[0] = 0
     shares[0, :2] = 0.5
-    assert replace(some, shares=shares).agreed.tolist() == [False] + [True] * (len(shares) - 1)
+    assert replace(clips, shares=shares).agreed.tolist() == [False] + [True] * (len(shares) - 1)
 
 
 def test_few_clips_need_fewer_steps():

@@ -100,28 +100,32 @@ def spoken(speakers: int = 4, each: int = 24, seed: int = 0) -> Material:
 def held_out(seed: int = 0, skill: float = 2.0, of: Material | None = None) -> HeldOut:
     """Answers as networks might give them: right by `skill`, too sure by twice."""
     random = np.random.default_rng(seed)
-    some = of or spoken()
-    called, mood = draw_calls(some, random)
-    data = Data(some, np.empty((len(CONDITIONS), 0, 0)), some.speaker % 2, called, mood)
+    clips_given = of or spoken()
+    called, mood = draw_calls(clips_given, random)
+    data = Data(
+        clips_given, np.empty((len(CONDITIONS), 0, 0)), clips_given.speaker % 2, called, mood
+    )
 
     def answer(truth: np.ndarray) -> np.ndarray:
         logits = random.normal(size=(*truth.shape, len(LABELS)))
         logits += skill * (np.arange(len(LABELS)) == truth[..., None])
-        odds = np.exp(4 * logits)  # twice what is known
-        return odds / odds.sum(axis=-1, keepdims=True)
+        exponentials = np.exp(4 * logits)  # twice what is known
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
-    clips = answer(np.broadcast_to(some.truth, (len(CONDITIONS), len(KNOWN), len(some.truth))))
-    segments = answer(np.broadcast_to(some.truth[called], (len(LINES), *called.shape)))
+    clips = answer(
+        np.broadcast_to(clips_given.truth, (len(CONDITIONS), len(KNOWN), len(clips_given.truth)))
+    )
+    segments = answer(np.broadcast_to(clips_given.truth[called], (len(LINES), *called.shape)))
     segments = segments * (called >= 0)[..., None]
     return HeldOut(data, clips, segments, np.ones(clips.shape[:3]), np.ones(segments.shape[:3]))
 
 
-def people(some: Material) -> list:
+def people(clips: Material) -> list:
     from ser_core.corpora import Utterance
 
     return [
         Utterance(Path(f"{i}.wav"), LABELS[t], f"s{s}", "test", sex=("male", "female")[s % 2])
-        for i, (t, s) in enumerate(zip(some.truth, some.speaker, strict=True))
+        for i, (t, s) in enumerate(zip(clips.truth, clips.speaker, strict=True))
     ]
 
 
@@ -129,40 +133,40 @@ def people(some: Material) -> list:
 
 
 def test_calls_are_of_one_speaker_and_mostly_of_one_emotion():
-    some = spoken()
-    called, mood = draw_calls(some, np.random.default_rng(0))
+    spoken_clips = spoken()
+    called, mood = draw_calls(spoken_clips, np.random.default_rng(0))
     assert len(called) == 4 * CALLS_A_SPEAKER
     sizes = set()
     for clips, main in zip(called, mood, strict=True):
-        there = clips[clips >= 0]
-        assert (clips[len(there) :] == -1).all()
-        assert len(set(there)) == len(there)
-        assert len(set(some.speaker[there])) == 1
-        felt = Counter(some.truth[there].tolist())
+        real = clips[clips >= 0]
+        assert (clips[len(real) :] == -1).all()
+        assert len(set(real)) == len(real)
+        assert len(set(spoken_clips.speaker[real])) == 1
+        felt = Counter(spoken_clips.truth[real].tolist())
         assert felt[main] == max(felt.values())
         assert sum(count == felt[main] for count in felt.values()) == 1
-        assert all(LABELS[one] in CALM for one in felt if one != main)
-        sizes.add(len(there))
+        assert all(LABELS[label] in CALM for label in felt if label != main)
+        sizes.add(len(real))
     assert min(sizes) <= 4
     assert max(sizes) >= 10
 
 
 @pytest.mark.parametrize("known", KNOWN)
 def test_what_is_known_are_other_clips_of_the_speaker(known):
-    some = spoken()
-    which = np.arange(0, len(some.truth), 5)
-    members = known_clips(some, which, known)
+    spoken_clips = spoken()
+    which = np.arange(0, len(spoken_clips.truth), 5)
+    members = known_clips(spoken_clips, which, known)
     assert members.shape == (len(which), 16)
     for clip, history in zip(which, members, strict=True):
-        there = history[history >= 0]
-        assert clip not in there
-        assert len(set(there)) == len(there)
-        assert (some.speaker[there] == some.speaker[clip]).all()
-        emotions = {LABELS[one] for one in some.truth[there]}
+        others = history[history >= 0]
+        assert clip not in others
+        assert len(set(others)) == len(others)
+        assert (spoken_clips.speaker[others] == spoken_clips.speaker[clip]).all()
+        emotions = {LABELS[label] for label in spoken_clips.truth[others]}
         allowed = {"none": set(), "calm": {"neutral", "calm"}, "angry": {"angry"}}
         assert emotions <= allowed.get(known, set(LABELS))
-        assert len(there) == {"none": 0, "mixed": 16}.get(known, len(there))
-        assert len(there) <= (16 if known == "mixed" else 8)
+        assert len(others) == {"none": 0, "mixed": 16}.get(known, len(others))
+        assert len(others) <= (16 if known == "mixed" else 8)
 
 
 def test_a_history_in_one_mood_is_not_used():
@@ -202,8 +206,8 @@ def test_answers_are_calibrated_by_other_folds_only():
     own = first.data.folds == 0
     truth = np.where(own, wrong.truth, first.data.material.truth)
     changed = replace(first, data=replace(first.data, material=replace(wrong, truth=truth)))
-    some = people(first.data.material)
-    before, after = (measure(one, some) for one in (first, changed))
+    utterances = people(first.data.material)
+    before, after = (measure(answers, utterances) for answers in (first, changed))
     # Fold 0's truth takes no part in what is said of fold 0, so the same labels are predicted.
     columns = [np.array(m.results["mulaw_none"].confusion).sum(axis=0) for m in (before, after)]
     np.testing.assert_array_equal(*columns)
@@ -217,10 +221,10 @@ def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
     errors = measured.measures["calibration_error"]
     assert errors["segments of calls"] < 0.05
     assert errors["clips, nothing known"] < 0.05
-    for name, one in measured.measures["unsure"].items():
-        assert one["right_if_sure"] > 0.78, name
-        assert one["right_if_sure"] > one["right"]
-        assert 0.4 < one["sure"] < 0.95
+    for name, figures in measured.measures["unsure"].items():
+        assert figures["right_if_sure"] > 0.78, name
+        assert figures["right_if_sure"] > figures["right"]
+        assert 0.4 < figures["sure"] < 0.95
     women, men = (measured.results[f"mulaw_none_{sex}"] for sex in ("women", "men"))
     assert women.utterances + men.utterances == len(found.data.folds)
     both = {
@@ -239,22 +243,22 @@ def test_the_too_sure_are_calibrated_and_the_sure_half_is_right():
 def test_of_speakers_with_one_clip_each_nothing_else_is_known():
     """As where a CSV has one stretch a recording, and names no speaker."""
     found = held_out(of=spoken(speakers=24, each=1))
-    some = people(found.data.material)
-    measured = measure(found, some)
+    utterances = people(found.data.material)
+    measured = measure(found, utterances)
     assert measured.results["mulaw_none"].utterances == 24
     assert not [name for name in measured.results if "mixed" in name]
-    clips = LabelledClips(tuple(some), LABELS, found.data.folds)
+    clips = LabelledClips(tuple(utterances), LABELS, found.data.folds)
     pictures = training_pictures.draw(figures_of(measured, clips, Corpus("test", "", (), {})))
     assert all(pictures.values())
 
 
 def test_a_label_that_annotators_never_agree_on_has_no_figure():
-    some = spoken()
-    angry = some.truth == LABELS.index("angry")
-    shares = some.targets.copy()
+    clips = spoken()
+    angry = clips.truth == LABELS.index("angry")
+    shares = clips.targets.copy()
     shares[angry] = 0.5 * np.isin(LABELS, ["sad", "angry", "happy"])
-    found = held_out(of=replace(some, shares=shares))
-    measured = measure(found, people(some))
+    found = held_out(of=replace(clips, shares=shares))
+    measured = measure(found, people(clips))
     assert measured.results["mulaw_none"].recall["angry"] is None
     rows = [row for row in measured.measures["groups"] if row["grouping"] == "angry"]
     assert rows
@@ -265,14 +269,16 @@ def test_a_label_that_annotators_never_agree_on_has_no_figure():
 @pytest.mark.long
 def test_what_is_tied_is_not_asked_though_its_rival_was_left_out(buzzes, cache):
     tied = (("angry", 0.5), ("calm", 0.5))
-    some = [
-        replace(one, shares=tied) if one.emotion == "angry" and one.repetition == "01" else one
-        for one in buzzes.utterances
+    utterances = [
+        replace(utterance, shares=tied)
+        if utterance.emotion == "angry" and utterance.repetition == "01"
+        else utterance
+        for utterance in buzzes.utterances
     ]
     recipe = replace(QUICK, emotions=("angry", "happy", "neutral"))
-    corpora = [replace(buzzes, utterances=tuple(some))]
+    corpora = [replace(buzzes, utterances=tuple(utterances))]
     data = recipe.gather(corpora, Work(jobs=1, cache=cache))
-    expected = [one.agreed for one in recipe.restricted(corpora)[0].utterances]
+    expected = [utterance.agreed for utterance in recipe.restricted(corpora)[0].utterances]
     assert expected.count(False) == 4
     assert data.tested.agreed.tolist() == expected
     assert set(np.flatnonzero(expected)) >= set(data.called[data.called >= 0].tolist())
@@ -375,11 +381,14 @@ def test_mistakes_are_told_before_any_work(buzzes, cache, tmp_path):
         training.train(
             [buzzes], replace(QUICK, emotions=("bored", "happy")), tmp_path / "b", cache=cache
         )
-    sad = tuple(replace(one, emotion="sad") for one in buzzes.utterances)
-    for some, says in ((sad, "more: it has sad, and"), ((), "more: it has no utterance, and")):
+    sad = tuple(replace(utterance, emotion="sad") for utterance in buzzes.utterances)
+    for utterances, says in (
+        (sad, "more: it has sad, and"),
+        ((), "more: it has no utterance, and"),
+    ):
         with pytest.raises(TrainingError, match=says):
             training.train(
-                [buzzes, replace(buzzes, name="more", utterances=some)], QUICK, tmp_path / "b"
+                [buzzes, replace(buzzes, name="more", utterances=utterances)], QUICK, tmp_path / "b"
             )
     with pytest.raises(TrainingError, match="folds=9, but the corpora have 4 speakers"):
         training.train([buzzes], replace(QUICK, folds=9), tmp_path / "b", cache=cache)

@@ -30,7 +30,7 @@ def clips(
 ) -> Corpus:
     """A tone an emotion, a level a repetition; every speaker says each emotion."""
     seconds = np.arange(RATE_HZ) / RATE_HZ  # so that peaks are told apart by 1 Hz
-    said = []
+    utterances = []
     for who, speaker in enumerate(speakers):
         for emotion in emotions:
             for i in range(times):
@@ -38,8 +38,8 @@ def clips(
                 hz = HZ[emotion] + 10 * (i % 3) + who
                 wave = 0.1 * (1 + i) * np.sin(2 * np.pi * hz * seconds)
                 soundfile.write(path, np.clip(wave, -1, 1), RATE_HZ, subtype="FLOAT")
-                said.append(Utterance(path, emotion, speaker, "tones"))
-    return Corpus("Tones", "CC0", tuple(said), {})
+                utterances.append(Utterance(path, emotion, speaker, "tones"))
+    return Corpus("Tones", "CC0", tuple(utterances), {})
 
 
 def bundle(labels, answer, *, name: str = "made", card: dict | None = None) -> Bundle:
@@ -60,7 +60,7 @@ def bundle(labels, answer, *, name: str = "made", card: dict | None = None) -> B
 def sure_of(label: str, labels, much: float = 0.9):
     """Probabilities that are `much` for one label, and equal for the others."""
     rest = (1 - much) / (len(labels) - 1)
-    return [much if one == label else rest for one in labels]
+    return [much if name == label else rest for name in labels]
 
 
 def heard(hz: float) -> str:
@@ -100,9 +100,9 @@ def cache(tmp_path) -> Path:
 
 
 def test_a_bundle_differs_from_itself_by_nothing(tones, cache):
-    one = unequal(15)
+    model = unequal(15)
     found = evaluation.evaluate_conditions(
-        [one, one], tones, ["clean", "mulaw"], jobs=1, cache=cache
+        [model, model], tones, ["clean", "mulaw"], jobs=1, cache=cache
     )
     assert [each.condition for each in found.differences] == ["clean", "mulaw"]
     for each in found.differences:
@@ -115,16 +115,20 @@ def test_a_bundle_differs_from_itself_by_nothing(tones, cache):
 def test_one_that_is_always_right_against_one_that_says_one_thing(tones, cache):
     pair = [right(), always("sad")]
     found = evaluation.evaluate_conditions(pair, tones, ["clean"], jobs=1, cache=cache)
-    (one,) = found.differences
+    (difference,) = found.differences
     # Whoever is drawn, one finds all and the other a third.
-    assert (one.uar, one.uar_against) == (1, pytest.approx(1 / 3))
-    assert (one.low, one.high) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
-    assert one.told_apart
-    assert one.p == pytest.approx(2 / 2_001)
+    assert (difference.uar, difference.uar_against) == (1, pytest.approx(1 / 3))
+    assert (difference.low, difference.high) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert difference.told_apart
+    assert difference.p == pytest.approx(2 / 2_001)
     (back,) = evaluation.evaluate_conditions(
         pair[::-1], tones, ["clean"], jobs=1, cache=cache
     ).differences
-    assert (back.difference, back.low, back.high) == (-one.difference, -one.high, -one.low)
+    assert (back.difference, back.low, back.high) == (
+        -difference.difference,
+        -difference.high,
+        -difference.low,
+    )
 
 
 def test_the_interval_of_a_difference_is_that_of_drawing_speakers_again(tones, cache):
@@ -133,18 +137,20 @@ def test_the_interval_of_a_difference_is_that_of_drawing_speakers_again(tones, c
     found = evaluation.evaluate_conditions(pair, tones, ["clean"], jobs=1, cache=cache)
     matrix = vectors.extract(tones.utterances, "test_simple", jobs=1, cache=cache)
     truth = label_indices(tones.utterances, THREE)
-    hits = [one.predict(matrix).argmax(axis=1) == truth for one in pair]
-    who = np.array([SPEAKERS.index(one.speaker) for one in tones.utterances])
+    hits = [model.predict(matrix).argmax(axis=1) == truth for model in pair]
+    who = np.array([SPEAKERS.index(utterance.speaker) for utterance in tones.utterances])
     draws = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=2_000)
     drawn = []
     for times in draws:
         rows = np.repeat(np.arange(len(who)), times[who])
         uars = [np.mean([hit[rows][truth[rows] == k].mean() for k in range(3)]) for hit in hits]
         drawn.append(uars[0] - uars[1])
-    (one,) = found.differences
-    assert (one.low, one.high) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))))
-    assert one.low < one.difference < one.high
-    assert one.p == pytest.approx(2 * (min(np.sum(np.array(drawn) <= 0), 2_000) + 1) / 2_001)
+    (difference,) = found.differences
+    assert (difference.low, difference.high) == pytest.approx(
+        tuple(np.percentile(drawn, (2.5, 97.5)))
+    )
+    assert difference.low < difference.difference < difference.high
+    assert difference.p == pytest.approx(2 * (min(np.sum(np.array(drawn) <= 0), 2_000) + 1) / 2_001)
 
 
 def test_a_difference_is_paired(tmp_path, cache):
@@ -162,7 +168,7 @@ def test_a_difference_is_paired(tmp_path, cache):
         bundle(THREE, lambda level, hz: hard_for(level, hz, -7.5)),
     ]
     found = evaluation.evaluate_conditions(pair, corpus, ["clean"], jobs=1, cache=cache)
-    first, second = (one.of("clean").scores for one in found.bundles)
+    first, second = (tested.of("clean").scores for tested in found.bundles)
     assert second.uar < first.uar < 1
     assert second.uar_high > first.uar > first.uar_low
     assert first.uar_low < second.uar
@@ -177,10 +183,10 @@ def test_bundles_of_other_labels_are_compared_by_those_in_common(tmp_path, cache
     )
     other = always("angry", ("bored", "angry", "happy"))
     found = evaluation.evaluate_conditions([shy, other], corpus, ["clean"], jobs=1, cache=cache)
-    (one,) = found.differences
-    assert one.labels == ("happy", "angry")
-    assert one.utterances == 2 * 3 * len(SPEAKERS)
-    assert (one.uar, one.uar_against, one.difference) == (1, 0.5, 0.5)
+    (difference,) = found.differences
+    assert difference.labels == ("happy", "angry")
+    assert difference.utterances == 2 * 3 * len(SPEAKERS)
+    assert (difference.uar, difference.uar_against, difference.difference) == (1, 0.5, 0.5)
     # Their own tables are over their own labels.
     assert found.bundles[0].of("clean").scores.uar == pytest.approx(1 / 3)
     assert found.bundles[0].no_label == {"bored": 18}
@@ -197,9 +203,9 @@ def test_bundles_without_labels_in_common_are_compared_by_groups(tones, cache):
     assert found.differences[0].labels == ("angry", "other")
     assert (found.differences[0].uar, found.differences[0].uar_against) == (1, 0.5)
     nobody = [right(("sad", "calm", "proud")), right(("sad", "calm", "proud"))]
-    some = Corpus("Tones", "CC0", tuple(u for u in tones.utterances if u.emotion != "sad"), {})
+    corpus = Corpus("Tones", "CC0", tuple(u for u in tones.utterances if u.emotion != "sad"), {})
     with pytest.raises(CorpusError, match="nothing to compare"):
-        evaluation.evaluate_conditions(nobody, some, ["clean"], jobs=1, cache=cache)
+        evaluation.evaluate_conditions(nobody, corpus, ["clean"], jobs=1, cache=cache)
     parted = [right(("sad", "calm", "proud")), right(("happy", "calm", "proud"))]
     with pytest.raises(CorpusError, match="no utterance of calm, proud"):
         evaluation.evaluate_conditions(parted, tones, ["clean"], jobs=1, cache=cache)
@@ -207,16 +213,23 @@ def test_bundles_without_labels_in_common_are_compared_by_groups(tones, cache):
 
 def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
     def among(speakers):
-        some = tuple(one for one in tones.utterances if one.speaker in speakers)
+        utterances = tuple(
+            utterance for utterance in tones.utterances if utterance.speaker in speakers
+        )
         pair = [unequal(15), right()]
-        corpus = Corpus("Tones", "CC0", some, {})
+        corpus = Corpus("Tones", "CC0", utterances, {})
         return evaluation.evaluate_conditions(pair, corpus, ["clean"], jobs=1, cache=cache)
 
     alone = among("a")
     assert alone.bundles[0].of("clean").scores.interval is None
-    one = alone.differences[0]
-    assert (one.low, one.high, one.p, one.told_apart) == (None, None, None, None)
-    assert one.difference < 0
+    difference = alone.differences[0]
+    assert (difference.low, difference.high, difference.p, difference.told_apart) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    assert difference.difference < 0
     assert any("one speaker: there is no interval" in each for each in alone.warnings)
     four = among("abcd")
     assert four.bundles[0].of("clean").scores.interval is not None
@@ -225,8 +238,8 @@ def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
 
 
 def test_a_corpus_that_it_was_trained_on_is_named(tones, cache):
-    one = right(card={"corpora": ({"name": "Tones"},)})
-    found = evaluation.evaluate_conditions([one], tones, ["clean"], jobs=1, cache=cache)
+    model = right(card={"corpora": ({"name": "Tones"},)})
+    found = evaluation.evaluate_conditions([model], tones, ["clean"], jobs=1, cache=cache)
     assert found.bundles[0].trained_on_it
     assert "was trained on Tones: these figures say nothing about other voices" in found.warnings[0]
 
@@ -264,33 +277,37 @@ def test_a_history_is_all_of_the_channel(tones, cache):
     assert (listening.known, deaf.known) == ((NOTHING, CHANNEL), (NOTHING,))
     assert listening.no_label == deaf.no_label == {"sad": 18}
     matrix = vectors.extract(tones.utterances, "test_simple", jobs=1, cache=cache)
-    ids = [SPEAKERS.index(one.speaker) for one in tones.utterances]
-    kept = [one.emotion != "sad" for one in tones.utterances]
-    truth = np.array([one.emotion == "angry" for one in tones.utterances])[kept]
-    said = asked[0].predict(matrix, channel=np.array(ids)).argmax(axis=1)[kept]
-    assert listening.of("clean", CHANNEL).scores.accuracy == (said == truth).mean()
+    ids = [SPEAKERS.index(utterance.speaker) for utterance in tones.utterances]
+    kept = [utterance.emotion != "sad" for utterance in tones.utterances]
+    truth = np.array([utterance.emotion == "angry" for utterance in tones.utterances])[kept]
+    predicted = asked[0].predict(matrix, channel=np.array(ids)).argmax(axis=1)[kept]
+    assert listening.of("clean", CHANNEL).scores.accuracy == (predicted == truth).mean()
     # Without any other clip everything is angry.
     assert listening.of("clean", NOTHING).scores.recall == {"happy": 0, "angry": 1}
-    assert [one.known for one in found.differences] == [NOTHING, CHANNEL]
-    assert len({one.uar_against for one in found.differences}) == 1
+    assert [difference.known for difference in found.differences] == [NOTHING, CHANNEL]
+    assert len({difference.uar_against for difference in found.differences}) == 1
     assert "the rest of the channel known" in listening.of("clean", CHANNEL).scores.protocol
 
 
 def test_divided_annotators_are_left_out_and_counted_apart(tones, cache):
-    def told(one: Utterance, **shares: float) -> Utterance:
+    def with_shares(utterance: Utterance, **shares: float) -> Utterance:
         return Utterance(
-            one.path, one.emotion, one.speaker, one.corpus, shares=tuple(shares.items())
+            utterance.path,
+            utterance.emotion,
+            utterance.speaker,
+            utterance.corpus,
+            shares=tuple(shares.items()),
         )
 
     first, *rest = tones.utterances
-    angry = next(one for one in rest if one.emotion == "angry")
+    angry = next(utterance for utterance in rest if utterance.emotion == "angry")
     corpus = Corpus(
         "Tones",
         "CC0",
         (
-            told(first, sad=0.5, happy=0.5),
-            told(angry, angry=1 / 3, frustrated=1 / 3, sad=1 / 3),
-            told(angry, sad=0.4, angry=0.3, frustrated=0.3),
+            with_shares(first, sad=0.5, happy=0.5),
+            with_shares(angry, angry=1 / 3, frustrated=1 / 3, sad=1 / 3),
+            with_shares(angry, sad=0.4, angry=0.3, frustrated=0.3),
             Utterance(first.path, "bored", "a", "tones"),
             *rest,
         ),
@@ -318,24 +335,24 @@ def test_sure_is_what_the_bundle_calls_sure(tones, cache):
         return sure_of(heard(hz), THREE, 0.8 if heard(hz) == "sad" else 0.5)
 
     def tested(edge: float, grouping: str | None = None):
-        one = bundle(THREE, answer, card={"unsure_segment_below": edge})
+        model = bundle(THREE, answer, card={"unsure_segment_below": edge})
         found = evaluation.evaluate_conditions(
-            [one], tones, ["clean"], grouping=grouping, jobs=1, cache=cache
+            [model], tones, ["clean"], grouping=grouping, jobs=1, cache=cache
         )
         return found.bundles[0].results[0]
 
     for grouping in (None, "negative"):
-        some = tested(0.7, grouping)
-        assert (some.sure, some.right_if_sure) == (pytest.approx(1 / 3), 1)
+        result = tested(0.7, grouping)
+        assert (result.sure, result.right_if_sure) == (pytest.approx(1 / 3), 1)
     none = tested(0.9)
     assert (none.sure, none.right_if_sure) == (0, None)
     assert tested(0.3).sure == 1
 
 
 def test_calibration_and_coverage_are_those_of_the_answers(tones, cache):
-    one = unequal(15)
+    model = unequal(15)
     result = (
-        evaluation.evaluate_conditions([one], tones, ["clean"], jobs=1, cache=cache)
+        evaluation.evaluate_conditions([model], tones, ["clean"], jobs=1, cache=cache)
         .bundles[0]
         .results[0]
     )
@@ -368,13 +385,13 @@ def test_features_are_extracted_once_for_both(tones, cache, monkeypatch):
 
 
 def test_evaluate_is_one_cell_of_the_matrix(tones, cache):
-    one = unequal(15)
-    found = evaluation.evaluate_conditions([one], tones, jobs=1, cache=cache)
+    model = unequal(15)
+    found = evaluation.evaluate_conditions([model], tones, jobs=1, cache=cache)
     assert len(found.conditions) == 9
     assert found.bundles[0].of("mulaw").scores == evaluation.evaluate(
-        one, tones, "mulaw", jobs=1, cache=cache
+        model, tones, "mulaw", jobs=1, cache=cache
     )
-    assert evaluation.evaluate(one, tones, jobs=1, cache=cache).protocol == (
+    assert evaluation.evaluate(model, tones, jobs=1, cache=cache).protocol == (
         "Tones, whole clips, clean"
     )
 
@@ -383,10 +400,10 @@ def test_all_of_it_is_json(tones, cache):
     pair = [right(("sad", "happy", "calm")), always("sad")]
     alone = Corpus("Tones", "CC0", tones.utterances[:9], {})
     found = evaluation.evaluate_conditions(pair, alone, ["clean"], jobs=1, cache=cache)
-    said = json.loads(json.dumps(asdict(found), allow_nan=False))
-    assert said["bundles"][0]["absent"] == ["calm"]
-    assert said["bundles"][0]["results"][0]["scores"]["recall"]["calm"] is None
-    assert said["bundles"][0]["results"][0]["scores"]["uar_low"] is None
+    values = json.loads(json.dumps(asdict(found), allow_nan=False))
+    assert values["bundles"][0]["absent"] == ["calm"]
+    assert values["bundles"][0]["results"][0]["scores"]["recall"]["calm"] is None
+    assert values["bundles"][0]["results"][0]["scores"]["uar_low"] is None
 
 
 def test_what_cannot_be_told_apart_is_refused(tones, cache):
@@ -396,7 +413,7 @@ def test_what_cannot_be_told_apart_is_refused(tones, cache):
             [calm], tones, ["clean"], grouping="angry", jobs=1, cache=cache
         )
     shares = (("sad", 0.5), ("happy", 0.5))
-    divided = tuple(replace(one, shares=shares) for one in tones.utterances)
+    divided = tuple(replace(utterance, shares=shares) for utterance in tones.utterances)
     with pytest.raises(CorpusError, match="divided on every utterance"):
         evaluation.evaluate_conditions(
             [calm], replace(tones, utterances=divided), jobs=1, cache=cache

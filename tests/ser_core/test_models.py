@@ -92,10 +92,10 @@ def test_a_row_is_the_same_to_the_bit_wherever_it_stands(deep, data, count):
 
 
 def test_every_place_in_a_batch_gives_the_same_bits(deep):
-    one = vectors(1, seed=9)
-    everywhere = deep.predict(np.repeat(one, BATCH_ROWS, axis=0))
+    vector = vectors(1, seed=9)
+    everywhere = deep.predict(np.repeat(vector, BATCH_ROWS, axis=0))
     assert len(np.unique(everywhere, axis=0)) == 1
-    np.testing.assert_array_equal(everywhere[:1], deep.predict(one))
+    np.testing.assert_array_equal(everywhere[:1], deep.predict(vector))
 
 
 def test_dropout_is_off_and_zscoring_is_inside(tmp_path):
@@ -214,9 +214,9 @@ def test_the_default_holds_on_the_telephone_and_its_card_is_complete():
         assert uar[f"{condition}_angry"] > uar[f"{condition}_none"] - 0.04
     # Confident where it is right.
     assert card.measures["calibration_error"]["segments of calls"] < 0.05
-    for one in card.measures["unsure"].values():
-        assert one["right_if_sure"] >= 0.8
-        assert one["sure"] >= 0.45
+    for figures in card.measures["unsure"].values():
+        assert figures["right_if_sure"] >= 0.8
+        assert figures["sure"] >= 0.45
 
 
 def test_the_open_bundle_is_of_open_data():
@@ -475,23 +475,23 @@ def test_other_channels_change_nothing_to_the_bit(relative, data):
     matrix = random.normal(-30, 8, (sum(sizes), relative._columns)).astype(np.float32)
     ids = np.repeat(np.arange(len(sizes)), sizes)
     together = relative.predict(matrix, ids)
-    for one in range(len(sizes)):
-        rows = ids == one
+    for channel_id in range(len(sizes)):
+        rows = ids == channel_id
         np.testing.assert_array_equal(
             relative.predict(matrix[rows], np.zeros(rows.sum())), together[rows]
         )
 
 
 def test_the_temperature_goes_with_the_history(tmp_path):
-    one, two = (
+    first, second = (
         models.load(tiny_bundle.make_relative(tmp_path / name, **card))
         for name, card in (("one", {}), ("two", {"temperature_with_history": 3.0}))
     )
-    matrix = np.random.default_rng(0).normal(-30, 8, (9, one._columns)).astype(np.float32)
-    np.testing.assert_array_equal(one.predict(matrix), two.predict(matrix))
+    matrix = np.random.default_rng(0).normal(-30, 8, (9, first._columns)).astype(np.float32)
+    np.testing.assert_array_equal(first.predict(matrix), second.predict(matrix))
     ids = np.zeros(9)
-    expected = calibrate(one.predict(matrix, ids), 1 + 2 * 8 / 12)
-    np.testing.assert_allclose(two.predict(matrix, ids), expected, atol=1e-6)
+    expected = calibrate(first.predict(matrix, ids), 1 + 2 * 8 / 12)
+    np.testing.assert_allclose(second.predict(matrix, ids), expected, atol=1e-6)
 
 
 def test_a_history_in_one_mood_is_doubted(tmp_path):

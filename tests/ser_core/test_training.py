@@ -116,7 +116,11 @@ def test_ravdess_s_folds_are_two_men_and_two_women():
     crowd = people({f"{i:02d}": (("female", "male")[i % 2], 60) for i in range(1, 25)})
     folds = speaker_folds(crowd, 6)
     for fold in range(6):
-        inside = {(one.speaker, one.sex) for one, f in zip(crowd, folds, strict=True) if f == fold}
+        inside = {
+            (utterance.speaker, utterance.sex)
+            for utterance, f in zip(crowd, folds, strict=True)
+            if f == fold
+        }
         assert Counter(sex for _, sex in inside) == {"male": 2, "female": 2}
     assert (speaker_folds(crowd, 6) == folds).all()
     assert (speaker_folds(crowd, 6, seed=1) != folds).any()
@@ -137,13 +141,15 @@ def test_a_speaker_is_in_one_fold_and_no_fold_is_empty(counts, folds):
     found = speaker_folds(crowd, folds)
     assert set(found) == set(range(folds))
     for speaker in counts:
-        own = {f for one, f in zip(crowd, found, strict=True) if one.speaker == speaker}
+        own = {f for utterance, f in zip(crowd, found, strict=True) if utterance.speaker == speaker}
         assert len(own) == 1
     for sex in ("male", "female", ""):
         dealt = Counter(
             fold
             for fold, speaker in {
-                (f, one.speaker) for one, f in zip(crowd, found, strict=True) if one.sex == sex
+                (f, utterance.speaker)
+                for utterance, f in zip(crowd, found, strict=True)
+                if utterance.sex == sex
             }
         )
         sizes = [dealt[fold] for fold in range(folds)]
@@ -163,11 +169,11 @@ def test_one_speaker_is_told_to_find_another():
 def test_every_fold_has_somebody_whom_annotators_agree_on():
     divided = (("sad", 0.5), ("angry", 0.5))
     crowd = [
-        replace(one, shares=divided) if one.speaker in "abc" else one
-        for one in people({name: ("", 9 if name in "abc" else 4) for name in "abcdef"})
+        replace(utterance, shares=divided) if utterance.speaker in "abc" else utterance
+        for utterance in people({name: ("", 9 if name in "abc" else 4) for name in "abcdef"})
     ]
     folds = speaker_folds(crowd, 3)
-    assert {f for one, f in zip(crowd, folds, strict=True) if one.agreed} == {0, 1, 2}
+    assert {f for utterance, f in zip(crowd, folds, strict=True) if utterance.agreed} == {0, 1, 2}
     says = "have 3 speakers with these emotions, 3 more whose annotators are divided"
     with pytest.raises(TrainingError, match=says):
         speaker_folds(crowd, 4)
@@ -190,12 +196,12 @@ def test_scores_are_scikit_learn_s(seed):
         speakers=random.choice(list("xyz"), 40),
         protocol="p",
     )
-    every = [0, 1, 2, 3]
+    indices = [0, 1, 2, 3]
     assert found.accuracy == pytest.approx((truth == predicted).mean())
     present = [found.recall[label] for label in "abc"]
     assert found.uar == pytest.approx(np.mean(present))
     assert found.recall["d"] is None
-    expected = metrics.confusion_matrix(truth, predicted, labels=every)
+    expected = metrics.confusion_matrix(truth, predicted, labels=indices)
     np.testing.assert_array_equal(found.confusion, expected)
     for label, hits, column in zip("abcd", expected.diagonal(), expected.T, strict=True):
         share = hits / column.sum() if column.sum() else None
@@ -250,7 +256,7 @@ def test_one_seed_gives_the_same_network_to_the_bit_and_another_does_not():
 
     def weights(seed: int) -> np.ndarray:
         model, _ = fit(matrix, np.eye(3, dtype=np.float32)[truth], SeedRecipe(epochs=3, seed=seed))
-        return np.concatenate([one.ravel() for one in model.get_weights()])
+        return np.concatenate([array.ravel() for array in model.get_weights()])
 
     np.testing.assert_array_equal(weights(0), weights(0))
     assert (weights(0) != weights(1)).any()
@@ -277,8 +283,8 @@ def test_an_epoch_is_what_keras_s_own_fit_does_short_last_batch_too(optimizer):
     expected.compile(optimizer, "categorical_crossentropy")
     order = np.random.default_rng(recipe.seed).permutation(50)
     expected.fit(matrix[order], np.eye(3)[truth[order]], batch_size=4, shuffle=False, verbose=0)
-    for one, other in zip(found.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for array, expected_array in zip(found.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(array, expected_array, atol=1e-5)
 
 
 def test_dropout_is_on_in_training():
@@ -349,13 +355,13 @@ def test_a_bundle_is_trained_measured_and_answers(trained, tones, cache):
     card = loaded.card
     assert set(card.results) == {"random", "speaker", "speaker_mulaw"}
     assert card.protocol == "random"
-    sizes = {name: one["utterances"] for name, one in card.results.items()}
+    sizes = {name: scores["utterances"] for name, scores in card.results.items()}
     assert sizes == {"random": 11, "speaker": 36, "speaker_mulaw": 36}
     # Tones are easy, for new speakers too.
     assert card.results["speaker"]["uar"] > 0.9
-    for one in card.results.values():
-        assert set(one["recall"]) == set(one["precision"]) == set(loaded.labels)
-        assert np.sum(one["confusion"]) == one["utterances"]
+    for scores in card.results.values():
+        assert set(scores["recall"]) == set(scores["precision"]) == set(loaded.labels)
+        assert np.sum(scores["confusion"]) == scores["utterances"]
     (corpus,) = card.corpora
     assert corpus["utterances"] == 36
     assert corpus["by_emotion"] == {"happy": 12, "sad": 12, "angry": 12}

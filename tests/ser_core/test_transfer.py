@@ -96,11 +96,11 @@ def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
     weight /= weight.sum()
 
     def cost(kernel, bias):
-        odds = softmax(x @ kernel + bias, axis=1)
+        probabilities = softmax(x @ kernel + bias, axis=1)
         change = (kernel - kernel_0) * sd[:, None]
         shift = bias - bias_0 + mean @ (kernel - kernel_0)
         held = 0.05 * (np.square(change).sum() + np.square(shift).sum())
-        return -(weight @ (targets[heard.clip] * np.log(odds)).sum(axis=1)) + held
+        return -(weight @ (targets[heard.clip] * np.log(probabilities)).sum(axis=1)) + held
 
     random = np.random.default_rng(0)
     least = cost(kernel, bias)
@@ -114,10 +114,10 @@ def test_a_fit_is_at_its_minimum(start, buzzes, cache):  # noqa: F811
 
 @pytest.mark.long
 def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, tmp_path):  # noqa: F811
-    said = []
+    lines = []
     folder = training.train(
         [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
-        say=said.append,
+        say=lines.append,
     )  # fmt: skip
     loaded = models.load(folder)
     card = loaded.card
@@ -130,9 +130,9 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
     assert "## Confidence" in page
     for picture in ("confusion", "reliability", "coverage", "utterances"):
         assert f"({picture}.png)" in page
-    assert any("first look, fold 1 of 2" in line for line in said)
+    assert any("first look, fold 1 of 2" in line for line in lines)
     # The bundle was trained on the same people, which flatters both.
-    assert any("was trained on RAVDESS: for speakers who are in both" in line for line in said)
+    assert any("was trained on RAVDESS: for speakers who are in both" in line for line in lines)
     assert "the figures flatter, before and after" in page
     # Of few clips the calibration stays the bundle's, with a history too.
     before = models.read_card(trained)
@@ -148,7 +148,9 @@ def test_a_first_look_is_honest(trained, start, buzzes, cache, tmp_path, monkeyp
     """The second fold wants the start as it is, so the first is shown with just that."""
     best, seen = iter([*range(8), *range(8)[::-1]]), []
     monkeypatch.setattr(transfer, "total_loss", lambda *_: -float(next(best)))
-    monkeypatch.setattr(transfer, "first_look", lambda truth, odds, folds: seen.append(odds) or "")
+    monkeypatch.setattr(
+        transfer, "first_look", lambda truth, answers, folds: seen.append(answers) or ""
+    )
     training.train(
         [buzzes], TransferRecipe(start=trained, folds=2), tmp_path / "ours", jobs=1, cache=cache,
         say=lambda line: None,
@@ -165,7 +167,9 @@ def test_other_labels_are_learned(trained, buzzes, cache, tmp_path):  # noqa: F8
     new = {"neutral": "low", "calm": "low", "angry": "high", "happy": "high"}
     relabelled = replace(
         buzzes,
-        utterances=tuple(replace(one, emotion=new[one.emotion]) for one in buzzes.utterances),
+        utterances=tuple(
+            replace(utterance, emotion=new[utterance.emotion]) for utterance in buzzes.utterances
+        ),
     )
     folder = training.train(
         [relabelled], TransferRecipe(start=trained, folds=2), tmp_path / "two", jobs=1, cache=cache
@@ -197,11 +201,11 @@ def test_settings_out_of_bounds_are_named():
 
 
 def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F811
-    told = [{"name": "learn", "licence": "own data"}, {"name": "EMO-DB", "licence": "free"}]
-    start = Start(replace(models.read_card("calls"), corpora=told), None, ())
+    corpora = [{"name": "learn", "licence": "own data"}, {"name": "EMO-DB", "licence": "free"}]
+    start = Start(replace(models.read_card("calls"), corpora=corpora), None, ())
     mine = replace(buzzes, name="more", own=True)
-    ((said,),) = (c.warnings[-1:] for c in transfer._with_warnings([mine], start, Work()))
-    assert "was trained on learn: for speakers" in said
+    ((warning,),) = (c.warnings[-1:] for c in transfer._with_warnings([mine], start, Work()))
+    assert "was trained on learn: for speakers" in warning
     assert transfer._with_warnings([buzzes], start, Work()) == [buzzes]
 
 
