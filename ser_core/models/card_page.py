@@ -1,4 +1,4 @@
-"""A bundle's card as a page for people: `CARD.md`."""
+"""A bundle's card as a page to read: `CARD.md`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from ser_core.models.card import Card
 _USE = """\
 ## Use
 
-For searching and summing up archives of calls: which calls are worth a listen, how a queue does
-over time. A label is a guess about a voice, not knowledge of what somebody felt.
+For searching and summarising archives of calls: which calls are worth listening to, how a queue
+develops. A label is an estimate from a voice, not knowledge of what a person felt.
 
 Not for decisions about a person: no pay, no dismissal, no credit, no diagnosis, no lie detection.
-A figure holds for speech like that of the data above; where that is acted, none says how the
-model does on real calls. Evaluate it on labelled calls of your own, and better train on them,
-before anybody relies on it.
+The figures hold for speech like that of the data above. If that is acted, they don't show how well
+the model does on real calls. Evaluate it on labelled calls of your own, or better, train on them,
+before you rely on it.
 
 In the European Union, inferring the emotions of employees at work from their voices is forbidden
 (Regulation (EU) 2024/1689, the AI Act, Article 5(1)(f); exceptions are medical and safety
-reasons). Where calls have a channel for the agent, analyse the customer's only. People whose
-emotions are inferred must be told so (Article 50(3)).
+reasons). If calls have a channel for the agent, analyse only the customer's. People whose emotions
+are inferred must be informed (Article 50(3)).
 """
 
 
 _PICTURES = {
     "conditions.png": "UAR by condition",
     "confusion.png": "Confusion matrices",
-    "reliability.png": "Reliability: how often a confidence is right",
-    "coverage.png": "Coverage and risk: what is wrong among the surest",
+    "reliability.png": "Reliability: accuracy by confidence",
+    "coverage.png": "Risk-coverage curve: errors among the most confident predictions",
     "learning_curves.png": "Learning curves",
     "utterances.png": "Utterances of each emotion",
 }
@@ -90,13 +90,13 @@ def _settings(card: Card) -> Iterator[str]:
     if card.history_doubted is not None:
         low, high = card.history_doubted
         yield (
-            "- a channel's history is believed up to a share of one emotion, other than neutral "
-            f"and calm, of {low:g}, and not used from {high:g}"
+            "- a channel's history is used in full up to a share of one emotion, other than "
+            f"neutral and calm, of {low:g}, and not at all from {high:g}"
         )
     if card.history_share < 1:
         yield (
-            f"- an answer with a history counts {card.history_share:g}, the segment taken alone "
-            f"{1 - card.history_share:g}"
+            f"- a prediction with a history has the weight {card.history_share:g}, the one "
+            f"without {1 - card.history_share:g}"
         )
     yield (
         f"- a segment is unsure below {card.unsure_segment_below:g}, "
@@ -128,9 +128,10 @@ def _agreement(found: Mapping[str, Any] | None) -> str:
 
     by_emotion = ", ".join(f"{name} {alpha(value)}" for name, value in found["by_emotion"].items())
     return (
-        f" {len(found['annotators'])} annotators; of {found['shared']:,} stretches with several, "
+        f" {len(found['annotators'])} annotators; over {found['shared']:,} shared stretches "
         f"Krippendorff's alpha {alpha(found['alpha'])} (each against the rest: {by_emotion}); "
-        f"{found['disputed']:,} nobody agrees on: trained on by shares, not tested on."
+        f"for {found['disputed']:,} the annotators are divided: these are trained on by shares, "
+        "and not tested."
     )
 
 
@@ -139,16 +140,17 @@ def _results(card: Card) -> Iterator[str]:
     yield "## Results\n"
     yield (
         f"Tested on {card.corpora[0]['name'] if card.corpora else 'one corpus'}, each utterance "
-        "one whole clip. UAR is the mean of the labels' recalls; a guess has "
+        "one whole clip. UAR is the unweighted average recall of the labels; chance is "
         f"{1 / len(card.labels):.1%}. Intervals are 95 %, by resampling speakers. The network in "
-        "this bundle was trained on all utterances with the same settings; the figures are of "
-        "networks that had not seen the utterances that they were tested on.\n"
+        "this bundle was trained on all utterances with the same settings. The figures come from "
+        "networks that were not trained on the utterances that they were tested on.\n"
     )
     if card.channel_normalisation:
         yield (
-            f"{card.settings['folds']} folds by speaker, pooled: nobody is tested by a network "
-            f"that has heard them. The corpus has {first['speakers']} speakers. What is known of "
-            "a speaker is in the same condition; in a call it is the channel's other segments.\n"
+            f"{card.settings['folds']} folds by speaker, pooled: no speaker is tested by a "
+            f"network that was trained on them. The corpus has {first['speakers']} speakers. Other "
+            "clips of a speaker are under the same condition; in a call they are the channel's "
+            "other segments.\n"
         )
     yield "| test | utterances | accuracy | UAR | interval |"
     yield "| --- | --- | --- | --- | --- |"
@@ -161,8 +163,8 @@ def _results(card: Card) -> Iterator[str]:
     if {"random", "speaker"} <= set(card.results):
         line = ", on a telephone line" if "speaker_mulaw" in card.results else ""
         yield (
-            f"\nA caller is a speaker that the model has never heard{line}: expect the last row. "
-            "The random split's figure is flattered by voices that stand in training and test."
+            f"\nA caller is a speaker that the model was not trained on{line}: expect the last "
+            "row. The random split's figure is too high, since its voices are in training and test."
         )
     shown = list(card.results.values())[:_RESULTS_BY_LABEL]
     yield "\nRecall and precision:\n"
@@ -183,10 +185,10 @@ def _measures(card: Card) -> Iterator[str]:
     yield "\n## Confidence\n"
     made_up = "recordings" in measures["unsure"]
     yield (
-        "Temperatures and thresholds were fitted on speakers that the networks had not heard, "
-        "and are measured here on folds that they were not fitted to."
+        "Temperatures and thresholds were fitted to out-of-fold predictions, and are measured here "
+        "on folds that they were not fitted to."
         + (
-            " Calls are put together from one speaker's clips, over mu-law and a hard line."
+            " Calls are made of one speaker's clips, over mu-law and a hard line."
             if made_up
             else ""
         )
@@ -214,8 +216,9 @@ def _measures(card: Card) -> Iterator[str]:
 def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "## Groups\n"
     yield (
-        "What a call centre asks, from the same answers. AUC where there are two groups; a clip "
-        "is in the first where that is likelier than it is common among the other folds.\n"
+        "Scores of groups of labels, from the same predictions. Two groups have an AUC, too; a "
+        "clip is assigned to the first if its probability exceeds the group's share in other "
+        "folds.\n"
     )
     yield "| groups | condition | known | AUC | UAR | interval |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -228,7 +231,7 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _interval(result: Mapping[str, Any]) -> str:
-    """Of the UAR; one speaker gives none."""
+    """Interval of the UAR; a dash for a single speaker."""
     if result["uar_low"] is None:
         return "–"
     return f"{result['uar_low']:.1%} to {result['uar_high']:.1%}"
