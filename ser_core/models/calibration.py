@@ -34,8 +34,8 @@ def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.
 
     Examples
     --------
-    >>> calibrate(np.array([[0.8, 0.2]]), 2.0).round(3).tolist()
-    [[0.667, 0.333]]
+    >>> calibrate(np.array([[0.8, 0.2]]), 2.0).round(3)
+    array([[0.667, 0.333]], dtype=float32)
     """
     from scipy.special import softmax
 

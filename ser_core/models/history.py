@@ -46,7 +46,13 @@ def histories(
 
 
 def history_weight(count: np.ndarray) -> np.ndarray:
-    """Weight of a history of n segments: n / (n + 4)."""
+    """Weight of a history of n segments: n / (n + 4).
+
+    Examples
+    --------
+    >>> history_weight(np.array([0, 4, 12]))
+    array([0.  , 0.5 , 0.75])
+    """
     return count / (count + HISTORY_HALF)
 
 

@@ -23,7 +23,7 @@ def load_keras() -> ModuleType:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _unheard():
+    with _standard_error_held_back():
         import keras
         import tensorflow as tf
 
@@ -41,7 +41,7 @@ def load_keras() -> ModuleType:
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
+def _standard_error_held_back() -> Iterator[None]:
     """Hold back what native code writes to standard error, unless something fails.
 
     TensorFlow 2.21 logs at import which instructions it uses, whatever its settings.

@@ -142,7 +142,13 @@ def _draws(count: int) -> np.ndarray:
 
 
 def unweighted_average_recall(confusion: np.ndarray) -> float:
-    """UAR: mean recall of the labels that occur. The confusion is [true, predicted]."""
+    """UAR: mean recall of the labels that occur. The confusion is [true, predicted].
+
+    Examples
+    --------
+    >>> unweighted_average_recall(np.array([[9, 1], [1, 1]]))
+    0.7
+    """
     seen = confusion.sum(axis=1)
     return float((confusion.diagonal()[seen > 0] / seen[seen > 0]).mean())
 

@@ -26,8 +26,8 @@ from ser_core.models.scores import Scores
 
 # Advice for few labels.
 SIMPLER = (
-    "a simpler model learns more from few data: --from calls only teaches a model that is trained "
-    "already, --architecture dnn is the smallest of its own"
+    "with few data a simpler model learns more: --from calls only fits the last layers of a "
+    "trained model, and --architecture dnn trains the smallest networks"
 )
 Say = Callable[[str], None]
 # Coverage, risk, and the point of both at the threshold for `unsure`.

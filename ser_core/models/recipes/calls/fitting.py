@@ -68,13 +68,7 @@ def fit(
         if member.mixup:
             x, weight, t = _mixed_up(x, weight, t, member.mixup)
         with tf.GradientTape() as tape:
-            logits = model([x, weight], training=True)
-            loss = 0.0
-            for low, high in pairwise(offsets):
-                loss -= tf.reduce_sum(
-                    t[:, low:high] * tf.nn.log_softmax(logits[:, low:high]), axis=1
-                )
-            loss = tf.reduce_mean(loss)
+            loss = _cross_entropy(model([x, weight], training=True), t, offsets)
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
 
@@ -93,15 +87,9 @@ def fit(
     tf.random.set_seed(member.seed)
     todo = steps
     while todo > 0:
-        # An epoch has all copies of all clips, each with a new history.
-        xs, ws, ts = [], [], []
-        for copy in random.permutation(copies):
-            weight, *moments = sums[copy].moments(draw_histories(random, material))
-            xs.append(normalise(scaled[copy], *moments))
-            ws.append(weight)
-            ts.append(targets)
+        x, weight = _draw_epoch(random, material, scaled, sums)
         order = random.permutation(copies * n)[: todo * batch]
-        x, weight, t = (np.concatenate(parts)[order] for parts in (xs, ws, ts))
+        x, weight, t = (array[order] for array in (x, weight, np.tile(targets, (copies, 1))))
         run(tf.constant(x), tf.constant(weight), tf.constant(t))
         todo -= len(order) // batch
         if on_epoch:
@@ -119,6 +107,31 @@ def _scaled(material: Material, copy: int, scales: Sequence[Scale]) -> np.ndarra
         own = material.corpus == c
         scaled[own] = scale(vectors[own])
     return scaled
+
+
+def _draw_epoch(
+    random: np.random.Generator,
+    material: Material,
+    scaled: Sequence[np.ndarray],
+    sums: Sequence[Histories],
+) -> tuple[np.ndarray, np.ndarray]:
+    """All copies of all clips, each with a new history: normalised clips, and weights."""
+    xs, weights = [], []
+    for copy in random.permutation(len(scaled)):
+        weight, *moments = sums[copy].moments(draw_histories(random, material))
+        xs.append(normalise(scaled[copy], *moments))
+        weights.append(weight)
+    return np.concatenate(xs), np.concatenate(weights)
+
+
+def _cross_entropy(logits: Any, t: Any, offsets: np.ndarray) -> Any:
+    """Mean cross-entropy, with a softmax for each corpus."""
+    import tensorflow as tf
+
+    loss = 0.0
+    for low, high in pairwise(offsets):
+        loss -= tf.reduce_sum(t[:, low:high] * tf.nn.log_softmax(logits[:, low:high]), axis=1)
+    return tf.reduce_mean(loss)
 
 
 def _smoothed_targets(material: Material, smoothing: float) -> np.ndarray:

@@ -18,7 +18,7 @@ PENALTIES = (np.inf, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What the networks make of clips before their last layers.
+    """Outputs of the networks before their last layers.
 
     The rows are all clips without a history, then those whose channel has other clips, with these
     as their history.
@@ -53,14 +53,14 @@ def embed(start: Start, matrix: np.ndarray, channel: np.ndarray) -> Embeddings:
     n = len(matrix)
     others = other_rows(channel)
     related = np.flatnonzero(others[:, 0] >= 0)
-    nobody = np.full((n, 1), -1)
+    no_history = np.full((n, 1), -1)
     by_network = []
     for member, network in start.networks:
         trunk = keras.Model(network.inputs, network.layers[-1].input)
         x = select_inputs(start.scale(matrix), member.inputs)
         sums = Histories(x)
         rows = []
-        for which, members in ((np.arange(n), nobody), (related, others[related])):
+        for which, members in ((np.arange(n), no_history), (related, others[related])):
             if len(which):
                 weight, *moments = sums.moments(members)
                 seen = normalise(x[which], *moments)

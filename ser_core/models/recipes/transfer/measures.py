@@ -30,7 +30,7 @@ NONE, CHANNEL = "nothing known of the speaker", "the channel's other clips known
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured.
+    """All figures of a training.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Measured:
 
 
 def keeps_calibration(start: Start, clips: LabelledClips) -> bool:
-    """Whether there are too few clips to fit another one, and all labels are the start's."""
+    """Whether the start's calibration stays: few clips, and no other labels than the start's."""
     few = int(clips.agreed.sum()) < LEAST_TO_CALIBRATE
     return few and set(clips.labels) <= set(start.card.labels)
 
