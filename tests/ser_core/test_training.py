@@ -443,7 +443,7 @@ def test_emotions_that_are_not_there_are_refused(tones, cache, tmp_path):
 def test_a_target_that_is_occupied_is_refused_before_any_work(tones, cache, tmp_path):
     (tmp_path / "notes.txt").touch()
     seen = []
-    with pytest.raises(BundleError, match="no model bundle"):
+    with pytest.raises(BundleError, match="not a model bundle"):
         training.train(
             [tones], QUICK, tmp_path, jobs=1, cache=cache, progress=lambda *at: seen.append(at)
         )
