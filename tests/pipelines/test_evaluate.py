@@ -97,7 +97,7 @@ def test_every_condition_unless_told_which(say):
         (("--against", "nowhere"), "nowhere"),
         (("--condition", "mulaw", "tin"), "invalid choice: 'tin'"),
         (("--page", "."), "--page .: a folder found"),
-        (("--json", "taken/e.json"), "--json taken/e.json: cannot be written in"),
+        (("--json", "taken/e.json"), "is not writable; give another path"),
     ],
 )
 def test_mistakes(say, words, says):
