@@ -113,7 +113,7 @@ class SoundFileDecoder:
         self._file = file
         self.rate_hz, self.channels = self._sound.samplerate, self._sound.channels
         self.codec = formats.codec_name(self._sound.subtype)
-        # Of a cut Ogg file libsndfile counts the samples that are there: no header declares any.
+        # For a cut Ogg file, libsndfile reports the samples that are left: no header has a length.
         self.frames = self._sound.frames if 0 < self._sound.frames < 2**62 else None
 
     def read(self, frames: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What the headers of WAV and AIFF files declare, where it can be relied on.
+"""Duration and sample rate that the headers of WAV and AIFF files declare.
 
-libsndfile gives the samples that are there; only the header tells how many were promised. Some
-recorders write a WAV header to a pipe before they know the size: such a size is no promise, and
-a size of 0 is corrected on the fly so that libsndfile reads to the end of the file.
+libsndfile reports the samples that a file still has; only the header tells how many it should have.
+Some recorders write a WAV header to a pipe before they know the size. Such a size is ignored, and a
+size of 0 is replaced while the file is read, so that libsndfile reads to the end.
 """
 
 from __future__ import annotations

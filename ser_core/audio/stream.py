@@ -25,7 +25,7 @@ _PATHS = (str, os.PathLike)
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on a recording; what exceeds one is rejected.
+    """Limits on a recording, which is rejected if it exceeds one.
 
     Parameters
     ----------

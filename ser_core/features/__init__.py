@@ -203,4 +203,4 @@ def get(name: str) -> FeatureSet:
             )
         return found
     known = ", ".join(sorted({*_BUILT_IN, *plugins}))
-    raise FeatureError(f"no feature set is called {name!r}; there are: {known}")
+    raise FeatureError(f"no feature set is called {name!r}; known sets: {known}")

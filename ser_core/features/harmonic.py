@@ -26,17 +26,17 @@ def _masked(
     spectra: np.ndarray, magnitude: np.ndarray, harmonic: np.ndarray, percussive: np.ndarray
 ) -> np.ndarray:
     # In 32 bit and in librosa's order of operations: the mask times magnitude, then the phase.
-    half, one = np.float32(0.5), np.float32(1)
+    half, full = np.float32(0.5), np.float32(1)
     out = np.empty_like(spectra)
     for t in range(spectra.shape[0]):
         for k in range(spectra.shape[1]):
             h, p, m = harmonic[t, k], percussive[t, k], magnitude[t, k]
             larger = h if h > p else p
-            divisor = larger if larger >= _TINY else one
+            divisor = larger if larger >= _TINY else full
             h, p = h / divisor, p / divisor
             h, p = h * h, p * p
             mask = h / (h + p) if larger >= _TINY else half
-            divisor = m if m > 0 else one
+            divisor = m if m > 0 else full
             m *= mask
             value = spectra[t, k]
             out[t, k] = complex(m * (value.real / divisor), m * (value.imag / divisor))

@@ -27,8 +27,8 @@ def compute(samples: np.ndarray) -> np.ndarray:
     Raises
     ------
     FeatureError
-        librosa refuses the samples: where they fill only two or three frames, scipy's median
-        filter reads beside its array, and what lies there may not be finite.
+        librosa refuses the samples. This can happen with two or three frames, where scipy's median
+        filter reads outside its array and may find values that are not finite.
     """
     import librosa
 

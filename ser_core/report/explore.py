@@ -144,17 +144,7 @@ def look(
 
     measured_sounds = sounds.measure(corpus.utterances, jobs=jobs, progress=report)
     found = problems.find(corpus, measured_sounds)
-    pairs = [
-        (utterance, sound)
-        for utterance, sound in zip(corpus.utterances, measured_sounds, strict=True)
-        if not sound.fault
-    ]
-    if not pairs:
-        first = next((sound.fault for sound in measured_sounds), "it has none")
-        raise CorpusError(
-            f"{corpus.name}: none of {len(measured_sounds):,} utterances can be read ({first}); "
-            "audio that libsndfile reads expected"
-        )
+    pairs = _readable(corpus, measured_sounds)
     measured = tuple(utterance for utterance, _ in pairs)
     matrix = vectors.extract(measured, FEATURE_SET, jobs=jobs, cache=cache, progress=report)
     # The picture is two thirds of a vector and is not needed here.
@@ -192,6 +182,28 @@ def look(
             for i in explore_analysis.typical(measured, own, raw, shown, examples)
         ),
     )  # fmt: skip
+
+
+def _readable(corpus: Corpus, measured_sounds: Sequence[Sound]) -> list[tuple[Utterance, Sound]]:
+    """Utterances that can be read, and their sounds.
+
+    Raises
+    ------
+    CorpusError
+        There are none.
+    """
+    pairs = [
+        (utterance, sound)
+        for utterance, sound in zip(corpus.utterances, measured_sounds, strict=True)
+        if not sound.fault
+    ]
+    if not pairs:
+        first = next((sound.fault for sound in measured_sounds), "it has none")
+        raise CorpusError(
+            f"{corpus.name}: none of {len(measured_sounds):,} utterances can be read ({first}); "
+            "audio that libsndfile reads expected"
+        )
+    return pairs
 
 
 def in_order(emotions: Collection[str]) -> tuple[str, ...]:
