@@ -22,10 +22,12 @@ _MOST_DISPUTED = 20
 
 def add_corpora(parser: ArgumentParser, more: str = "") -> None:
     """Add --corpus, --label-map and --cache; `more` extends the help of the first."""
+    from ser_core.corpora import corpus_names
+
     parser.add_argument(
         "--corpus", required=True, nargs="+", type=_corpus_path, metavar="NAME=PATH",
-        help="name and folder of a corpus, such as ravdess=FOLDER (also emodb, emovo), or "
-        "csv=FILE with labels of your own recordings" + more,
+        help=f"name and folder of a corpus ({', '.join(corpus_names())}), such as "
+        "ravdess=FOLDER, or csv=FILE with labels of your own recordings" + more,
     )  # fmt: skip
     parser.add_argument(
         "--label-map", metavar="CSV",

@@ -53,7 +53,7 @@ GROUPINGS: Mapping[str, Grouping] = {
         "negative or not", lambda label: "negative" if label in NEGATIVE else "other"
     ),
     "four": Grouping(
-        "neutral, happy, sad, angry",
+        "neutral, happy, sad or angry",
         {
             "neutral": "neutral",
             "calm": "neutral",

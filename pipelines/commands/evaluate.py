@@ -60,8 +60,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--groups", choices=GROUPINGS,
-        help="compare groups of labels: angry or not; negative or not; neutral, happy, sad and "
-        "angry (default: the labels themselves)",
+        help="compare groups of labels: "
+        + "; ".join(f"{name}: {grouping.description}" for name, grouping in GROUPINGS.items())
+        + " (default: the labels themselves)",
     )  # fmt: skip
     parser.add_argument("--json", metavar="F.json", help="write all figures to this file")
     parser.add_argument("--page", metavar="F.html", help="write a page with pictures to this file")
