@@ -1,9 +1,9 @@
 """The containers and codecs that are read: two tables.
 
-A container that is to be recognised is a line in `CONTAINERS` (with a function in `headers`, where
-its header declares a duration); a codec that needs a name of ours, a WAV tag or an extension for
-headerless files is a line in `CODECS`. What no table knows is still tried by libsndfile and, where
-PyAV is installed, by FFmpeg.
+A container is a line in `CONTAINERS`, with a function in `headers` if its header declares a
+duration. A codec is a line in `CODECS` if it needs a name of ours, a WAV tag or an extension of
+headerless files. libsndfile and, where PyAV is installed, FFmpeg also try files of all other
+formats.
 """
 
 from __future__ import annotations
