@@ -134,9 +134,11 @@ def _is_this_machine(master: str) -> bool:
         return host == "localhost"
 
 
-def _without(options: Sequence[str], said) -> list[str]:
-    """Those that the user has not given."""
-    return [one for one in options if one.removeprefix("--").partition("=")[0] not in said]
+def _without(options: Sequence[str], given: Collection[str]) -> list[str]:
+    """Options whose names the user has not given."""
+    return [
+        option for option in options if option.removeprefix("--").partition("=")[0] not in given
+    ]
 
 
 # ---------------------------------------------------------------- its REST interface
