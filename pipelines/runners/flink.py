@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
