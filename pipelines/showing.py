@@ -92,13 +92,11 @@ def print_newest_rows(output: str) -> None:
     NothingMatchedError
         There are no tables.
     """
-
     reader = published.open_reader(output)
     for name, query in _FIRST_ROWS.items():
         # Each run has a file or more, so that the newest 20 files nearly always hold enough rows.
+        published.require_paths(reader, name)
         paths = reader.newest_first(name)[:20]
-        if not paths:
-            raise NothingMatchedError(f"--output {output}: no tables found; `ser run` fills them")
         contents = [reader.open_file(path).read() for path in paths]
         newest = pa.concat_tables(contents, promote_options="default")  # noqa: F841  (in the query)
         answer = duckdb.execute(query)
@@ -113,10 +111,7 @@ def print_newest_rows(output: str) -> None:
 
 def _find(reader: Reader, recording: str) -> tuple[dict, str]:
     """The latest row whose id begins, or whose URI ends, with `recording`; and its file."""
-
-    paths = reader.paths("recordings")
-    if not paths:
-        raise NothingMatchedError(f"--output {reader.root}: no tables found; `ser run` fills them")
+    paths = published.require_paths(reader, "recordings")
     wanted = recording.replace("\\", "/")
     exact = (wanted, os.path.abspath(wanted))
     end = f"/{wanted.lstrip('/')}"

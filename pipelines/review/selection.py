@@ -191,10 +191,8 @@ def _load_night(db: Any, reader: Reader, request: Request) -> tuple[str, list[st
         Its files of `recordings` with labelled rows.
     """
     by_night: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for path in reader.paths("recordings"):
+    for path in published.require_paths(reader, "recordings"):
         by_night[night_of(path), run_of(path)].append(path)
-    if not by_night:
-        raise NothingMatchedError(f"--output {reader.root}: no tables found; `ser run` fills them")
     nights = sorted({date for date, _ in by_night}, reverse=True)
     if request.run_id is not None:
         asked = f"--run-id {request.run_id}"

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import UsageError
+from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.storage import files
 from ser_core import tables
 from ser_core.tables import reader
@@ -23,6 +23,22 @@ def open_reader(output: str | os.PathLike) -> tables.Reader:
     """A reader of an output folder's tables; it opens files when they are needed."""
     root = files.absolute(output)
     return tables.Reader(root, lambda table: list_paths(root, table), open_parquet)
+
+
+def require_paths(published: tables.Reader, table: str) -> list[str]:
+    """All published files of a table, oldest night first.
+
+    Raises
+    ------
+    NothingMatchedError
+        There are none.
+    """
+    paths = published.paths(table)
+    if not paths:
+        raise NothingMatchedError(
+            f"--output {published.root}: no tables found; `ser run` fills them"
+        )
+    return paths
 
 
 def list_paths(root: str, table: str) -> list[str]:
