@@ -70,8 +70,9 @@ def review(
     selection = select(request, say=say, progress=progress)
     columns = (*READ_BACK, *EXTRA, *([GUESS] if show_guess else []))
     rows = [_row(choice, columns) for choice in selection.choices]
-    playbacks = find_originals(selection.choices)
-    if clips is not None:
+    if clips is None:
+        playbacks = find_originals(selection.choices)
+    else:
         playbacks = write_clips(selection.choices, clips, page=page, progress=progress)
     _report_problems(playbacks, say)
     with files.naming(f"--save {save}"):
