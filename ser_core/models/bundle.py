@@ -39,7 +39,13 @@ from ser_core.models.card import (
 )
 from ser_core.models.card_page import markdown
 from ser_core.models.history import HISTORY, histories, history_belief, history_weight
-from ser_core.models.network import as_function, first_line, load_network, padded_batches
+from ser_core.models.network import (
+    as_function,
+    first_line,
+    lanes_of,
+    load_network,
+    padded_batches,
+)
 
 # Other processors and versions round differently. A wrong network is off by far more.
 REFERENCE_TOLERANCE = 1e-3
@@ -91,8 +97,9 @@ class Bundle:
     def predict(self, matrix: np.ndarray, channel: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of the labels.
 
-        The network sees batches of exactly 64 rows, so a row gives the same numbers to the bit
-        wherever it stands and whatever the other rows are.
+        The network sees batches of exactly 64 rows, and where a channel's rows may stand in them
+        depends on the channel alone. So the numbers of a row are the same to the bit whatever else
+        is predicted with it.
 
         Parameters
         ----------
@@ -135,7 +142,8 @@ class Bundle:
             weight = belief * history_weight(history[0][:, 0])
             used = weight > 0
             share = belief[used, None].astype(np.float32)
-            related = self._raw(matrix[used], *(moment[used] for moment in history))
+            lanes = lanes_of(matrix[used], np.asarray(channel)[used])
+            related = self._raw(matrix[used], *(moment[used] for moment in history), lanes=lanes)
             answers[used] = share * related + (1 - share) * answers[used]
             last = self.card.temperature_with_history or self.card.temperature
             temperature += (last - temperature) * weight
@@ -145,12 +153,12 @@ class Bundle:
     def _takes_history(self) -> bool:
         return self.card.channel_normalisation == HISTORY
 
-    def _raw(self, *inputs: np.ndarray) -> np.ndarray:
-        """Answers of the network, not calibrated."""
-        answers = [self._network(*batch)[:rows] for _, rows, batch in padded_batches(inputs)]
-        if not answers:
-            return np.empty((0, len(self.labels)), dtype=np.float32)
-        return np.concatenate(answers).astype(np.float32)
+    def _raw(self, *inputs: np.ndarray, lanes: np.ndarray | None = None) -> np.ndarray:
+        """Answers of the network, not calibrated; `lanes` as for `padded_batches`."""
+        answers = np.empty((len(inputs[0]), len(self.labels)), dtype=np.float32)
+        for rows, places, batch in padded_batches(inputs, lanes):
+            answers[rows] = self._network(*batch)[places]
+        return answers
 
     def _belief(self, alone: np.ndarray, channel: np.ndarray) -> np.ndarray:
         if self.card.history_doubted is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from ser_core.models.runtime import load_keras
 # Every call of the network has this many rows, so that a row's numbers don't depend on its
 # neighbours (other sizes change them by 4e-7).
 BATCH_ROWS = 64
+# A mean over a picture is computed 8 floats at a time across rows. So its last bits depend on a
+# row's place in the batch modulo 8, and differ in the last row, where fewer than 8 are left.
+LANES = 8
+_ROWS_PER_LANE = BATCH_ROWS // LANES - 1
 # Layers that run code or read files from outside the bundle.
 _UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
@@ -67,14 +72,66 @@ def as_function(model: Any, card: Card) -> Callable:
     return lambda *batch: call(*map(tf.constant, batch)).numpy()
 
 
-def padded_batches(inputs: Sequence[np.ndarray]) -> Iterator[tuple[int, int, list[np.ndarray]]]:
-    """Batches of exactly `BATCH_ROWS` rows: first row, number of real rows, inputs."""
-    for start in range(0, len(inputs[0]), BATCH_ROWS):
-        rows = min(BATCH_ROWS, len(inputs[0]) - start)
+def lanes_of(matrix: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """The lane in which each row is computed, decided by its channel alone.
+
+    A channel's rows take one lane after the other, from one that its first vector decides: so
+    channels are spread over the lanes, and none changes lanes because of another.
+
+    Parameters
+    ----------
+    matrix : np.ndarray [shape=(n, d)], float32
+    channel : np.ndarray [shape=(n,)]
+        Rows of one id are one channel's segments in order.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)], int
+        From 0 to `LANES` - 1.
+    """
+    lanes = np.empty(len(matrix), dtype=int)
+    _, index = np.unique(channel, return_inverse=True)
+    order = np.argsort(index, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(index[order])) + 1):
+        if len(rows):
+            first = zlib.crc32(np.ascontiguousarray(matrix[rows[0]]).tobytes())
+            lanes[rows] = (first + np.arange(len(rows))) % LANES
+    return lanes
+
+
+def padded_batches(
+    inputs: Sequence[np.ndarray], lanes: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[np.ndarray]]]:
+    """Batches of exactly `BATCH_ROWS` rows, padded with zeros.
+
+    Parameters
+    ----------
+    inputs : sequence of np.ndarray [shape=(n, width)]
+    lanes : np.ndarray [shape=(n,)], int, optional
+        The lane of each row, from `lanes_of`; by default rows follow one another.
+
+    Yields
+    ------
+    rows : np.ndarray, int
+        The rows of the inputs that this batch holds.
+    places : np.ndarray, int
+        Their places in the batch: of the same remainder by `LANES` as their lanes.
+    batch : list of np.ndarray [shape=(BATCH_ROWS, width)], float32
+    """
+    if lanes is None:
+        lanes = np.arange(len(inputs[0])) % LANES
+    order = np.argsort(lanes, kind="stable")
+    counts = np.bincount(lanes, minlength=LANES)
+    nth = np.empty(len(lanes), dtype=int)  # row of its lane
+    nth[order] = np.arange(len(lanes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    numbers, steps = np.divmod(nth, _ROWS_PER_LANE)
+    for number in range(numbers.max(initial=-1) + 1):
+        rows = np.flatnonzero(numbers == number)
+        places = lanes[rows] + LANES * steps[rows]
         batch = [np.zeros((BATCH_ROWS, x.shape[1]), dtype=np.float32) for x in inputs]
         for padded, x in zip(batch, inputs, strict=True):
-            padded[:rows] = x[start : start + rows]
-        yield start, rows, batch
+            padded[places] = x[rows]
+        yield rows, places, batch
 
 
 def _widths(card: Card) -> list[int]:

@@ -482,6 +482,22 @@ def test_other_channels_change_nothing_to_the_bit(relative, data):
         )
 
 
+@pytest.mark.parametrize("name", ["calls", "calls-open"])
+def test_other_channels_change_nothing_of_a_bundled_model(name):
+    """These networks take means over a picture, whose last bits depend on the place in a batch."""
+    model = models.load(name)
+    sizes = (3, 30, 2, 70, 1, 17, 2, 2)
+    random = np.random.default_rng(0)
+    matrix = random.normal(0, 1, (sum(sizes), model._columns)).astype(np.float32)
+    ids = np.repeat(np.arange(len(sizes)), sizes)
+    together = model.predict(matrix, ids)
+    order = np.argsort(random.permutation(len(sizes))[ids], kind="stable")
+    np.testing.assert_array_equal(model.predict(matrix[order], ids[order]), together[order])
+    for i in range(len(sizes)):
+        alone = model.predict(matrix[ids == i], np.zeros(sizes[i]))
+        np.testing.assert_array_equal(alone, together[ids == i])
+
+
 def test_the_temperature_goes_with_the_history(tmp_path):
     first, second = (
         models.load(tiny_bundle.make_relative(tmp_path / name, **card))
