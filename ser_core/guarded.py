@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, Pipe
 
 from ser_core.errors import SerError
 from ser_core.examine import Examined, Settings, Source, examine
+from ser_core.threads import use_one_thread
 
 # The first warm-up on a machine compiles the loops of the feature sets.
 WARM_UP_S = 900.0
@@ -211,6 +212,7 @@ def _warm(settings: Settings) -> None:
     import soundfile  # noqa: F401
 
     features.get(settings.feature_set).warm()
+    use_one_thread()
 
 
 def _limit_memory(memory_mb: int) -> None:

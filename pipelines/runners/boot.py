@@ -27,12 +27,18 @@ def main() -> None:
     for name in ("control", "logging"):
         parser.add_argument(f"--{name}_endpoint", help="default: as the provision endpoint says")
     options, _ = parser.parse_known_args()
-    os.environ.update(_environment(options))
+    os.environ.update(worker_environment(options))
     runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")
 
 
-def _environment(options: argparse.Namespace) -> dict[str, str]:
-    """What Beam's worker reads its settings from."""
+def worker_environment(options: argparse.Namespace) -> dict[str, str]:
+    """The environment variables from which Beam's worker reads its settings.
+
+    Parameters
+    ----------
+    options : Namespace
+        `id`, `provision_endpoint`, and `control_endpoint` and `logging_endpoint` or None.
+    """
     import grpc
     from apache_beam.portability.api import (
         beam_provision_api_pb2,

@@ -1,4 +1,4 @@
-"""Predicting: a model bundle applied to batches of recordings."""
+"""Predicting: a model bundle is applied to batches of recordings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pipelines.steps.item import NAMESPACE, Item, naming_recording
 from pipelines.storage import bundles
 from pipelines.usage import spending
 from ser_core import models
+from ser_core.threads import use_one_thread
 
 MAX_RECORDINGS_A_BATCH = 32
-# A recording with the probabilities of its segments, float32 [segments, labels].
+# A recording and the probabilities of its segments, float32 [segments, labels].
 Predicted: TypeAlias = tuple[Item, np.ndarray]
 
 
@@ -26,12 +27,15 @@ class BundleHandler(ModelHandler[Item, Predicted, models.Bundle]):
         self._model = model
 
     def load_model(self) -> models.Bundle:
-        return bundles.load(self._model)
+        """Load the bundle, and limit this process to one thread, however it was started."""
+        model = bundles.load(self._model)
+        use_one_thread()
+        return model
 
     def run_inference(
         self, batch: Sequence[Item], model: models.Bundle, inference_args: Any = None
     ) -> Iterable[Predicted]:
-        """Probabilities of a batch; the CPU seconds are shared out among its recordings.
+        """Predict a batch, and divide its CPU seconds among its recordings.
 
         Raises
         ------
@@ -43,7 +47,7 @@ class BundleHandler(ModelHandler[Item, Predicted, models.Bundle]):
             try:
                 predicted = predict_batch(batch, model)
             except Exception:
-                # Which of them it was is worth a second look, one by one.
+                # Predict one by one to find the recording that fails.
                 for item in batch:
                     with naming_recording(item.examined.source.uri):
                         predict_batch([item], model)
@@ -79,5 +83,5 @@ def predict_batch(batch: Sequence[Item], model: models.Bundle) -> list[np.ndarra
 
 
 def without_model(item: Item) -> Predicted:
-    """A recording whose features are extracted, no more."""
+    """A recording of a run that only extracts features: no probabilities."""
     return item, np.empty((len(item.examined.segments), 0), dtype=np.float32)

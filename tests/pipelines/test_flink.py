@@ -21,6 +21,8 @@ import soundfile
 
 from tests import tiny_bundle
 from tests.bad_files import make_bad_files
+from tests.conftest import CALLS as CALLS_DIR
+from tests.conftest import ROOT
 from tests.flink.cluster import Cluster
 from tests.speechlike import call
 
@@ -32,6 +34,20 @@ WORDS = (
     *("--channel-roles", "agent,customer", "--date", "2026-03-01"),
     *("--uri-fields", r"(?P<queue>[a-z]+)(?P<number>\d+)\.wav$"),
 )
+
+
+# Asks for the job's settings as Beam's boot program does, and becomes Beam's plain worker.
+BEAMS_BOOT = """#!{python}
+import argparse, os, sys
+sys.path.insert(0, {root!r})
+from pipelines.runners import boot
+parser = argparse.ArgumentParser()
+for name in ("id", "provision_endpoint", "control_endpoint", "logging_endpoint"):
+    parser.add_argument("--" + name)
+options, _ = parser.parse_known_args()
+words = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+os.execve(sys.executable, words, {{**os.environ, **boot.worker_environment(options)}})
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +85,7 @@ def test_a_cluster_gives_the_tables_of_one_machine_whatever_is_killed(
     whole = Night(cluster, archive, level_model, tmp_path / "whole", ser)
     few = Night(cluster, str(archive / FEW), slow_model, tmp_path / "few", ser)
     the_same_tables(whole)
+    the_same_bits_by_either_start(Night(cluster, CALLS_DIR, "calls", tmp_path / "bundled", ser))
     after_a_killed_taskmanager(few)
     after_a_killed_worker(few)
     after_a_stopped_launcher(few)
@@ -79,6 +96,20 @@ def the_same_tables(night):
     done = night.finished(night.start(out))
     assert "parallelism 2 (its slots: 2)" in done.stdout
     assert f"{CALLS} labelled + 0 without speech + 11 rejected" in done.stdout
+    night.check(out)
+
+
+def the_same_bits_by_either_start(night):
+    """Workers started by `ser-worker`, and as Beam's own boot program starts them."""
+    out = night.folder / "ser-worker"
+    night.finished(night.start(out))
+    night.check(out)
+    boot = night.folder / "boot"
+    boot.write_text(BEAMS_BOOT.format(python=sys.executable, root=str(ROOT)))
+    boot.chmod(0o755)
+    config = json.dumps({"command": str(boot), "env": {"PYTHONPATH": os.environ["PYTHONPATH"]}})
+    out = night.folder / "beam"
+    night.finished(night.start(out, "--environment_type=PROCESS", f"--environment_config={config}"))
     night.check(out)
 
 
@@ -143,13 +174,14 @@ class Night:
         assert done.returncode == 0, done.stderr
         return done
 
-    def start(self, out) -> subprocess.Popen:
+    def start(self, out, *options: str) -> subprocess.Popen:
         """Start a run on the cluster."""
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "pipelines", *map(str, self._words), "--output", str(out)),
                 *("--runner=FlinkRunner", f"--flink_master={self.cluster.master}"),
                 f"--flink_job_server_jar={self.cluster.jar}",
+                *options,
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -49,6 +52,28 @@ def test_a_model_that_raises_names_the_recording():
     batch = [item("/a", 1), item("/b", 2, 13), item("/c", 3)]
     with pytest.raises(RecordingError, match="recording /b: ZeroDivisionError: thirteen"):
         list(handler.run_inference(batch, Model()))
+
+
+def test_a_worker_uses_one_thread_whatever_its_environment_says(level_model):
+    code = (
+        "import sys, numpy, scipy.linalg, threadpoolctl\n"
+        "from pipelines.steps.predicting import BundleHandler\n"
+        "before = {lib['num_threads'] for lib in threadpoolctl.threadpool_info()}\n"
+        "BundleHandler(sys.argv[1]).load_model()\n"
+        "import tensorflow as tf\n"
+        "after = {lib['num_threads'] for lib in threadpoolctl.threadpool_info()}\n"
+        "threads = tf.config.threading\n"
+        "tf_threads = [threads.get_intra_op_parallelism_threads(),\n"
+        "              threads.get_inter_op_parallelism_threads()]\n"
+        "print(before, after, tf_threads)"
+    )
+    names = ("OMP", "OPENBLAS", "MKL", "NUMBA", "TF")
+    env = {**os.environ, **{f"{name}_NUM_THREADS": "2" for name in names}}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(level_model)],
+        env=env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "{2} {1} [1, 1]"
 
 
 @pytest.mark.parametrize(
