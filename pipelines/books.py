@@ -1,6 +1,6 @@
-"""What a run did, counted from what it wrote, and compared with what it was given.
+"""The books of a run: counts from its rows, compared with the list of its recordings.
 
-This, too, happens where there is room for it: DuckDB compares, in the worker that writes the seal.
+DuckDB compares them within its memory limit, in the worker that writes the seal.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ from ser_core.tables import RunCounts, database
 
 @dataclass(frozen=True)
 class Part:
-    """Files of one name, one in each table, with the same recordings, and what they cost.
+    """Files of one name, one in each table, with the same recordings; and their cost.
 
     Parameters
     ----------
     name, first_uri : str
-    recordings, size_bytes : int
-        The size is that of the three files.
+        `first_uri` is the smallest URI of its recordings.
+    recordings : int
+        Number of recordings.
+    size_bytes : int
+        Size of the three files together.
     cpu_s : dict
-        By stage.
+        CPU seconds by stage.
     peak_memory_mb : dict
-        By process.
+        Peak memory by process.
     """
 
     name: str
@@ -46,18 +49,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Books(RunCounts):
-    """Recordings by what became of them; its fields are columns of `runs`."""
+    """Numbers of recordings by outcome. Its fields are columns of `runs`."""
 
     def __add__(self, other: Books) -> Books:
         return Books(*(getattr(self, name) + getattr(other, name) for name in BOOKS))
 
     @property
     def examined(self) -> int:
-        """Recordings that this run dealt with."""
+        """Number of recordings that the run examined."""
         return self.labelled + self.extracted + self.no_speech + self.rejected
 
     def line(self) -> str:
-        """For a person."""
+        """The counts as one line of text."""
         counts = f"{self.matched:,} matched = "
         if self.extracted:
             counts += f"{self.extracted:,} extracted + "
@@ -66,8 +69,8 @@ class Books(RunCounts):
             f"{self.rejected:,} rejected + {self.already_done:,} already done"
         )
         if self.by_reason:
-            said = ", ".join(f"{reason} {n:,}" for reason, n in self.by_reason.most_common())
-            counts += f" (rejected: {said})"
+            reasons = ", ".join(f"{reason} {n:,}" for reason, n in self.by_reason.most_common())
+            counts += f" (rejected: {reasons})"
         return counts
 
 
@@ -76,7 +79,17 @@ BOOKS = tuple(Books.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class Listed:
-    """What a run was given: a file of URIs in its staging folder, and how many there are."""
+    """The list of a run's recordings.
+
+    Parameters
+    ----------
+    name : str
+        A file of URIs in the staging folder.
+    matched : int
+        Recordings that matched, done or not.
+    already_done : int
+        Recordings that were done before, and are not in the file.
+    """
 
     name: str
     matched: int
@@ -85,31 +98,31 @@ class Listed:
 
 @dataclass(frozen=True)
 class Seal:
-    """The end of a run's pipeline: its books, and the parts that count.
+    """What a pipeline writes last: its books and its parts.
 
-    Others are left over from attempts that failed.
+    Parts that are not listed are left over from failed attempts.
     """
 
     books: Books
     parts: tuple[Part, ...]
 
     def write(self, path: str) -> None:
-        """Whole or not at all."""
-        said = asdict(self)
-        # asdict counts a Counter's pairs.
-        said["books"]["by_reason"] = dict(self.books.by_reason)
-        files.write_whole(path, json.dumps(said))
+        """Write the seal as JSON, whole or not at all."""
+        content = asdict(self)
+        # asdict would count the pairs of a Counter.
+        content["books"]["by_reason"] = dict(self.books.by_reason)
+        files.write_whole(path, json.dumps(content))
 
     @classmethod
     def read(cls, path: str) -> Seal:
-        """What `write` wrote."""
-        said = json.loads(files.read_text(path))
-        books = said["books"] | {"by_reason": Counter(said["books"]["by_reason"])}
-        return cls(Books(**books), tuple(Part(**part) for part in said["parts"]))
+        """Read a seal that `write` wrote."""
+        content = json.loads(files.read_text(path))
+        books = content["books"] | {"by_reason": Counter(content["books"]["by_reason"])}
+        return cls(Books(**books), tuple(Part(**part) for part in content["parts"]))
 
 
 def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
-    """Count what a run wrote, and compare it with what it was given.
+    """Count the rows that a run wrote, and compare them with the list of its recordings.
 
     Parameters
     ----------
@@ -122,8 +135,8 @@ def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
     Raises
     ------
     CommandError
-        A recording that is missing, twice, or nobody's; or one without all its segments and
-        features.
+        A recording is missing, duplicated or not in the list; or its segments and features are
+        incomplete.
     """
     books = Books(matched=listed.matched, already_done=listed.already_done)
     rows = pa.schema([("uri", pa.string()), ("spoke", pa.bool_())])
@@ -152,16 +165,18 @@ def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
             ") GROUP BY uri"
         )
         problems = []
-        for what, wrong in (
+        for problem, condition in (
             ("are missing", "rows < given"),
-            ("are there twice or were not asked for", "rows > given"),
-            ("have other segments than features", "segments <> features"),
-            ("have no segment and are not without speech", "spoke AND segments = 0"),
-            ("have segments and should have none", "segments > 0 AND NOT spoke"),
+            ("are duplicated or not in the list", "rows > given"),
+            ("have different numbers of segments and features", "segments <> features"),
+            ("have speech but no segments", "spoke AND segments = 0"),
+            ("have segments but should have none", "segments > 0 AND NOT spoke"),
         ):
-            n, first = db.execute(f"SELECT count(*), min(uri) FROM counts WHERE {wrong}").fetchone()
+            n, first = db.execute(
+                f"SELECT count(*), min(uri) FROM counts WHERE {condition}"
+            ).fetchone()
             if n:
-                problems.append(f"{n:,} recordings {what}, the first: {first}")
+                problems.append(f"{n:,} recordings {problem}, the first: {first}")
     if problems:
         raise CommandError(
             f"the books do not close: {'; '.join(problems)}. Nothing of this run was published; "

@@ -1,7 +1,7 @@
-"""What there is to do: matched recordings that no run has dealt with, stored ones to label anew.
+"""Finding what there is to do: new recordings to examine, or stored ones to label again.
 
-Both can be far more than fits into memory: DuckDB sorts, joins and, where it must, spills to the
-disk. On one machine the launcher reads the answer chunk by chunk; on a cluster a worker does.
+Both lists can be larger than the memory. DuckDB sorts and joins them and spills to the disk if it
+must. On one machine the launcher reads the result chunk by chunk. On a cluster a worker does.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _SOURCE = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("modifie
 
 @dataclass(frozen=True)
 class Todo:
-    """What was found.
+    """The recordings that a finder found.
 
     Parameters
     ----------
     matched : int
-        Recordings, done or not.
+        All recordings, done or not.
     todo : int
-        Those that are not done.
-    elements : iterator
-        Each is, or names, some of these, in the order of their URIs or parts; see `uris`.
+        Recordings that are not done.
+    elements : iterator of Source or Stored
+        The recordings that are not done, in the order of their URIs or parts.
     """
 
     matched: int
@@ -46,7 +46,14 @@ class Todo:
 
 @dataclass(frozen=True)
 class Stored:
-    """Some recordings of one part: the files of this name in all three tables hold them."""
+    """Recordings of one part.
+
+    Parameters
+    ----------
+    recordings, segments, features : str
+        The part's file in each table.
+    uris : tuple of str
+    """
 
     recordings: str
     segments: str
@@ -55,23 +62,23 @@ class Stored:
 
 
 class Finder(Protocol):
-    """Finds what there is to do; travels to a worker."""
+    """Finds what there is to do. It is pickled when a worker is to find it."""
 
     def found(self) -> AbstractContextManager[Todo]:
-        """Look; the elements can be had while the context lasts."""
+        """Start the search. The elements can be read while the context lasts."""
 
 
 def uris(element: Source | Stored) -> Sequence[str]:
-    """Of the recordings of an element."""
+    """URIs of the recordings of an element."""
     return element.uris if isinstance(element, Stored) else (element.uri,)
 
 
 @dataclass(frozen=True)
 class NewRecordings:
-    """Recordings that patterns name, less those of the ledger.
+    """Recordings that match the patterns and have not been done.
 
-    A recording is done where its URI, size and modified time stand in `recordings`; `unreadable`
-    ones are tried again.
+    A recording is done if its URI, size and modified time stand in `recordings`. Recordings that
+    were rejected for a reason in `TRIED_AGAIN` are not done.
 
     Parameters
     ----------
@@ -86,14 +93,16 @@ class NewRecordings:
 
     @contextmanager
     def found(self) -> Iterator[Todo]:
-        """Raises what `inputs.match` and `Tables.files` do."""
+        """Match the patterns and leave out what is done.
+
+        Raises
+        ------
+        UsageError, StoreError
+            As `inputs.match` and `published.open_reader`.
+        """
         with database.connect() as db:
-            database.fill(
-                db,
-                "named",
-                _SOURCE,
-                ((one.uri, one.size_bytes, one.modified_us) for one in self.sources()),
-            )
+            sources = ((s.uri, s.size_bytes, s.modified_us) for s in self.sources())
+            database.fill(db, "named", _SOURCE, sources)
             db.execute("CREATE TABLE matched AS SELECT DISTINCT ON (uri) * FROM named")
             database.fill(db, "done", _SOURCE, self._done())
             db.execute(
@@ -103,15 +112,15 @@ class NewRecordings:
                 "matched.modified_us)"
             )
             rows = database.fetch(db, "SELECT * FROM todo ORDER BY uri")
-            sources = (Source(*row) for row in rows)
-            yield Todo(database.count(db, "matched"), database.count(db, "todo"), sources)
+            elements = (Source(*row) for row in rows)
+            yield Todo(database.count(db, "matched"), database.count(db, "todo"), elements)
 
     def sources(self) -> Iterator[Source]:
-        """What the patterns name; one may come twice."""
+        """Recordings that match the patterns. A recording may come twice."""
         return inputs.match(self.patterns, date=self.date, output=self.output)
 
     def _done(self) -> Iterator[pa.Table]:
-        """The ledger, a row group at a time."""
+        """Rows of recordings that are done, one row group at a time."""
         published_tables = published.open_reader(self.output)
         columns = ["uri", "size_bytes", "modified_at", "reason"]
         for rows in published_tables.rows(published_tables.paths("recordings"), columns):
@@ -121,7 +130,7 @@ class NewRecordings:
 
 @dataclass(frozen=True)
 class StoredRecordings:
-    """The newest row of every recording that a model has not labelled yet, by part.
+    """The newest row of each recording that a model has not labelled yet, by part.
 
     Parameters
     ----------
@@ -134,29 +143,35 @@ class StoredRecordings:
 
     @contextmanager
     def found(self) -> Iterator[Todo]:
-        """Raises what `Tables.files` does."""
+        """Read the ledger and leave out what the model has labelled.
+
+        Raises
+        ------
+        StoreError
+            As `published.open_reader`.
+        """
         schema = pa.schema(
             [*_SOURCE, ("rejected", pa.bool_()), ("by_model", pa.bool_()),
              ("path", pa.string()), ("run", pa.string())]
         )  # fmt: skip
         with database.connect() as db:
-            database.fill(db, "every", schema, self._rows(schema))
-            database.keep_latest(db, "newest", "every")
-            # Replaced by something that cannot be labelled, a recording is out.
+            database.fill(db, "stored", schema, self._rows(schema))
+            database.keep_latest(db, "newest", "stored")
+            # A recording that was replaced by an unreadable one has nothing to label.
             db.execute("DELETE FROM newest WHERE rejected")
             db.execute(
-                "CREATE TABLE todo AS SELECT uri, path FROM newest WHERE NOT EXISTS (FROM every "
-                "WHERE by_model AND every.uri = newest.uri AND every.size_bytes IS NOT DISTINCT "
-                "FROM newest.size_bytes AND every.modified_us IS NOT DISTINCT FROM "
+                "CREATE TABLE todo AS SELECT uri, path FROM newest WHERE NOT EXISTS (FROM stored "
+                "WHERE by_model AND stored.uri = newest.uri AND stored.size_bytes IS NOT DISTINCT "
+                "FROM newest.size_bytes AND stored.modified_us IS NOT DISTINCT FROM "
                 "newest.modified_us)"
             )
             rows = database.fetch(db, "SELECT path, uri FROM todo ORDER BY path, uri")
             parts = (
                 Stored(
                     path, tables.beside(path, "segments"), tables.beside(path, "features"),
-                    tuple(uri for _, uri in some),
+                    tuple(uri for _, uri in part_rows),
                 )
-                for path, some in itertools.groupby(rows, key=lambda row: row[0])
+                for path, part_rows in itertools.groupby(rows, key=lambda row: row[0])
             )  # fmt: skip
             yield Todo(database.count(db, "newest"), database.count(db, "todo"), parts)
 
@@ -179,7 +194,7 @@ LIST = pa.schema([("uri", pa.string())])
 
 @contextmanager
 def listing(path: str) -> Iterator[Any]:
-    """A file of the recordings that a run was given; call it with the URIs of an element."""
+    """Write the list of a run's recordings. Call the result with URIs to add them."""
     with files.written(path) as file, tables.writer(file, LIST) as writer:
         held: list[str] = []
 
@@ -187,8 +202,8 @@ def listing(path: str) -> Iterator[Any]:
             writer.write_table(pa.table([pa.array(held, pa.string())], schema=LIST))
             held.clear()
 
-        def add(some: Sequence[str]) -> None:
-            held.extend(some)
+        def add(uris: Sequence[str]) -> None:
+            held.extend(uris)
             if len(held) >= database.ROWS:
                 flush()
 

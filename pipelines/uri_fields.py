@@ -1,4 +1,4 @@
-"""What a recording's URI tells: call time, queue, call id, by a regular expression."""
+"""Fields of a recording's URI, such as call time, queue and call id, by a regular expression."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class UriFields:
     Parameters
     ----------
     pattern : str
-        A regular expression, searched in the URI; the group `time` becomes `call_time`,
-        every other named group `<name>` the column `meta_<name>`. Empty: nothing is read.
+        A regular expression to search for in the URI. The group `time` becomes `call_time`, and
+        each other named group `<name>` becomes the column `meta_<name>`. If empty, nothing is read.
     time_format : str, optional
-        As `datetime.strptime` takes it; ISO 8601 where left out. A time without a zone is
-        taken as UTC, that is, kept as it is written.
+        Format of the time, as for `datetime.strptime`; ISO 8601 by default. A time without a zone
+        is taken to be UTC.
 
     Raises
     ------
     UsageError
-        No regular expression, or one without a named group.
+        The pattern is not a regular expression, or it has no named group.
     """
 
     pattern: str = ""
@@ -52,13 +52,13 @@ class UriFields:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns `meta_<name>`, in the order of the expression."""
+        """Names of the columns `meta_<name>`, in the order of the groups."""
         return tuple(name for name in re.compile(self.pattern).groupindex if name != TIME)
 
     def read(self, uri: str) -> tuple[dt.datetime | None, dict[str, str | None]]:
-        """The call's time and the values by name; None where the URI does not tell."""
-        said = re.search(self.pattern, uri) if self.pattern else None
-        groups = said.groupdict() if said else {}
+        """The call's time and the values by name. What the URI does not contain is None."""
+        match = re.search(self.pattern, uri) if self.pattern else None
+        groups = match.groupdict() if match else {}
         return self._time(groups.get(TIME)), {name: groups.get(name) for name in self.names}
 
     def _time(self, text: str | None) -> dt.datetime | None:

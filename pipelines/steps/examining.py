@@ -1,4 +1,4 @@
-"""Examining recordings: facts, segments and vectors, by a child process that may die."""
+"""Examining: recordings become facts, segments and vectors, in a child process that may die."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ser_core.guarded import Examiner, Guard
 
 
 class ExamineRecordings(beam.DoFn):
-    """Source -> Item, by a child process that may die.
+    """Source -> Item.
 
     Parameters
     ----------
@@ -22,8 +22,7 @@ class ExamineRecordings(beam.DoFn):
     guard : Guard
     fields : UriFields
     progress : str, optional
-        A folder of this machine in which each process adds a byte to a file for each recording
-        done.
+        A folder of this machine where workers count the recordings that are done.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Finding what there is to do, where a worker does it: on a cluster."""
+"""Finding what there is to do, in a worker: on a cluster."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pipelines import ledger
 from pipelines.books import Listed
 from pipelines.storage import files
 
-# The output for the one Listed.
+# Name of the output for the Listed.
 LISTED = "listed"
 
 
 class FindToDo(beam.DoFn):
-    """Once -> each element to do, and one Listed on the output `LISTED`."""
+    """One element -> each Source or Stored to do; and one Listed, on the output `LISTED`."""
 
     def __init__(self, finder: ledger.Finder, staged: str) -> None:
         self._finder, self._staged = finder, staged
 
     def process(self, _: None) -> Iterator[Any]:
-        # An attempt that failed may have left another list.
+        # A failed attempt may have left another list.
         name = f"given-{uuid.uuid4().hex}.parquet"
         with (
             self._finder.found() as todo,

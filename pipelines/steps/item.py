@@ -1,4 +1,4 @@
-"""What travels from step to step, and what steps count on the way."""
+"""The element that travels through the graph, and the counters of its steps."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ class Item:
     ----------
     examined : Examined
     call_time : datetime or None
-        From its URI, as is `meta`.
+        From the recording's URI, like `meta`.
     meta : dict
         Values of the columns `meta_<name>`.
     decoder_peak_mb : float
-        The most memory that the child process which decoded it has held so far; 0 where nothing
-        was decoded.
+        Peak memory so far of the child process that decoded it; 0 if nothing was decoded.
     """
 
     examined: Examined
@@ -42,12 +41,12 @@ class Item:
 
 @contextmanager
 def naming_recording(uri: str) -> Iterator[None]:
-    """Raise an error anew with the recording on which it happened.
+    """Turn any error into one that names the recording on which it happened.
 
     Raises
     ------
     RecordingError
-        In place of whatever was raised.
+        In place of the error that was raised.
     """
     try:
         yield
@@ -58,12 +57,12 @@ def naming_recording(uri: str) -> Iterator[None]:
 
 
 def inc_counter(name: str, by: int = 1) -> None:
-    """Count for whoever watches the runner; the books never rely on it."""
+    """Increase a counter of the runner. The books do not rely on it."""
     Metrics.counter(NAMESPACE, name).inc(by)
 
 
 def tick(progress: str | None) -> None:
-    """Add a byte for a recording done, where this machine counts them."""
+    """Add a byte to this process's file in the progress folder, if there is such a folder."""
     if progress:
         with open(Path(progress) / str(os.getpid()), "ab") as file:
             file.write(b".")

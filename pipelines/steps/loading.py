@@ -1,4 +1,4 @@
-"""What earlier runs stored, read again so that another model can label it without the audio."""
+"""Loading: recordings of earlier runs are read from the tables, so that no audio is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ser_core.tables.schemas import META
 
 
 class LoadStored(beam.DoFn):
-    """Stored -> one Item a recording."""
+    """Stored -> one Item per recording."""
 
     def __init__(self, progress: str | None) -> None:
         self._progress = progress
@@ -31,12 +31,12 @@ class LoadStored(beam.DoFn):
 
 
 def load(stored: Stored) -> Iterable[Item]:
-    """Read the recordings of a part back, as `examine` gave them.
+    """Read the recordings of a part, as `examine` gave them.
 
     Raises
     ------
     StoreError
-        A file of the part is gone.
+        A file of the part is missing.
     """
     uris = pa.array(stored.uris, type=pa.string())
     with files.naming(
@@ -75,11 +75,12 @@ def _examined(row: dict, segments: list[dict], vectors: np.ndarray) -> Examined:
             None if modified is None else pa.scalar(modified, pa.timestamp("us", "UTC")).value,
         ),
         by_channel=tuple(
-            Channel(**{name: said[name] for name in _names(Channel)}) for said in row["by_channel"]
+            Channel(**{name: channel[name] for name in _names(Channel)})
+            for channel in row["by_channel"]
         ),
         segments=tuple(
-            SpeechSegment(**{name: said[name] for name in _names(SpeechSegment)})
-            for said in segments
+            SpeechSegment(**{name: segment[name] for name in _names(SpeechSegment)})
+            for segment in segments
         ),
         vectors=vectors,
         **{
@@ -91,11 +92,11 @@ def _examined(row: dict, segments: list[dict], vectors: np.ndarray) -> Examined:
 
 
 def _names(kind: type) -> list[str]:
-    return [one.name for one in fields(kind)]
+    return [column.name for column in fields(kind)]
 
 
 def _by_uri(table: pa.Table) -> dict[str, list[dict]]:
-    found: dict[str, list[dict]] = defaultdict(list)
+    by_uri: dict[str, list[dict]] = defaultdict(list)
     for row in table.to_pylist():
-        found[row["uri"]].append(row)
-    return found
+        by_uri[row["uri"]].append(row)
+    return by_uri

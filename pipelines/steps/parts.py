@@ -1,6 +1,6 @@
 """Parts: Parquet files of one name, one in each table, with the same recordings.
 
-Workers write many parts at once; small ones are merged before they are published.
+Workers write parts in parallel. Small parts are merged before they are published.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pipelines.storage import files, published
 from pipelines.usage import peak_memory_mb, spending
 from ser_core import tables
 
-# A part is closed when its vectors have reached this; smaller ones are merged up to it where
-# there are more than a few.
+# A part is closed at this size. If there are more than a few parts, smaller ones are merged up
+# to it.
 PART_BYTES = 100 << 20
 FEW_PARTS = 16
 # Rows that are merged in memory at a time.
@@ -31,7 +31,7 @@ ROWS_MERGED = 8_000
 
 @dataclass(frozen=True)
 class Layout:
-    """What decides the columns of a run's tables.
+    """The columns of a run's tables.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Layout:
     meta: tuple[str, ...] = ()
 
     def schemas(self) -> dict[str, pa.Schema]:
-        """Of the three tables that a part has files of."""
+        """Schemas of the three tables that a part has files in."""
         return {
             "features": tables.features_schema(self.labelling),
             "segments": tables.segments_schema(self.labelling),
@@ -53,7 +53,7 @@ class Layout:
 
 
 class PartWriter:
-    """A new part in a staging folder."""
+    """Writes one part in a staging folder."""
 
     def __init__(self, staged: str, schemas: dict[str, pa.Schema]) -> None:
         self._staged = staged
@@ -71,12 +71,12 @@ class PartWriter:
 
     @property
     def size_bytes(self) -> int:
-        """Written so far."""
+        """Bytes written so far."""
         return sum(sink.tell() for sink in self._sinks.values())
 
     @contextmanager
     def spending(self, stage: str) -> Iterator[None]:
-        """Counts CPU seconds, also of what is not written in the end."""
+        """Add the CPU seconds that this thread spends meanwhile to the part's."""
         spent: dict[str, float] = {}
         with spending(spent, stage):
             yield
@@ -88,7 +88,7 @@ class PartWriter:
             self._writers[table].write_table(rows)
 
     def count(self, item: Item) -> None:
-        """Add a recording to the part's own figures."""
+        """Add a recording to the part's figures."""
         self._first_uri = min(filter(None, [self._first_uri, item.examined.source.uri]))
         self._recordings += 1
         self._cpu_s.update(item.examined.cpu_s)
@@ -97,7 +97,7 @@ class PartWriter:
         self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
 
     def close(self, merged: Sequence[Part] = ()) -> Part:
-        """Finish the files; `merged` are the parts whose rows they hold, if they were others'."""
+        """Close the files. `merged` are the parts whose rows were copied into them."""
         with self._naming(), self.spending("write"):
             for writer in self._writers.values():
                 writer.close()
@@ -121,7 +121,7 @@ class PartWriter:
 
 
 def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-    """Parts that are to become one, in the order of their first URIs: each up to `PART_BYTES`."""
+    """Group parts that are to be merged, in the order of first URIs, up to `PART_BYTES` each."""
     parts = sorted(parts, key=lambda part: part.first_uri)
     if len(parts) <= FEW_PARTS:
         return [(part,) for part in parts]
@@ -133,11 +133,11 @@ def bins(parts: Sequence[Part]) -> list[tuple[Part, ...]]:
             room = PART_BYTES
         filled[-1].append(part)
         room -= part.size_bytes
-    return [tuple(some) for some in filled]
+    return [tuple(group) for group in filled]
 
 
 def merge(parts: Sequence[Part], staged: str, layout: Layout) -> Part:
-    """One part with the rows of several."""
+    """Merge parts into one with all their rows."""
     if len(parts) == 1:
         return parts[0]
     schemas = layout.schemas()

@@ -19,15 +19,15 @@ from pipelines.steps.predicting import Predicted
 from pipelines.storage import store
 from ser_core import tables
 
-# Recordings whose rows are held before they are written as row groups.
+# Recordings whose rows are kept in memory before they are written as row groups.
 ROWS_OF_RECORDINGS = 200
 
 
 class WriteParts(beam.DoFn):
-    """(Item, probabilities) -> Part: a bundle's rows as one Parquet file in each table.
+    """(Item, probabilities) -> Part: the rows of a bundle, as one Parquet file in each table.
 
-    Beam's own sink can set no encodings, and gathers all rows in one place for a fixed count
-    of files. The parts of one name hold the same recordings in all three tables.
+    Beam's own sink cannot set encodings. For a fixed number of files it gathers all rows in one
+    place.
     """
 
     def __init__(self, staged: str, layout: Layout) -> None:

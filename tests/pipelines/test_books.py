@@ -88,8 +88,8 @@ def test_nothing_at_all(tmp_path):
     ("given", "bundles", "says"),
     [
         (["/a", "/b"], [[item("/a")]], "1 recordings are missing, the first: /b"),
-        (["/a"], [[item("/a")], [item("/a")]], "are there twice or were not asked for"),
-        (["/a"], [[item("/a"), item("/x")]], "twice or were not asked for, the first: /x"),
+        (["/a"], [[item("/a")], [item("/a")]], "are duplicated or not in the list"),
+        (["/a"], [[item("/a"), item("/x")]], "duplicated or not in the list, the first: /x"),
         (["/a", "/a"], [[item("/a")]], "1 recordings are missing"),
     ],
 )
@@ -102,12 +102,12 @@ def test_books_that_do_not_close(tmp_path, given, bundles, says):
 @pytest.mark.parametrize(
     ("table", "change", "says"),
     [
-        ("features", lambda rows: rows.slice(1), "have other segments than features"),
-        ("segments", lambda rows: rows.slice(0, 0), "other segments than features, the first: /a"),
-        ("both", lambda rows: rows.slice(0, 0), "have no segment and are not without speech"),
+        ("features", lambda rows: rows.slice(1), "have different numbers of segments and features"),
+        ("segments", lambda rows: rows.slice(0, 0), "segments and features, the first: /a"),
+        ("both", lambda rows: rows.slice(0, 0), "have speech but no segments"),
         ("recordings", lambda rows: rows.set_column(
             rows.column_names.index("status"), "status", [["no_speech"]]
-        ), "have segments and should have none"),
+        ), "have segments but should have none"),
     ],
 )  # fmt: skip
 def test_tables_that_do_not_belong_together(tmp_path, table, change, says):
