@@ -1,17 +1,16 @@
-"""How well emotions are told: every figure of docs/accuracy.md, from scratch.
+"""Accuracy of the bundled models: all figures of docs/accuracy.md, from scratch.
 
     python benchmarks/accuracy.py [--work FOLDER] [--effort X] [--write]
 
-Corpora and noises are read from the folder SER_DATA, or ../shared/data beside this checkout. In
-the folder of work are then the bundles `calls`, `calls-open` and `seed`, as `make models` trains
-them; what is there already is not done again, so a stopped run goes on, and after `make models`
-nothing is trained again. An hour on 2 cores.
+Corpora and noises are read from the folder SER_DATA, or from ../shared/data beside this checkout.
+The work folder receives the bundles `calls`, `calls-open` and `seed`, as `make models` trains them.
+Finished steps are not repeated, so a stopped run continues, and after `make models` nothing is
+trained again. It takes an hour on 2 cores.
 
-After the bundles' own figures (folds by speaker; what is fitted to held-out answers is tested on
-folds that it was not fitted to) come: 200 telephone calls of RAVDESS' actors, each labelled by
-`ser run` with networks that had not heard the customer; telephone prompts, music, noise and another
-language; and corpora that a bundle was not trained on. The page is accuracy.md.jinja beside this
-file; `--write` writes docs/accuracy.md and its pictures.
+The figures are: the bundles' own results (folds by speaker); 200 telephone calls of RAVDESS'
+actors, each labelled by `ser run` with networks that were not trained on the customer; telephone
+prompts, music, noise and another language; and corpora that a bundle was not trained on. The page's
+template is accuracy.md.jinja beside this file. `--write` writes docs/accuracy.md and its pictures.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def main() -> None:
 
 
 def on_folds(networks: Networks, folds: range) -> dict[str, list[str]]:
-    """UAR in percent of some folds, by what is known: as recorded, mu-law, hard line."""
+    """UAR in percent over some folds, by what is known: as recorded, mu-law, hard line."""
     held, data = networks.held_out(DOUBTED, HISTORY_SHARE), networks.data
     tested = np.isin(data.folds, folds)
     figures = {}
@@ -152,7 +151,7 @@ def interval(scores: dict | None) -> str:
 
 
 def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> list[dict]:
-    """200 built calls, labelled by networks that had not heard the customer."""
+    """Results on 200 built calls, labelled by networks that were not trained on the customer."""
     folder = work / "built"
     if not (folder / "truth.jsonl").exists():
         build(folder, CALLS, minutes=MINUTES, data=data, corpora=["ravdess"])
@@ -225,7 +224,7 @@ def _seed_without_fold(
 def _turns(
     out: Path, folder: Path, customers: list[Truth], loaded: bundle.Bundle, *, alone: bool
 ) -> Iterator[tuple]:
-    """Speaker, true emotion, probabilities (None: no segment) and unsure, of each turn."""
+    """Speaker, true emotion, probabilities (None without a segment) and unsure of each turn."""
     rows = pq.read_table(out / "features").to_pylist()
     matrix = np.array([row["vector"] for row in rows], dtype=np.float32)
     channel = np.array([row["uri"] for row in rows])
@@ -246,11 +245,11 @@ def _turns(
             yield turn.speaker, turn.emotion, mean, unsure
 
 
-# ---------------------------------------------------------------- what is not RAVDESS
+# ---------------------------------------------------------------- other sounds and corpora
 
 
 def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[dict]:
-    """How sure `calls` is of what it was not made for."""
+    """Confidence of `calls` on sounds that it was not made for."""
     loaded = models.load(work / "calls")
     feature_set = features.get(loaded.feature_set)
     telephone = feature_set.extract
@@ -294,13 +293,13 @@ def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[d
 
 
 def _prompts(folder: Path) -> list[Path]:
-    """Recorded sentences of a package, one file of each."""
+    """Recorded sentences of a package, one file for each."""
     files = [p for p in sorted(folder.glob("*.*")) if p.suffix in (".gsm", ".alaw")]
     return [p for p in files if p.stat().st_size > 5_000]
 
 
 def _pieces(file: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Pieces of `PIECE_S`, over mu-law; shorter than 2 s, and silent ones, are left out."""
+    """Pieces of `PIECE_S` over mu-law, without silent pieces and pieces shorter than 2 s."""
     decoded = audio.decode(file.read_bytes(), file.name)
     samples, rate = decoded.samples.mean(axis=0)[: 120 * decoded.rate], decoded.rate
     for start in range(0, len(samples) - 2 * rate, PIECE_S * rate):
@@ -310,7 +309,7 @@ def _pieces(file: Path) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def prompts(work: Path, options) -> dict | None:
-    """Calm professional speech through `ser run`; None where there is none."""
+    """Results of `ser run` on calm professional speech; None without recordings."""
     files = _prompts(options.prompts / "en_US_f_Allison")
     if not files:
         return None
@@ -334,7 +333,7 @@ def prompts(work: Path, options) -> dict | None:
 
 
 def other_corpora(work: Path, opened: dict[str, Corpus]) -> list[dict]:
-    """Corpora that a bundle was not trained on."""
+    """Results on corpora that a bundle was not trained on."""
     figures = []
     for name, others in (("calls-open", ("ravdess", "emovo")), ("seed", ("emodb", "emovo"))):
         test = partial(evaluate, models.load(work / name), condition="mulaw")

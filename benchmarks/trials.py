@@ -1,13 +1,14 @@
-"""Networks for recipe `calls`, tried by speaker: UAR by condition and by what history is known.
+"""Trials of networks for recipe `calls`: UAR by speaker, by condition and history.
 
     python benchmarks/trials.py [--folds 0 1 2] [--jobs 2] [--only NAME …] [--show 'NAME+NAME' …]
 
 Corpora and noises are read from the folder SER_DATA, or ../shared/data beside this checkout. Six
-folds of RAVDESS by actor; EMO-DB and EMOVO are only trained on. Settings are chosen on folds 0, 1
-and 2. What is trained is kept in a folder, so that averages of networks are free. Columns: clean,
-`mulaw` and `hard`, each without history, with 16 other clips of the speaker in the same condition,
-with 8 neutral or calm ones, and with the angry ones only; and the segments of calls put together
-from 3 to 12 clips, over `mulaw` and `hard`, with the call's others known and, in brackets, alone.
+folds of RAVDESS by actor are tested; EMO-DB and EMOVO are only trained on. Settings are chosen on
+folds 0, 1 and 2. Trained networks are kept, so averages of networks cost nothing. Columns: clean,
+`mulaw` and `hard`, each without a history, with 16 other clips of the speaker under the same
+condition, with 8 neutral or calm ones, and with angry ones only; and the segments of calls made of
+3 to 12 clips, over `mulaw` and `hard`, with the call's other segments known and (in brackets)
+alone.
 """
 
 from __future__ import annotations
@@ -65,16 +66,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int)
-    parser.add_argument("--cache", type=Path, help="where vectors and networks are kept")
+    parser.add_argument("--cache", type=Path, help="folder of kept vectors and networks")
     parser.add_argument("--only", nargs="+", choices=list(TRIALS), default=list(TRIALS))
     parser.add_argument("--show", nargs="*", default=[], help="averages, such as 'dense+cnn+rnn'")
     parser.add_argument(
         "--doubted", type=float, nargs=2, default=DOUBTED, metavar="SHARE",
-        help="of a history: Card.history_doubted; 1.5 2 believes every one",
+        help="Card.history_doubted; 1.5 2 uses every history in full",
     )  # fmt: skip
     parser.add_argument(
         "--share", type=float, default=HISTORY_SHARE, metavar="SHARE",
-        help="of an answer with a history: Card.history_share",
+        help="Card.history_share",
     )  # fmt: skip
     options = parser.parse_args()
     data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
