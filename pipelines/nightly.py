@@ -2,7 +2,7 @@
 
     match -> leave out what is done -> examine -> predict -> write -> check -> publish
 
-A long list is worked off in chunks; each is a run with its own books, published by itself. The
+A long list is worked off in chunks. Each chunk is one run with its own books, published alone. The
 steps from "examine" to "check" are the Beam graph of `pipelines.graph`.
 """
 
@@ -37,7 +37,7 @@ GIVEN = "given.parquet"
 
 @dataclass(frozen=True)
 class Job:
-    """What a command was asked to do; `run` and `label` do it.
+    """The job of one command, for `run` or `label`.
 
     Parameters
     ----------
@@ -45,27 +45,27 @@ class Job:
     date : datetime.date
         The night under which rows are filed.
     command : str
-        For the table of runs, secrets left out.
+        Command line for the table `runs`, without secrets.
     labelling : tables.Labelling
-        The feature set of the job; the model's id, labels and thresholds, if there is a model.
+        The job's feature set; and the model's id, labels and thresholds if there is a model.
     runner : Runner
         Where Beam works.
     bundle : str or None
-        The model's bundle; None extracts features only.
+        The model. None extracts features only.
     model_licence : str or None
     inputs : tuple of str
-        Patterns; `label` has none.
+        Patterns of the recordings; `label` has none.
     channel_roles, analyse, limits
         Of `Settings`; for `run`.
     guard, fields
         For `run`.
     chunk : int or None
-        Recordings a run; None is all at once.
+        Recordings per run. None is one run.
     max_reject_ratio : float in [0, 1]
     profile : str or None
-        A file to add a line of JSON to for each run: CPU seconds by stage.
+        A file to which each run adds a line of JSON: CPU seconds by stage.
     say : callable
-        Takes a line for the person or log that watches.
+        Prints a line for the user.
     """
 
     output: str
@@ -88,7 +88,7 @@ class Job:
 
 
 def labelling_of(card: models.Card) -> tables.Labelling:
-    """What rows need to know of a model."""
+    """The part of a card that the rows of the tables need."""
     return tables.Labelling(
         model_id=card.id,
         labels=tuple(card.labels),
@@ -100,7 +100,7 @@ def labelling_of(card: models.Card) -> tables.Labelling:
 
 @dataclass(frozen=True)
 class Task:
-    """What `run` and `label` differ in.
+    """The differences between `run` and `label`.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Task:
     meta : callable
         Takes the output; gives the names of the columns `meta_<name>`.
     nothing : str
-        The error where nothing matches.
+        Error message if nothing matches.
     """
 
     finder: ledger.Finder
@@ -153,7 +153,7 @@ def label(job: Job) -> int:
 
 
 def work_off(job: Job, task: Task) -> int:
-    """Work off what there is to do in runs, each checked and published. Returns the exit status."""
+    """Do what there is to do in one or more runs. Returns the exit status."""
     books = Books()
     with _opened(job) as output, closing(_chunks(job, task.finder)) as chunks:
         layout = Layout(job.labelling, tuple(task.meta(output)))
@@ -166,7 +166,7 @@ def work_off(job: Job, task: Task) -> int:
             else:
                 submitted = job.runner.job(record.run_id)
                 pipeline = job.runner.pipeline(submitted)
-                # Where workers count what they did, and this process can look.
+                # Workers on this machine count their recordings here.
                 progress = None if output.remote else files.join(staged, store.PROGRESS)
                 graph.build(
                     pipeline,
@@ -196,7 +196,7 @@ def work_off(job: Job, task: Task) -> int:
 
 @contextmanager
 def _opened(job: Job) -> Iterator[store.Output]:
-    """The output, held; what earlier runs left undone is done first."""
+    """Open and hold the output. Opening it finishes what earlier runs left undone."""
     finish = partial(publishing.publish_left_over, say=job.say)
     with store.Output(job.output, finish=finish) as output:
         for line in output.remarks:
@@ -208,12 +208,12 @@ def _opened(job: Job) -> Iterator[store.Output]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one run works off.
+    """The work of one run.
 
     Parameters
     ----------
     elements : list or None
-        Sources or stored parts; None where a worker finds them.
+        Source or Stored. None if a worker finds them.
     already_done : int
         Recordings that matched and were left out.
     """
@@ -223,22 +223,22 @@ class Chunk:
 
     @property
     def nothing_new(self) -> bool:
-        """Whether it is known that nothing is to be done."""
+        """Whether there is nothing to do."""
         return self.elements is not None and not self.elements
 
     @property
     def uris(self) -> list[str]:
-        """Of its recordings."""
+        """URIs of its recordings."""
         return [uri for element in self.elements or () for uri in ledger.uris(element)]
 
     @property
     def recordings(self) -> int | None:
-        """How many it holds; None where a worker finds them."""
+        """Number of its recordings; None if a worker finds them."""
         return None if self.elements is None else len(self.uris)
 
 
 def _chunks(job: Job, finder: ledger.Finder) -> Generator[Chunk, None, None]:
-    """All there is to do, in chunks; none where nothing matches."""
+    """All there is to do, in chunks. No chunk if nothing matches."""
     if job.chunk is None:
         yield Chunk(None)
         return
@@ -254,7 +254,7 @@ def _chunks(job: Job, finder: ledger.Finder) -> Generator[Chunk, None, None]:
 
 
 def _cut(elements: Iterable, size: int) -> Iterator[list]:
-    """Elements of so many recordings together; a stored part is never cut."""
+    """Group elements into chunks of `size` recordings. A stored part is not cut."""
     chunk: list = []
     count = 0
     for element in elements:
@@ -286,7 +286,7 @@ def _record(job: Job) -> tables.RunStart:
 def _find(
     job: Job, task: Task, output: store.Output, chunk: Chunk, staged: str
 ) -> graph.FindAll | graph.TakeChunk:
-    """The graph's first step; the list of a chunk is written for the books."""
+    """The graph's first step. The list of a chunk is written for the books."""
     if chunk.elements is None:
         return graph.FindAll(task.finder, staged)
     uris = chunk.uris
@@ -310,7 +310,7 @@ def _add_profile(path: str | None, seal: Seal) -> None:
 
 
 def _conclude(job: Job, books: Books) -> int:
-    """Say what was done, and turn it into an exit status."""
+    """Print what was done, and return the exit status."""
     if not books.examined:
         job.say(f"nothing new: {books.matched:,} matched, {books.already_done:,} already done")
         return errors.DONE

@@ -1,7 +1,7 @@
 """A run's record: begun before its pipeline, completed and published after it.
 
-The record lies in the run's staging folder, so that another command can publish a run whose
-pipeline ended but whose launcher did not come to publish it.
+The record is kept in the run's staging folder. So another command can publish a run if its pipeline
+ended but its launcher was killed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def begin(output: store.Output, start: tables.RunStart) -> str:
 
 
 def seal_nothing_new(staged: str, already_done: int) -> None:
-    """Seal a run that has nothing to do; it needs no pipeline."""
+    """Seal a run that has nothing to do and needs no pipeline."""
     books = Books(matched=already_done, already_done=already_done)
     Seal(books, ()).write(files.join(staged, store.SEAL))
 
 
 def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -> Seal:
-    """Write a sealed run's row and make the run visible; a run that matched nothing is discarded.
+    """Write a sealed run's row, and make the run visible. Discard it if nothing matched.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
     staged : str
         The run's staging folder.
     launcher_cpu_s : float
-        CPU seconds of the launcher; not known where another command publishes.
+        CPU seconds of the launcher; unknown if another command publishes.
     """
     seal = _read_seal(output, staged)
     if not seal.books.matched:
@@ -64,10 +64,10 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
 
 
 def publish_left_over(output: store.Output, staged: str, *, say: Callable[[str], None]) -> None:
-    """Publish a run whose pipeline ended though its launcher did not come to publish it."""
+    """Publish a run whose pipeline ended but whose launcher was killed."""
     books = publish(output, staged).books
     if books.matched:
-        say(f"run {store.run_id(staged)} had come to its end and is published now: {books.line()}")
+        say(f"run {store.run_id(staged)} had ended and is published now: {books.line()}")
 
 
 def _read_seal(output: store.Output, staged: str) -> Seal:

@@ -1,4 +1,4 @@
-"""What the night takes: CPU seconds and memory, as the table `runs` reports them."""
+"""Use of CPU and memory, as the table `runs` reports it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def cpu_s() -> float:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process ever held."""
+    """Peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextmanager
 def spending(cpu_s: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the CPU seconds that this thread spends meanwhile to those of a stage."""
+    """Add the CPU seconds of this thread within the context to a stage."""
     started = time.thread_time()
     try:
         yield

@@ -1,1 +1,1 @@
-"""Where Beam works: this machine, Flink, Dataflow."""
+"""Runners: this machine, Flink, Dataflow, and what their jobs need."""

@@ -1,8 +1,8 @@
 """`ser-worker`: Beam's Python worker on a machine without containers.
 
-What `--environment_type=PROCESS` starts beside a runner's own process. It stands in for the
-boot program of Beam's containers: it asks the runner for the job's settings and becomes the
-worker. Nothing is fetched or installed: this package and its models must be installed there.
+A runner starts it with `--environment_type=PROCESS`. It replaces the boot program of Beam's
+containers: it asks the runner for the job's settings and becomes the worker. It installs nothing.
+This package and its models must be installed on the machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ASK_S = 60.0
 
 def main() -> None:
     """Become the worker that the runner's command line describes."""
-    # The runner may be killed and leave its workers behind.
+    # End with the runner, also if it is killed.
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     parser = argparse.ArgumentParser(prog="ser-worker", description=__doc__)
     parser.add_argument("--id", required=True)

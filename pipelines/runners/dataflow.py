@@ -1,7 +1,6 @@
-"""Google's Dataflow: what a job must be told, checked before anything is sent; its end.
+"""Dataflow: options of a job, checked before it is submitted; waiting for its end; cancelling it.
 
-Nothing here is called for other runners, and nothing of Google's is imported before a job is
-submitted or cancelled.
+No library of Google is imported before a job is submitted or cancelled.
 """
 
 from __future__ import annotations
@@ -15,70 +14,70 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipelines.errors import CommandError, HeldError, UsageError
 
-# One process a core, each with a model and a child that decodes: about 4 GB a core.
+# One process per core, each with a model and a decoding child: about 4 GB per core.
 MACHINE_TYPE = "n2-standard-4"
-# The same for all stages: those with other hints than their neighbours are not fused with them,
-# and the features of all recordings would be stored between examining and predicting.
+# The same hint for all stages. Stages with different hints are not fused, and the features of all
+# recordings would be stored between examining and predicting.
 RESOURCE_HINT = "min_ram=4GB"
 _NEEDED = (
     ("project", "--project=PROJECT", "the project that pays"),
     ("region", "--region=REGION", "such as europe-west3, near the recordings"),
     ("temp_location", "--temp_location=gs://BUCKET/temp", "a folder for temporary files"),
 )
-# Each brings the package to workers whose image does not have it.
+# Each installs the package on workers whose image does not contain it.
 _PACKAGES = ("setup_file", "requirements_file", "extra_packages")
-# What is needed to ask the service about a job later.
+# Options with which a job can be found again.
 _WHERE = ("project", "region", "dataflow_endpoint", "impersonate_service_account")
 
 
 def is_dataflow(runner: str | None) -> bool:
-    """Whether Beam would take this name for its Dataflow runner."""
+    """Whether this is a name of Beam's Dataflow runner."""
     name = (runner or "").lower().rpartition(".")[2]
     return name in ("dataflow", "dataflowrunner")
 
 
 def complete_options(given: Sequence[str], workers: int | None = None) -> tuple[list[str], str]:
-    """Complete the options of a Dataflow job, and say in a line what was chosen.
+    """Complete the options of a Dataflow job.
 
     Parameters
     ----------
     given : sequence of str
-        The user's options for Beam; none of them is changed.
+        The user's options for Beam. None of them is changed.
     workers : int, optional
-        `--workers`: the most machines, unless Beam's own options say how many.
+        `--workers`: the maximum number of machines, unless Beam's own options set it.
 
     Returns
     -------
     list of str, str
-        All options for Beam, and the line.
+        All options for Beam, and a line that lists the main ones.
 
     Raises
     ------
     UsageError
-        Something is missing without which no job can be made, or its workers not be run.
+        A required option is missing, or a folder is not in Cloud Storage.
     """
-    said = PipelineOptions(list(given)).get_all_options(drop_default=True)
-    missing = [f"{option} ({why})" for name, option, why in _NEEDED if not said.get(name)]
+    values = PipelineOptions(list(given)).get_all_options(drop_default=True)
+    missing = [f"{option} ({why})" for name, option, why in _NEEDED if not values.get(name)]
     if missing:
         raise UsageError(f"--runner=DataflowRunner needs {', '.join(missing)}")
     for name in ("temp_location", "staging_location"):
-        found = said.get(name)
+        found = values.get(name)
         if found and not found.startswith("gs://"):
             raise UsageError(f"--{name} {found}: a folder of Cloud Storage, gs://…, expected")
-    if not said.get("sdk_container_image") and not any(said.get(name) for name in _PACKAGES):
+    if not values.get("sdk_container_image") and not any(values.get(name) for name in _PACKAGES):
         raise UsageError(
             "--runner=DataflowRunner needs --sdk_container_image=IMAGE, the image of "
             "deploy/Dockerfile, target beam: the workers run this package"
         )
     added = []
-    if not said.get("machine_type"):
+    if not values.get("machine_type"):
         added.append(f"--machine_type={MACHINE_TYPE}")
-    if workers and not said.get("max_num_workers") and not said.get("num_workers"):
+    if workers and not values.get("max_num_workers") and not values.get("num_workers"):
         added.append(f"--max_num_workers={workers}")
-    if not said.get("number_of_worker_harness_threads"):
-        # Each thread would have a child of its own that decodes: processes use the cores.
+    if not values.get("number_of_worker_harness_threads"):
+        # Processes use the cores. Each thread would have its own decoding child.
         added.append("--number_of_worker_harness_threads=1")
-    if not said.get("resource_hints"):
+    if not values.get("resource_hints"):
         added.append(f"--resource_hint={RESOURCE_HINT}")
     chosen = PipelineOptions([*given, *added]).get_all_options()
     most = chosen["max_num_workers"] or chosen["num_workers"]
@@ -93,36 +92,36 @@ def complete_options(given: Sequence[str], workers: int | None = None) -> tuple[
 
 
 def submits_only(options: Sequence[str]) -> bool:
-    """Whether a template is made, whose job somebody else starts: there is nothing to wait for."""
+    """Whether the options create a template, whose job is started later."""
     return bool(PipelineOptions(list(options)).view_as(GoogleCloudOptions).template_location)
 
 
 def job_name(options: Sequence[str], otherwise: str) -> str:
-    """What a job is called: as the user says, else that. A template's launcher says, too."""
+    """The job name that the user or a template's launcher gives; `otherwise` by default."""
     return PipelineOptions(list(options)).view_as(GoogleCloudOptions).job_name or otherwise
 
 
 def where(options: Sequence[str]) -> str:
-    """What `cancel` must be told to find a job of these options again."""
-    said = PipelineOptions(list(options)).get_all_options(drop_default=True)
-    words = [f"--{name}={said[name]}" for name in _WHERE if said.get(name)]
-    words += [f"--{name}" for name in ("no_auth",) if said.get(name)]
-    words += ["--template_location=…"] if said.get("template_location") else []
+    """The options with which `cancel` finds a job again, as one line."""
+    values = PipelineOptions(list(options)).get_all_options(drop_default=True)
+    words = [f"--{name}={values[name]}" for name in _WHERE if values.get(name)]
+    words += [f"--{name}" for name in ("no_auth",) if values.get(name)]
+    words += ["--template_location=…"] if values.get("template_location") else []
     return shlex.join(words)
 
 
 def wait(result: Any) -> None:
-    """Wait until the job has ended well.
+    """Wait until the job is done.
 
     Parameters
     ----------
     result : DataflowPipelineResult
-        What `Pipeline.run` returned.
+        Result of `Pipeline.run`.
 
     Raises
     ------
     CommandError
-        It failed, somebody cancelled it, or the service no longer says.
+        The job failed or was cancelled, or the service no longer answers.
     """
     from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 
@@ -133,7 +132,7 @@ def wait(result: Any) -> None:
     except DataflowRuntimeException as error:
         state = result.state
         reason = str(error).partition("Error:\n")[2].strip()
-    except AssertionError:  # what Beam says when its asking has failed
+    except AssertionError:  # Beam raises this when its requests fail
         raise CommandError(
             f"{job} may still go on: the service no longer says what becomes of it. Run again "
             "later: that publishes it if it came to its end, and else does what is left"
@@ -142,32 +141,32 @@ def wait(result: Any) -> None:
         return
     if state == "CANCELLED":
         raise CommandError(f"{job} was cancelled; nothing of it was published. Run again")
-    what = f": {reason.splitlines()[-1]}" if reason and reason != "None" else ""
+    cause = f": {reason.splitlines()[-1]}" if reason and reason != "None" else ""
     raise CommandError(
-        f"{job} ended as {state}{what}; nothing of it was published. "
-        "Its log in the console says more; mend that and run again"
+        f"{job} ended as {state}{cause}; nothing of it was published. "
+        "See its log in the console, fix the cause and run again"
     )
 
 
 def cancel(where: str, name: str) -> str | None:
-    """Ask for the end of the job of that name, whoever submitted it.
+    """Cancel the job of this name.
 
     Parameters
     ----------
     where : str
-        From the function of that name.
+        From the function `where`.
     name : str
-        The job's.
+        Job name.
 
     Returns
     -------
     str or None
-        A line to say; None where no such job goes on.
+        A message for the user; None if no such job is running.
 
     Raises
     ------
     HeldError
-        The job of a template goes on: nobody waits for that, so it is not a left over one.
+        The job of a template is running. It is not left over, since no command waits for it.
     """
     from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
     from google.cloud import dataflow
@@ -181,7 +180,7 @@ def cancel(where: str, name: str) -> str | None:
             location=cloud.region,
             filter=dataflow.ListJobsRequest.Filter.ACTIVE,
         )
-        # Beam's own search by name never ends where there is none.
+        # Beam's own search by name does not end if there is no such job.
         active = [job.id for job in client._jobs_client.list_jobs(request) if job.name == name]
         if active and cloud.template_location:
             raise HeldError(

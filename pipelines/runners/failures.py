@@ -1,4 +1,4 @@
-"""Why a pipeline failed, in one line for a person."""
+"""The cause of a failed pipeline, as one line of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ERROR_LINE = re.compile(
     r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
 )
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
-# Their messages say all that a person needs.
+# Errors whose message is complete.
 _EXPLAINED = ("StoreError", "SerError", "BundleError", "FeatureError", "CommandError")
 
 
@@ -39,7 +39,7 @@ def worker_death(messages: Iterable[str]) -> str | None:
     for match in filter(None, map(_WORKER_DIED.search, messages)):
         name = signal.Signals(int(match[1])).name
         return (
-            f"the run failed: a worker process was ended by {name}, perhaps for want of memory "
+            f"the run failed: a worker process was ended by {name}, possibly out of memory "
             "(fewer --workers need less); run again: what was published stays"
         )
     return None

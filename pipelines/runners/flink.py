@@ -1,4 +1,4 @@
-"""Flink: the options of a job that a user need not give, and the cluster's REST interface."""
+"""Flink: options of a job that the user need not give, and the cluster's REST interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
 def is_flink(name: str) -> bool:
-    """Whether Beam would take this name for its Flink runner."""
+    """Whether this is a name of Beam's Flink runner."""
     return name.lower().rpartition(".")[2] == "flinkrunner"
 
 
@@ -35,61 +35,61 @@ def complete_options(
     workers: int | None = None,
     slots: Callable[[str], int] | None = None,
 ) -> tuple[list[str], str | None]:
-    """Complete the options of a Flink job, and say in a line what was chosen.
+    """Complete the options of a Flink job.
 
     Parameters
     ----------
     given : sequence of str
-        The user's options for Beam; none of them is changed.
+        The user's options for Beam. None of them is changed.
     workers : int, optional
-        `--workers`; as many as the cluster has room for where left out.
+        `--workers`; by default, the number of slots of the cluster.
     slots : callable, optional
-        Flink's master -> its slots; may raise OSError, ValueError or KeyError.
+        Number of slots of a Flink master. May raise OSError, ValueError or KeyError.
 
     Returns
     -------
     list of str, str or None
-        All options for Beam, and the line.
+        All options for Beam, and a line that lists what was added.
 
     Raises
     ------
     UsageError
-        Something that cannot be guessed is missing.
+        A required option is missing.
     CommandError
-        The cluster cannot be asked.
+        The cluster does not answer.
     """
-    said = PipelineOptions(list(given)).get_all_options(drop_default=True)
-    if "job_endpoint" in said:
-        return list(given), None  # a job server of the user's own, with a configuration of its own
-    master = said.get("flink_master")
+    values = PipelineOptions(list(given)).get_all_options(drop_default=True)
+    if "job_endpoint" in values:
+        return list(given), None  # the user's job server has its own configuration
+    master = values.get("flink_master")
     if master is None:
         raise UsageError(
             "--flink_master: none given; HOST:PORT of the REST interface of a Flink cluster "
-            "expected (its port is 8081 unless configured otherwise)"
+            "expected (the default port is 8081)"
         )
     added, chosen = [], []
     if master.startswith("["):  # [local]: within this process
         added.append(f"--parallelism={workers or len(os.sched_getaffinity(0))}")
-        return [*_without(added, said), *given], None
+        return [*_without(added, values), *given], None
     known = _slots(master, slots or slots_of)
-    if "parallelism" not in said:
+    if "parallelism" not in values:
         if not (workers or known):
             raise UsageError(
-                f"--workers: {master} has no slots yet, so how many to ask for must be said, "
+                f"--workers: {master} has no slots yet; give the number of workers, "
                 "such as --workers 8"
             )
         added.append(f"--parallelism={workers or known}")
         chosen.append(f"parallelism {workers or known} (its slots: {known})")
     added.append("--sdk_worker_parallelism=1")
-    if "environment_type" not in said:
+    if "environment_type" not in values:
         added += _environment(master)
         chosen.append(f"Python started by {WORKER} on this machine")
-    if "flink_submit_uber_jar" not in said:
+    if "flink_submit_uber_jar" not in values:
         added.append("--flink_submit_uber_jar")
-        if "flink_job_server_jar" not in said:
+        if "flink_job_server_jar" not in values:
             chosen.append("the job server jar that Beam fetches")
     line = f"Flink at {master}" + (f": {', '.join(chosen)}" if chosen else "")
-    return [*_without(added, said), *given], line
+    return [*_without(added, values), *given], line
 
 
 def _slots(master: str, slots: Callable[[str], int]) -> int:
@@ -105,9 +105,9 @@ def _slots(master: str, slots: Callable[[str], int]) -> int:
 def _environment(master: str) -> list[str]:
     if not _is_this_machine(master):
         raise UsageError(
-            f"--environment_type: none given, and {master} is another machine, so how Python is "
-            "started there must be said: EXTERNAL with --environment_config=localhost:50000 where "
-            "a worker pool stands beside each TaskManager, PROCESS with "
+            f"--environment_type: none given, and {master} is another machine, so choose "
+            "how Python starts there: EXTERNAL with --environment_config=localhost:50000 where "
+            "a worker pool runs beside each TaskManager, or PROCESS with "
             f'--environment_config=\'{{"command": "/path/of/{WORKER}"}}\' where this package is '
             "installed there (docs/runners.md)"
         )
@@ -116,11 +116,11 @@ def _environment(master: str) -> list[str]:
         found = shutil.which(WORKER)
         if found is None:
             raise UsageError(
-                f"--environment_type: none given, and {WORKER} is not to be found beside "
-                f"{sys.executable}; install this package there with pip, or say --environment_type"
+                f"--environment_type: none given, and {WORKER} was not found beside "
+                f"{sys.executable}; install this package there with pip, or give --environment_type"
             )
         command = Path(found)
-    # What can be imported here can be there, such as feature sets that are not installed.
+    # Workers can import what this process can, such as feature sets that are not installed.
     env = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     config = json.dumps({"command": str(command), "env": env})
     return ["--environment_type=PROCESS", f"--environment_config={config}"]
@@ -145,7 +145,7 @@ def _without(options: Sequence[str], given: Collection[str]) -> list[str]:
 
 
 def cancel(master: str, name: str) -> str | None:
-    """Cancel the job of that name and wait for its end; a line to say, None where none goes on."""
+    """Cancel the job of this name, and wait for its end. Returns a message, or None if none ran."""
     try:
         running = [job["jid"] for job in _jobs(master) if _goes_on(job, name)]
         for jid in running:
@@ -164,12 +164,12 @@ def cancel(master: str, name: str) -> str | None:
 
 
 def slots_of(master: str) -> int:
-    """How many tasks a Flink cluster can run at once.
+    """Number of tasks that a Flink cluster can run at once.
 
     Raises
     ------
     OSError, ValueError, KeyError
-        It does not answer, or not as Flink does.
+        It does not answer, or it is not Flink.
     """
     return int(_ask(master, "/v1/overview")["slots-total"])
 

@@ -1,9 +1,9 @@
-"""Jobs on a cluster, which go on when the command that submitted them is killed.
+"""Jobs on a cluster. They keep running when the command that submitted them is killed.
 
-A run's job has a name that nobody else's has. It is noted in the run's staging folder before the
-job is submitted, so the next command that opens the output can cancel it before it clears that
-folder away. Where the cluster cannot be reached, that is said and no more: what a job writes then
-is published by nobody.
+Each run's job has a unique name. It is noted in the run's staging folder before the job is
+submitted. The next command that opens the output cancels the job and then removes the folder. If
+the cluster does not answer, the command prints a message and goes on: nothing that such a job
+writes is published.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ FLINK, DATAFLOW = "flink", "dataflow"
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """Where a job runs, and what it is called there.
+    """A job, and the cluster that runs it.
 
     Parameters
     ----------
     runner : str
-        `flink`, `dataflow`, or the name of another one, whose jobs cannot be cancelled from here.
+        `flink`, `dataflow`, or another runner's name, whose jobs cannot be cancelled from here.
     master : str
-        What the runner was told of its cluster.
+        Address of the cluster, or the options with which the job is found.
     name : str
-        Of this job alone.
+        Unique name of the job.
     """
 
     runner: str
@@ -41,7 +41,7 @@ class SubmittedJob:
 
 
 def job_of(runner: str, beam_options: Sequence[str], run_id: str) -> SubmittedJob | None:
-    """A run's job on a cluster; None where all of it ends with this process.
+    """A run's job on a cluster; None if the run ends with this process.
 
     Parameters
     ----------
@@ -59,33 +59,33 @@ def job_of(runner: str, beam_options: Sequence[str], run_id: str) -> SubmittedJo
     if not where and flink.is_flink(runner):
         kind, where = FLINK, given.get("flink_master", "[")
     if not where or where.startswith("["):
-        return None  # Beam starts a job server of its own, a child of this process
+        return None  # Beam starts a job server as a child of this process
     return SubmittedJob(kind, where, name)
 
 
 def note_job(staged: str, job: SubmittedJob) -> None:
-    """Write a job down in a run's staging folder; before it is submitted."""
+    """Note a job in a run's staging folder. Call this before the job is submitted."""
     files.write_whole(files.join(staged, NOTE), json.dumps(asdict(job)))
 
 
 def cancel_noted(text: str) -> str | None:
-    """Cancel the job of a run that was cut off, if it goes on.
+    """Cancel the job of an interrupted run, if it is running.
 
     Parameters
     ----------
     text : str
-        What `note_job` wrote.
+        Content of the file that `note_job` wrote.
 
     Returns
     -------
     str or None
-        A line for the person or log that watches; None where there was nothing to cancel.
+        A message for the user; None if there was nothing to cancel.
     """
     return cancel(SubmittedJob(**json.loads(text)))
 
 
 def cancel(job: SubmittedJob) -> str | None:
-    """Cancel a job and wait for its end. Returns a line to say, None where it did not go on."""
+    """Cancel a job, and wait for its end. Returns a message, or None if it was not running."""
     if job.runner == DATAFLOW:
         return dataflow.cancel(job.master, job.name)
     if job.runner == FLINK:

@@ -37,9 +37,9 @@ class Execution:
     ----------
     pipeline : beam.Pipeline
     job : jobs.SubmittedJob or None
-        What it is called on a cluster; None where all of it ends with this process.
+        The job on a cluster; None if the run ends with this process.
     only_submits : bool
-        A template is made, whose job somebody else starts.
+        The run creates a template, whose job is started later.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Execution:
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def start(self, result: PipelineResult | None = None) -> None:
-        """Start the thread; a result is that of a pipeline which runs already."""
+        """Start the thread. `result` is given if the pipeline is running already."""
         self._result = result
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -61,14 +61,14 @@ class Execution:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def goes_on(self, messages: Sequence[str]) -> bool:
-        """Wait a little, and tell whether it is still at work.
+        """Wait a moment, and return whether the pipeline is still running.
 
-        Beam may wait for ever for a worker that died: we don't.
+        Beam may wait for ever for a worker that died. This method does not.
 
         Raises
         ------
         CommandError
-            A worker died, and the run did not end of it.
+            A worker died, and the pipeline did not end.
         """
         self._thread.join(_LOOK_EVERY_S)
         if self._thread.is_alive() and failures.worker_death(messages):
@@ -85,12 +85,12 @@ class Execution:
         if self._job.runner in (jobs.FLINK, jobs.DATAFLOW):
             # Beam 2.77 asks Flink for it at a wrong address, and waits for Dataflow.
             message = jobs.cancel(self._job)
-            if message and self._job.runner == jobs.DATAFLOW:  # which takes minutes to end it
+            if message and self._job.runner == jobs.DATAFLOW:  # it takes minutes
                 print(f"ser: {message}", file=sys.stderr, flush=True)
         elif self._result is not None:
-            with suppress(Exception):  # what ended the run is what counts
+            with suppress(Exception):  # the error that ended the run matters more
                 self._result.cancel()
-        self._thread.join(_GRACE_S)  # Beam takes its jar away from the cluster
+        self._thread.join(_GRACE_S)  # Beam removes its jar from the cluster
 
     def _work(self) -> None:
         try:
@@ -166,14 +166,14 @@ def run_to_end(
 
 @contextmanager
 def beam_messages(debug: bool) -> Iterator[list[str]]:
-    """What Beam's threads fail with meanwhile, in place of traces on standard error.
+    """Collect the errors of Beam's threads, instead of printing their traces.
 
-    Failures of other threads go to the hook that was there before, which is put back at the end.
+    Errors of other threads go to the previous hook, which is restored at the end.
 
     Parameters
     ----------
     debug : bool
-        Beam's failures go to that hook as well.
+        Beam's errors go to the previous hook as well.
     """
     messages: list[str] = []
     before = threading.excepthook
@@ -194,7 +194,7 @@ def beam_messages(debug: bool) -> Iterator[list[str]]:
 
 
 def _is_beams(trace: TracebackType | None) -> bool:
-    """Whether a trace went through Beam's code."""
+    """Whether a trace contains Beam's code."""
     while trace is not None:
         if trace.tb_frame.f_globals.get("__name__", "").startswith("apache_beam."):
             return True
@@ -203,7 +203,7 @@ def _is_beams(trace: TracebackType | None) -> bool:
 
 
 def _wait_for(result: PipelineResult, unreachable_s: float) -> None:
-    """Wait for a job's end. Beam's own waiting asks ever more seldom, and gives up at once."""
+    """Wait for a job's end. Beam's own wait asks less and less often, and one failure ends it."""
     answered = time.monotonic()
     while True:
         try:

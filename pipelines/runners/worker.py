@@ -1,6 +1,7 @@
-"""Beam's worker process on this machine, which ends with the process that started it.
+"""Beam's worker process on this machine. It ends with the process that started it.
 
-Beam's own waits for ever where that was killed before the two had met.
+Beam's own worker waits for ever if that process is killed before they are connected. The arguments
+are the process id of the launcher and the mark of the run.
 """
 
 import runpy
