@@ -67,34 +67,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, rest = _parser(argv).parse_known_args(argv)
     options.command_line = _without_secrets(["ser", *argv])
     with _logging_disabled(not options.debug), _sigterm_raises():
-        return _run(options, rest)
+        try:
+            options.beam_options = _beam_options(options, rest)
+            _configure_stores(options)
+            return options.run(options)
+        except (Exception, KeyboardInterrupt, _Terminated) as error:
+            return _exit_status(error, options.debug)
 
 
-def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Run the parsed command; each kind of error has its exit status."""
-    try:
-        options.beam_options = _beam_options(options, rest)
-        _configure_stores(options)
-        return options.run(options)
-    except CommandError as error:
-        return _fail(str(error), error.status)
-    except SerError as error:
-        return _fail(str(error), errors.USAGE)
-    except KeyboardInterrupt:
-        return _fail(_STOPPED.format("interrupted"), errors.INTERRUPTED)
-    except _Terminated:
-        return _fail(_STOPPED.format("ended by SIGTERM"), errors.TERMINATED)
-    except BrokenPipeError:
-        # The reader of the output has closed it, as in `ser plan | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.DONE
-    except Exception as error:
-        if options.debug:
-            raise
-        return _fail(
-            f"failed: {type(error).__name__}: {error} (--debug shows the full traceback)",
-            errors.FAILED,
-        )
+def _exit_status(error: BaseException, debug: bool) -> int:
+    """Print an error and return its exit status; `debug` raises an unexpected one again."""
+    match error:
+        case CommandError():
+            return _fail(str(error), error.status)
+        case SerError():
+            return _fail(str(error), errors.USAGE)
+        case KeyboardInterrupt():
+            return _fail(_STOPPED.format("interrupted"), errors.INTERRUPTED)
+        case _Terminated():
+            return _fail(_STOPPED.format("ended by SIGTERM"), errors.TERMINATED)
+        case BrokenPipeError():
+            # The reader of the output has closed it, as in `ser plan | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return errors.DONE
+    if debug:
+        raise error
+    return _fail(
+        f"failed: {type(error).__name__}: {error} (--debug shows the full traceback)",
+        errors.FAILED,
+    )
 
 
 _STOPPED = "{}; what was published stays, and the next command does the rest"
