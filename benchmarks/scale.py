@@ -44,7 +44,7 @@ from ser_core.examine import Channel, Examined, Source, SpeechSegment
 ROOT = Path(__file__).parents[1]
 MODEL = "seed"
 SEGMENTS = 2
-# Costs are told flat from here on.
+# Costs are verdict flat from here on.
 FLAT_FROM, FLAT_WITHIN = 10_000, 0.15
 
 
@@ -109,14 +109,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             command = [sys.executable, __file__, "--one", name, "--counts", count]
             command += ["--chunk", options.chunk, "--workers", options.workers]
-            for said in ("first night", "second night"):
+            for night_name in ("first night", "second night"):
                 spent = watch.run(command, every_s=0.5)
                 found = list(Path(name).glob("features/*/*/*.parquet"))
                 size = sum(path.stat().st_size for path in found)
                 rows.append(
                     {
                         "count": count,
-                        "night": said,
+                        "night": night_name,
                         "cpu_s": spent.cpu_s,
                         "wall_s": spent.wall_s,
                         "cpu_ms_each": 1000 * spent.cpu_s / count,
@@ -182,8 +182,8 @@ def report(rows: list[dict]) -> None:
     ]
     if len(flat) > 1:
         spread = max(flat) / min(flat) - 1
-        told = "flat" if spread <= FLAT_WITHIN else "NOT flat"
-        print(f"from {FLAT_FROM:,} on, a recording's cost is {told}: within {spread:.0%}")
+        verdict = "flat" if spread <= FLAT_WITHIN else "NOT flat"
+        print(f"from {FLAT_FROM:,} on, a recording's cost is {verdict}: within {spread:.0%}")
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ class DataflowStandIn:
         if path.endswith("/messages"):
             if not self.message:
                 return {}
-            said = {"id": "m1", "messageText": self.message, "time": "2026-03-01T02:15:00Z"}
-            return {"jobMessages": [{**said, "messageImportance": "JOB_MESSAGE_ERROR"}]}
+            message = {"id": "m1", "messageText": self.message, "time": "2026-03-01T02:15:00Z"}
+            return {"jobMessages": [{**message, "messageImportance": "JOB_MESSAGE_ERROR"}]}
         if path.endswith("/metrics"):
             return {}
         self.looked.set()

@@ -165,9 +165,9 @@ class Cluster:
     def process(self, name: str) -> psutil.Process | None:
         """A JVM of the cluster, None where it does not run."""
         with suppress(OSError, ValueError, psutil.NoSuchProcess):
-            said = json.loads((self.folder / f"{name}.json").read_text())
-            process = psutil.Process(said["pid"])
-            if process.create_time() == said["started"] and process.status() != "zombie":
+            note = json.loads((self.folder / f"{name}.json").read_text())
+            process = psutil.Process(note["pid"])
+            if process.create_time() == note["started"] and process.status() != "zombie":
                 return process
         return None
 
@@ -185,12 +185,12 @@ class Cluster:
         """End the JVMs and all that they started, also what outlived one that was killed."""
         sessions = set()
         for path in self.folder.glob("*manager*.json"):
-            said = json.loads(path.read_text())
+            note = json.loads(path.read_text())
             # Unless the number was given to another process since.
             with suppress(psutil.NoSuchProcess):
-                if psutil.Process(said["pid"]).create_time() != said["started"]:
+                if psutil.Process(note["pid"]).create_time() != note["started"]:
                     continue
-            sessions.add(said["pid"])
+            sessions.add(note["pid"])
             path.unlink()
         family = [process for process in psutil.process_iter() if _session(process) in sessions]
         for process in family:
@@ -209,8 +209,8 @@ class Cluster:
             process = subprocess.Popen(
                 [
                     "java",
-                    *(f"--add-exports={one}=ALL-UNNAMED" for one in _EXPORTED),
-                    *(f"--add-opens=java.base/java.{one}=ALL-UNNAMED" for one in _OPENED),
+                    *(f"--add-exports={package}=ALL-UNNAMED" for package in _EXPORTED),
+                    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED),
                     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
                     *_HEAP[entry],
                     f"-Djava.io.tmpdir={_temporary(self.folder)}",
@@ -224,8 +224,8 @@ class Cluster:
                 stderr=out,
                 start_new_session=True,
             )
-        said = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        (self.folder / f"{name}.json").write_text(json.dumps(said))
+        note = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+        (self.folder / f"{name}.json").write_text(json.dumps(note))
 
     def _wait(self, taskmanagers: int) -> None:
         end = time.monotonic() + UP_S
@@ -248,9 +248,9 @@ def _temporary(folder: Path) -> Path:
 
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
     return ports
 
 

@@ -1,4 +1,4 @@
-"""Books that close, and every way in which they don't; parts that are cut and merged."""
+"""Books that close and books that do not; parts that are cut and merged."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def item(uri: str, segments: int = 1, reason: str | None = None) -> Item:
 
 
 def write(staged: Path, *bundles: list[Item]) -> list[Part]:
-    """What a runner does with bundles of items."""
+    """Write bundles of items as a runner does."""
     writer = WriteParts(str(staged), LAYOUT)
     writer.setup()
     parts: list[Part] = []
     for bundle in bundles:
         writer.start_bundle()
-        for one in bundle:
-            odds = np.tile(np.float32([0.25, 0.75]), (len(one.examined.segments), 1))
-            parts += writer.process((one, odds)) or ()
-        parts += [one.value for one in writer.finish_bundle() or ()]
+        for recording in bundle:
+            probabilities = np.tile(np.float32([0.25, 0.75]), (len(recording.examined.segments), 1))
+            parts += writer.process((recording, probabilities)) or ()
+        parts += [element.value for element in writer.finish_bundle() or ()]
     return parts
 
 
@@ -66,8 +66,8 @@ def names(parts: list[Part]) -> list[str]:
 
 
 def test_books_that_close(tmp_path):
-    some = [item("/a", 2), item("/b", 0), item("/c", 0, "corrupt"), item("/d", 1)]
-    parts = write(tmp_path, some[:2], some[2:])
+    items = [item("/a", 2), item("/b", 0), item("/c", 0, "corrupt"), item("/d", 1)]
+    parts = write(tmp_path, items[:2], items[2:])
     listed = given_to(tmp_path, ["/d", "/c", "/b", "/a"])
     found = books.check(str(tmp_path), names(parts), listed)
     assert found == Books(
@@ -128,19 +128,19 @@ def test_tables_that_do_not_belong_together(tmp_path, table, change, says):
 def test_bins_hold_all_parts_up_to_a_size(sizes):
     parts = [Part(f"{i}", f"/{i:03d}", 1, size, {}, {}) for i, size in enumerate(sizes)]
     bins = parts_module.bins(parts[::-1])
-    assert [part for some in bins for part in some] == parts
+    assert [part for group in bins for part in group] == parts
     if len(parts) <= parts_module.FEW_PARTS:
-        assert all(len(some) == 1 for some in bins)
+        assert all(len(group) == 1 for group in bins)
         return
-    totals = [sum(part.size_bytes for part in some) for some in bins]
+    totals = [sum(part.size_bytes for part in group) for group in bins]
     assert all(
-        total <= parts_module.PART_BYTES or len(some) == 1
-        for total, some in zip(totals, bins, strict=True)
+        total <= parts_module.PART_BYTES or len(group) == 1
+        for total, group in zip(totals, bins, strict=True)
     )
     # No two neighbours would have fitted into one.
     assert all(
-        one + another[0].size_bytes > parts_module.PART_BYTES
-        for one, another in zip(totals, bins[1:], strict=False)
+        total + following[0].size_bytes > parts_module.PART_BYTES
+        for total, following in zip(totals, bins[1:], strict=False)
     )
 
 
@@ -155,9 +155,9 @@ def test_a_part_is_closed_when_it_is_large(tmp_path, monkeypatch):
 
 def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(parts_module, "ROWS_MERGED", 4)
-    some = [item(f"/{i:02d}", i % 3, "corrupt" if i % 5 == 4 and i % 3 == 0 else None)
+    items = [item(f"/{i:02d}", i % 3, "corrupt" if i % 5 == 4 and i % 3 == 0 else None)
             for i in range(14)]  # fmt: skip
-    parts = write(tmp_path, *[[one] for one in some])
+    parts = write(tmp_path, *[[recording] for recording in items])
     assert len(parts) == 14
     merged = parts_module.merge(parts, str(tmp_path), LAYOUT)
     for table in ("features", "segments", "recordings"):
@@ -174,7 +174,7 @@ def test_merged_parts_hold_the_same_rows(tmp_path, monkeypatch):
     ((process, peak_mb),) = merged.peak_memory_mb.items()
     assert process.endswith(f"/{os.getpid()}")
     assert peak_mb == pytest.approx(usage.peak_memory_mb() + 100.0, abs=20)
-    uris = [one.examined.source.uri for one in some]
+    uris = [recording.examined.source.uri for recording in items]
     assert books.check(str(tmp_path), [merged.name], given_to(tmp_path, uris)).examined == 14
 
 
@@ -183,7 +183,7 @@ def rows(path: Path) -> list[dict]:
 
 
 def test_parts_beside_each_other(tmp_path):
-    """What an attempt that failed left behind is in no list, and in no book."""
+    """Parts that a failed attempt left behind are not counted."""
     (part,) = write(tmp_path, [item("/a")])
     write(tmp_path, [item("/a")])
     assert len(list((tmp_path / "recordings").iterdir())) == 2

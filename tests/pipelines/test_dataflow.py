@@ -89,7 +89,7 @@ def test_what_a_job_cannot_do_without_is_named(ser, tmp_path, missing):
     ],
 )
 def test_values_that_cannot_be(word, says):
-    given = [one for one in WORDS if one.partition("=")[0] != word.partition("=")[0]]
+    given = [option for option in WORDS if option.partition("=")[0] != word.partition("=")[0]]
     with pytest.raises(UsageError, match=says):
         dataflow.complete_options([*given, word])
 
@@ -227,18 +227,18 @@ def check_pipeline(pipeline) -> None:
 
     parts = pipeline.components
     stages = {
-        one.unique_name.split("/")[0]: one.environment_id
-        for one in parts.transforms.values()
-        if one.environment_id
+        transform.unique_name.split("/")[0]: transform.environment_id
+        for transform in parts.transforms.values()
+        if transform.environment_id
     }
     assert {"Examine", "Predict", "Write"} <= set(stages)
     # With one environment they are fused: no features are stored on the way.
     [environment] = {stages[name] for name in ("Examine", "Predict", "Write")}
-    told = parts.environments[environment]
-    assert told.resource_hints == {resource_hints.MIN_RAM_BYTES.urn: str(4 * 10**9).encode()}
-    image = beam_runner_api_pb2.DockerPayload.FromString(told.payload)
+    worker_env = parts.environments[environment]
+    assert worker_env.resource_hints == {resource_hints.MIN_RAM_BYTES.urn: str(4 * 10**9).encode()}
+    image = beam_runner_api_pb2.DockerPayload.FromString(worker_env.payload)
     assert image.container_image == IMAGE
-    assert not told.dependencies
+    assert not worker_env.dependencies
 
 
 def test_done(night, storage, tmp_path):

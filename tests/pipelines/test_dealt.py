@@ -16,26 +16,26 @@ def sources(sizes):
 
 @given(st.lists(st.none() | st.integers(0, 10**9), max_size=60), st.integers(1, 8))
 def test_shares_hold_everything_once_and_differ_by_one_recording_at_most(sizes, shares):
-    some = sources(sizes)
-    dealt = deal(some, shares)
-    assert sorted((one.uri for _, one in dealt)) == sorted(one.uri for one in some)
+    chunk = sources(sizes)
+    dealt = deal(chunk, shares)
+    assert sorted((source.uri for _, source in dealt)) == sorted(source.uri for source in chunk)
     assert {share for share, _ in dealt} <= set(range(shares))
     sums = [0] * shares
-    for share, one in dealt:
-        sums[share] += (one.size_bytes or 0) + _OPENING_BYTES
+    for share, source in dealt:
+        sums[share] += (source.size_bytes or 0) + _OPENING_BYTES
     # Of greedy shares, the fullest without its last recording is no fuller than any other.
-    last = {share: (one.size_bytes or 0) + _OPENING_BYTES for share, one in dealt}
+    last = {share: (source.size_bytes or 0) + _OPENING_BYTES for share, source in dealt}
     fullest = max(range(shares), key=lambda share: sums[share])
     assert sums[fullest] - last.get(fullest, 0) <= min(sums)
 
 
 def test_one_long_call_leaves_the_short_ones_to_others():
     dealt = deal(sources([100_000] * 50 + [230_000_000] + [100_000] * 50), 2)
-    long = next(share for share, one in dealt if one.size_bytes == 230_000_000)
+    long = next(share for share, source in dealt if source.size_bytes == 230_000_000)
     assert sum(share == long for share, _ in dealt) == 1
 
 
 def test_stored_parts_count_by_their_recordings():
     parts = [Stored("r", "s", "f", tuple(map(str, range(n)))) for n in (1, 5, 2, 4)]
-    shares = {len(one.uris): share for share, one in deal(parts, 2)}
+    shares = {len(part.uris): share for share, part in deal(parts, 2)}
     assert shares[5] == shares[1] != shares[4] == shares[2]

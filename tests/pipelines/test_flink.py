@@ -192,8 +192,8 @@ class Night:
         stdout, stderr = launcher.communicate(timeout=300)
         # Nothing but how far it is, where this takes more than a minute.
         progress = re.compile(r"ser: [\d,]+ (of [\d,]+ )?recordings( in |, about )[^\n]*")
-        said = [line for line in stderr.splitlines() if not progress.fullmatch(line)]
-        assert (launcher.returncode, said) == (0, []), stdout + stderr
+        lines = [line for line in stderr.splitlines() if not progress.fullmatch(line)]
+        assert (launcher.returncode, lines) == (0, []), stdout + stderr
         return subprocess.CompletedProcess([], 0, stdout, stderr)
 
     def decoding(self, out) -> psutil.Process:

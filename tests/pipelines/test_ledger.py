@@ -1,4 +1,4 @@
-"""What there is to do, compared with what sets say; also where it does not fit into memory."""
+"""What there is to do, compared with sets; also with more recordings than fit into memory."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def key(source: Source) -> dict:
 @given(st.lists(SOURCES), st.lists(SOURCES, max_size=8), st.lists(SOURCES, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_new_is_what_no_run_dealt_with(tmp_path_factory, matched, done, unreadable):
-    matched = list({one.uri: one for one in matched}.values())
+    matched = list({source.uri: source for source in matched}.values())
     out = tmp_path_factory.mktemp("out")
-    write(out, "r1", [key(one) for one in done])
-    write(out, "r2", [{**key(one), "reason": "unreadable"} for one in unreadable])
+    write(out, "r1", [key(source) for source in done])
+    write(out, "r2", [{**key(source), "reason": "unreadable"} for source in unreadable])
     patch = pytest.MonkeyPatch()
     # Overlapping patterns name a file twice.
     patch.setattr(inputs, "match", lambda *args, **more: iter([*matched, *matched[:2]]))
@@ -68,7 +68,7 @@ def test_new_is_what_no_run_dealt_with(tmp_path_factory, matched, done, unreadab
             found = list(todo.elements)
     finally:
         patch.undo()
-    assert found == sorted(set(matched) - set(done), key=lambda one: one.uri.encode())
+    assert found == sorted(set(matched) - set(done), key=lambda source: source.uri.encode())
     assert (todo.matched, todo.todo) == (len(matched), len(found))
 
 
@@ -84,7 +84,7 @@ def test_a_list_far_larger_than_the_memory_it_may_take(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "match", match)
     write(tmp_path, "r1", [key(Source(f"{long}/{i:07d}.wav", i, 1)) for i in range(0, n, 3)])
     with NewRecordings((), NIGHT, str(tmp_path)).found() as todo:
-        sizes = [one.size_bytes for one in todo.elements]
+        sizes = [source.size_bytes for source in todo.elements]
     assert sizes == [i for i in range(n) if i % 3]
 
 

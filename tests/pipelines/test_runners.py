@@ -1,4 +1,4 @@
-"""What is chosen for a runner, what a failed job says, and jobs whose command was killed."""
+"""Options of runners, causes of failed jobs, jobs of killed commands, runs in another process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_cluster_here_needs_no_more_than_its_address():
     options, line = settle(HERE)
     assert options[-1] == HERE
     assert {"--parallelism=6", "--sdk_worker_parallelism=1", "--flink_submit_uber_jar"} < {*options}
-    (config,) = [one for one in options if one.startswith("--environment_config=")]
+    (config,) = [option for option in options if option.startswith("--environment_config=")]
     command = json.loads(config.partition("=")[2])["command"]
     assert Path(command) == Path(sys.executable).with_name("ser-worker")
     assert "127.0.0.1:8081: parallelism 6 (its slots: 6)" in line
@@ -112,13 +112,13 @@ Caused by: org.apache.flink.NoResourceAvailableException: Could not acquire the 
 def test_a_failed_job_says_its_cause_in_one_line():
     ours = "pipelines.errors.StoreError: --output: it cannot be written"
     assert cause(RuntimeError(PYTHON.format(ours, ours))) == "--output: it cannot be written"
-    said = cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
-    assert said == "the run failed: KeyError: 'x' (--debug shows the full traceback)"
-    said = cause(RuntimeError(JAVA))
-    assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in said
+    text = cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
+    assert text == "the run failed: KeyError: 'x' (--debug shows the full traceback)"
+    text = cause(RuntimeError(JAVA))
+    assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in text
     ours = "pipelines.errors.RecordingError: recording /a.wav: ValueError: no"
-    said = cause(RuntimeError(PYTHON.format(ours, ours)))
-    assert said.startswith("the run failed at recording /a.wav: ValueError: no (--debug")
+    text = cause(RuntimeError(PYTHON.format(ours, ours)))
+    assert text.startswith("the run failed at recording /a.wav: ValueError: no (--debug")
     assert cause(RuntimeError("unknown\nerror")) == "the run failed: RuntimeError: unknown"
 
 

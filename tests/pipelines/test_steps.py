@@ -42,8 +42,8 @@ def test_a_batch_is_predicted_as_its_recordings_are():
     batch = [item("/a", 1, 2), item("/b"), item("/c", 3)]
     together = predict_batch(batch, Model())
     alone = [predict_batch([recording], Model())[0] for recording in batch]
-    for one, other in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for in_batch, by_itself in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(in_batch, by_itself)
     assert [len(probabilities) for probabilities in together] == [2, 0, 1]
 
 
