@@ -80,8 +80,6 @@ class SeedRecipe(Recipe):
         One of `OPTIMIZERS`, with Keras's default settings.
     epochs, batch_size : int >= 1
         The network of the last epoch is used, without early stopping.
-    telephone_check : bool
-        Also test the folds on mu-law copies at 8 kHz.
 
     Raises
     ------
@@ -115,7 +113,6 @@ class SeedRecipe(Recipe):
     optimizer: str = option("adam", "one of Keras's optimizers (default: adam)", metavar="NAME")
     epochs: int = option(200, "default: 200", parse=int, metavar="N")
     batch_size: int = option(4, "default: 4", parse=int, metavar="N")
-    telephone_check: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,9 +137,7 @@ class SeedRecipe(Recipe):
         feature_set = features.get(self.feature_set)
         clips = LabelledClips.of(corpora, self)
         clean = work.extract(clips.utterances, self.feature_set)
-        mulaw = None
-        if self.telephone_check:
-            mulaw = work.extract(clips.utterances, self.feature_set, "mulaw")
+        mulaw = work.extract(clips.utterances, self.feature_set, "mulaw")
         own = any(corpus.own for corpus in corpora)
         split = self.split or ("speaker" if own else "random")
         at_random = split == "random" or not own
@@ -318,13 +313,12 @@ def _by_random_split(
 
 def _by_speaker(
     clips: LabelledClips,
-    conditions: Mapping[str, np.ndarray | None],
+    matrices: Mapping[str, np.ndarray],
     recipe: SeedRecipe,
     on_epoch: Callable[[], None],
     work: Work,
 ) -> tuple[dict[str, Scores], dict[str, list[float]], float]:
     """Scores of the pooled folds, learning curves of the first one, and the fitted temperature."""
-    matrices = {name: matrix for name, matrix in conditions.items() if matrix is not None}
     clean = matrices["speaker"]
     shape = len(clean), len(clips.labels)
     pooled = {name: np.empty(shape, dtype=np.float32) for name in matrices}
