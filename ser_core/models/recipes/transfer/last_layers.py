@@ -122,12 +122,11 @@ def _penalised_loss(
     scaled: np.ndarray, base: np.ndarray, wanted: np.ndarray, weight: np.ndarray, penalty: float
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """Loss and gradient of a change of a layer, flattened, as `minimize` takes them."""
+    from scipy.special import log_softmax
 
     def loss(change: np.ndarray) -> tuple[float, np.ndarray]:
         change = change.reshape(scaled.shape[1], -1)
-        logits = base + scaled @ change
-        logits -= logits.max(axis=1, keepdims=True)
-        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        log_p = log_softmax(base + scaled @ change, axis=1)
         slope = scaled.T @ (weight[:, None] * (np.exp(log_p) - wanted)) + penalty * change
         cost = -(weight @ (wanted * log_p).sum(axis=1)) + penalty / 2 * np.square(change).sum()
         return cost, slope.ravel()
