@@ -20,7 +20,7 @@ from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source
 from ser_core.report import call_picture
 from ser_core.tables import Reader, beside
-from ser_core.tables.reader import label_names
+from ser_core.tables.reader import label_names, latest_rows
 from ser_core.tables.schemas import PROBABILITY
 
 # A long call's wave is reduced to about this many points, the extremes of short stretches.
@@ -122,7 +122,7 @@ def _find(reader: Reader, recording: str) -> tuple[dict, str]:
             part = len(wanted) >= 4 and (identity.startswith(wanted) or uri.endswith(end))
             if uri in exact or identity == wanted or part:
                 matching.append(row)
-    latest = {row["uri"]: row["path"] for row in sorted(matching, key=lambda row: row["run"])}
+    latest = latest_rows(matching)
     if not latest:
         raise NothingMatchedError(
             f"--recording {recording}: no id begins and no URI ends with this; "
@@ -131,9 +131,9 @@ def _find(reader: Reader, recording: str) -> tuple[dict, str]:
     if len(latest) > 1:
         listed = ", ".join(sorted(latest)[:3])
         raise UsageError(f"--recording {recording}: {len(latest)} recordings match: {listed}, …")
-    ((uri, path),) = latest.items()
-    rows = published.read_rows(path, pc.field("uri") == uri)
-    return rows.to_pylist()[0], path
+    ((uri, found),) = latest.items()
+    rows = published.read_rows(found["path"], pc.field("uri") == uri)
+    return rows.to_pylist()[0], found["path"]
 
 
 def _segments(path: str, row: dict, labels: Sequence[str]) -> list[call_picture.Segment]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,9 @@ _PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
 def open_reader(output: str | os.PathLike) -> tables.Reader:
     """A reader of an output folder's tables; it opens files when they are needed."""
     root = files.absolute(output)
-    return tables.Reader(root, lambda table: list_paths(root, table), open_parquet)
+    if files.is_remote(root):
+        return tables.Reader(root, lambda table: _list_objects(root, table), open_parquet)
+    return tables.Reader(root, open_file=open_parquet)
 
 
 def require_paths(published: tables.Reader, table: str) -> list[str]:
@@ -41,19 +42,17 @@ def require_paths(published: tables.Reader, table: str) -> list[str]:
     return paths
 
 
-def list_paths(root: str, table: str) -> list[str]:
-    """All published files of a table, oldest night first.
+def _list_objects(root: str, table: str) -> list[str]:
+    """All published files of a table in an object store, oldest night first.
 
     Raises
     ------
     StoreError
         They cannot be listed.
     """
-    folder = files.join(root, table)
-    if not files.is_remote(root):
-        return sorted(glob.glob(files.join(glob.escape(folder), reader.PATTERN)))
     with files.naming(f"--output {root}", "cannot be read"):
-        return sorted(found.path for found in files.below(folder) if _PART.search(found.path))
+        found = [item.path for item in files.below(files.join(root, table))]
+    return sorted(path for path in found if _PART.search(path))
 
 
 def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: str) -> None:

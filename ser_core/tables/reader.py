@@ -2,16 +2,16 @@
 
 A file is published as `<table>/date=<night>/run=<run id>/part-….parquet`. Files of one run and one
 name belong together: those of `segments` and `features` hold the recordings of the one in
-`recordings`. A URI may have rows of several runs; that of the latest run counts (see
-`database.keep_latest`). The caller says how files are listed and opened, so that an object store
-reads like a folder.
+`recordings`. A URI may have rows of several runs; that of the latest run counts (`latest_rows`, or
+`database.keep_latest` for more rows than memory holds). The caller says how files are listed and
+opened, so that an object store reads like a folder.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,18 @@ def beside(path: str, table: str) -> str:
     """
     root, _, date, run, name = path.rsplit("/", 4)
     return "/".join([root, table, date, run, name])
+
+
+def latest_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The row of the latest run of each URI, by URI. Rows have `uri` and `run`.
+
+    Examples
+    --------
+    >>> latest_rows([{"uri": "a.wav", "run": "r2"}, {"uri": "a.wav", "run": "r1"}])
+    {'a.wav': {'uri': 'a.wav', 'run': 'r2'}}
+    """
+    # Run ids sort by time.
+    return {row["uri"]: row for row in sorted(rows, key=lambda row: row["run"])}
 
 
 def label_names(schema: pa.Schema) -> tuple[str, ...]:
