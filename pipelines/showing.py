@@ -164,8 +164,10 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
             blocks = [_extremes(block, step) for block in stream.blocks()]
     except ReplacedError:
         return None, 1, "the audio was replaced after it was labelled"
-    except (AudioError, OSError):
+    except FileNotFoundError:
         return None, 1, "the audio no longer exists"
+    except (AudioError, OSError):
+        return None, 1, "the audio cannot be read"
     waves = np.concatenate(blocks, axis=1)
     return waves, max(1, round(waves.shape[1] / row["duration_s"])), ""
 

@@ -118,8 +118,8 @@ def run(options: Namespace) -> int:
             _print(console, evaluated, known_warnings=corpus.warnings)
             found.append(evaluated)
     if options.json:
-        said = {"schema": _SCHEMA, "version": __version__, "evaluations": [*map(asdict, found)]}
-        text = json.dumps(said, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        figures = {"schema": _SCHEMA, "version": __version__, "evaluations": [*map(asdict, found)]}
+        text = json.dumps(figures, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         print(f"ser: figures: {pages.write(options.json, text)}")
     if options.page:
         from ser_core.report import evaluation_page

@@ -145,7 +145,7 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
     axes.set_yticks(np.arange(len(names)), names, fontsize=8.5)
     axes.set_ylim(len(names) - 0.5, -0.9)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("UAR in %, unheard speakers; bars are 95 % intervals")
+    axes.set_xlabel("UAR in %, unseen speakers; bars are 95 % intervals")
     axes.legend(loc="center left", bbox_to_anchor=(0.17, 0.5))
     return style.png(figure)
 
