@@ -165,8 +165,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser, with the arguments of the command that is called."""
     parser = argparse.ArgumentParser(
         prog="ser",
-        description="Learn from call recordings how callers felt: one emotion label a "
-        "recording and one a stretch of speech, as Parquet tables.",
+        description="Learn from call recordings how callers felt: one emotion label per "
+        "recording and one per stretch of speech, as Parquet tables.",
         epilog=EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

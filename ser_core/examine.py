@@ -2,8 +2,8 @@
 
 `examine` is the pure function that the pipeline runs for each recording, in a process that may
 die. It reads from top to bottom: hash the bytes, decode and find the speech of each channel
-(`_find_speech`), turn each segment into a vector (`_extract`), put the result together. A recording
-that cannot be examined is no exception but a result with a reason.
+(`_find_speech`), turn each segment into a vector (`_extract`), put the result together. If a
+recording cannot be examined, the result has the reason, and no exception is raised.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Settings:
         if self.channel_roles and len(missing) == len(self.analyse):
             raise SerError(
                 f"analyse: {', '.join(self.analyse)} found, but the channels are "
-                f"{', '.join(self.channel_roles)}: nobody would be analysed"
+                f"{', '.join(self.channel_roles)}: no channel would be analysed"
             )
 
 

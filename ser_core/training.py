@@ -36,9 +36,9 @@ def train(
     save_to : path
         Folder of the bundle, whose name it takes; an older bundle there is replaced.
     jobs : int >= 1, optional
-        Processes, of one thread each; one a core unless given.
+        Processes, of one thread each; one per core by default.
     cache : Path, optional
-        Where vectors and networks are kept: an interrupted training goes on where it was.
+        Where vectors and networks are kept: an interrupted training continues where it stopped.
     progress : callable, optional
         Called with a stage, how much of it is done, and of how much.
     say : callable, optional

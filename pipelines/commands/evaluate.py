@@ -141,7 +141,7 @@ def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]
     if several:
         console.print(_by_difference(found))
     for bundle in found.bundles:
-        say(plain(f"{bundle.id + ': ' if several else ''}{_what(bundle)}"))
+        say(plain(f"{bundle.id + ': ' if several else ''}{_summary(bundle)}"))
     for warning in found.warnings:
         if warning not in known_warnings:
             say(plain(f"warning: {warning}"))
@@ -219,7 +219,7 @@ def _verdict(difference: Difference) -> str:
     return "first better" if difference.difference > 0 else "second better"
 
 
-def _what(tested: Tested) -> str:
+def _summary(tested: Tested) -> str:
     """The first figure as a sentence, and what was left out."""
     first = tested.results[0]
     scores = first.scores

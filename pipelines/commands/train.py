@@ -30,7 +30,7 @@ EXAMPLES = (
     "ser train --corpus ravdess=RAVDESS --recipe seed --scale zscore --save the-article",
     "ser train --corpus ravdess=RAVDESS --feature-set telephone --save another",
 )
-# An option that belongs to one recipe only, and means it where --recipe is not given.
+# Options that select a recipe if --recipe is not given.
 _IMPLIES = {"start": "transfer", "feature_set": "seed"}
 
 
@@ -43,13 +43,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--save", required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "--recipe", choices=recipes.recipe_names(),
-        help="calls: several networks for the telephone, an hour of two cores for RAVDESS; "
-        "transfer: starts from a bundle, needs --from; seed: the article's, minutes "
-        "(default: calls, or what --from or --feature-set needs)",
+        help="calls: several networks for telephone speech, an hour on two cores for RAVDESS; "
+        "transfer: fits a trained bundle to few labels, needs --from; seed: the article's "
+        "network, minutes (default: calls, or the recipe that --from or --feature-set implies)",
     )  # fmt: skip
     for option in common_options():
         _add_option(parser, option)
-    parser.add_argument("--jobs", type=positive(int), metavar="N", help="default: one a core")
+    parser.add_argument(
+        "--jobs", type=positive(int), metavar="N", help="parallel processes (default: one per core)"
+    )
     for name in recipes.recipe_names():
         recipe = recipes.get(name)
         group = parser.add_argument_group(f"recipe {name}")
@@ -65,7 +67,7 @@ def _add_option(parser: ArgumentParser | _ArgumentGroup, option: Option) -> None
 
 
 def run(options: Namespace) -> int:
-    """Train a bundle and print what it is worth; returns the exit status."""
+    """Train a bundle and print its results; returns the exit status."""
     from ser_core import models, training
     from ser_core.models.recipes import preparation
 
@@ -94,7 +96,7 @@ def run(options: Namespace) -> int:
     card = models.read_card(folder)
     print_results(card)
     print(f"ser: {card.id}: {card.licence}")
-    print(f"ser: bundle: {folder}; its CARD.md tells the rest")
+    print(f"ser: bundle: {folder}; its CARD.md has all results")
     return errors.DONE
 
 
@@ -128,8 +130,8 @@ def _does_not_apply(option: Option, owner: str, chosen: str, options: Namespace)
             "one voice in training and test flatters the figures; --recipe seed has it"
         )
     if chosen == "transfer" and owner == "calls":
-        return f"{option.flag} applies to a training from the beginning; leave it or --from out"
-    return f"{option.flag} does not apply to recipe {chosen}; leave it out or take --recipe {owner}"
+        return f"{option.flag} does not apply with --from; leave out one of the two"
+    return f"{option.flag} does not apply to recipe {chosen}; leave it out or use --recipe {owner}"
 
 
 def _recipe(recipe_class: type[Recipe], options: Namespace, **more: Any) -> Recipe:

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a line a minute elsewhere."""
+"""Progress of a run: a bar on a terminal, a line per minute elsewhere."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def choose(
     name : str or None
         `--runner`.
     workers : int or None
-        `--workers`; None is one a core, or as many as a cluster has room for.
+        `--workers`; None is one per core, or as many as fit on a cluster.
     beam_options : sequence of str
         The user's options for Beam; none of them is changed.
     debug : bool

@@ -20,7 +20,7 @@ def bin_parts(gathered: Iterable[Part | Listed]) -> list[Bin]:
 
 
 def merge_bin(content: Bin, staged: str, layout: Layout) -> Part | Listed:
-    """One part of a bin."""
+    """Merge the parts of a bin into one."""
     return content if isinstance(content, Listed) else merge(content, staged, layout)
 
 

@@ -129,7 +129,7 @@ class Bundle:
             )
         if channel is not None and len(channel) != len(matrix):
             raise BundleError(
-                f"{self.id}: {len(channel)} channel ids found, one a row expected: {len(matrix)}"
+                f"{self.id}: {len(channel)} channel ids found, one per row expected: {len(matrix)}"
             )
         if not np.isfinite(matrix).all():
             raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")

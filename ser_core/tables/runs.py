@@ -1,4 +1,4 @@
-"""The columns of the table `runs`, one row a run.
+"""The columns of the table `runs`, which has one row per run.
 
 They are the fields of three dataclasses: what is known when a run starts, what it counts, what it
 cost. A new column is a field here, filled where the run knows its value, and a line in

@@ -171,7 +171,7 @@ def test_train_by_recipe_calls(ser, tmp_path):
         (["--corpus", "ravdess=x", "--recipe", "seed", "--layers", "a,b"], "whole numbers"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--optimizer", "adm"], "optimizer"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--effort", "2"], "--recipe calls"),
-        (["--corpus", "ravdess=x", "--scale", "zscore"], "take --recipe seed"),
+        (["--corpus", "ravdess=x", "--scale", "zscore"], "use --recipe seed"),
         (["--corpus", "ravdess=x", "--effort", "0"], "effort=0.0: a number above 0 expected"),
         (["--corpus", "ravdess=x", "--noise", "nowhere"], "--noise nowhere: no such folder"),
     ],

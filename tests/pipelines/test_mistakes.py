@@ -65,7 +65,7 @@ def test_misspelt_option(ser, tmp_path):
         (["--workers", "0"], "a whole number above 0 expected"),
         (["--max-reject-ratio", "2"], "a number from 0 to 1 expected"),
         (["--channel-roles", "agent,client"], "'client'"),
-        (["--analyse", "agent", "--channel-roles", "customer,customer"], "nobody"),
+        (["--analyse", "agent", "--channel-roles", "customer,customer"], "no channel"),
         (["--uri-fields", "(?P<a>"], "not a regular expression"),
         (["--model", "no-such-model"], "no bundled model of that name"),
         (["--input", "@no-such-list.txt"], "the list cannot be read"),

@@ -124,7 +124,7 @@ def test_the_watcher_gets_signs_of_life(both):
     [
         (("agent", "client"), ("customer",), "'client'"),
         (("customer",), ("customer",), "one for each channel"),
-        (("agent", "agent"), ("customer",), "nobody would be analysed"),
+        (("agent", "agent"), ("customer",), "no channel would be analysed"),
         (("agent", "customer"), (), "no role found"),
     ],
 )

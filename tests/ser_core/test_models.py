@@ -122,7 +122,7 @@ def test_channel_ids_change_nothing_in_a_bundle_without_normaliser(deep):
     np.testing.assert_array_equal(
         deep.predict(matrix, channel=np.arange(7) % 2), deep.predict(matrix)
     )
-    with pytest.raises(BundleError, match="3 channel ids found, one a row expected: 7"):
+    with pytest.raises(BundleError, match="3 channel ids found, one per row expected: 7"):
         deep.predict(matrix, channel=np.zeros(3))
 
 

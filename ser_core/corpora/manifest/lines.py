@@ -14,7 +14,7 @@ from ser_core.errors import CorpusError
 
 NEEDED = ("uri", "label")
 COLUMNS = ("uri", "channel", "start_s", "end_s", "label", "annotator", "speaker")
-# The shortest stretch. Nobody can mark a shorter one by ear.
+# The shortest stretch. A shorter one cannot be marked by ear.
 SHORTEST_S = 0.1
 
 Number = TypeVar("Number", int, float)

@@ -26,7 +26,7 @@ def make_utterance(corpus: str, path: Path, lines: Sequence[Line]) -> Utterance:
     ranked = sorted(counts, key=lambda label: (-counts[label], label))
     first = lines[0]
     # Without a name, each recording counts as one speaker. A name means the same speaker in all
-    # CSV files, since nobody may be in the training set and in the test set.
+    # CSV files, so that no speaker is in both the training set and the test set.
     speaker = next((line.speaker for line in lines if line.speaker), "") or (
         first.uri if "://" in first.uri else os.path.realpath(path)
     )

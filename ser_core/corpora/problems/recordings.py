@@ -72,7 +72,7 @@ _SAMPLE_CHECKS = (
         "Very short",
         lambda sound: sound.seconds < SHORT_S,
         f"less than {SHORT_S:g} s",
-        "Nobody hears an emotion in a syllable: remove them, or label longer stretches.",
+        "A syllable carries no audible emotion: remove them, or label longer stretches.",
     ),
     _SampleCheck(
         "Very long",

@@ -220,10 +220,13 @@ class Recipe(ABC):
     simpler: ClassVar[str] = ""
 
     emotions: tuple[str, ...] | None = option(
-        None, "default: all there are", parse=words, metavar="A,B,…"
+        None, "emotions to train on (default: all)", parse=words, metavar="A,B,…"
     )
-    folds: int = option(6, "of speakers (default: 6, or as many as speak)", parse=int, metavar="N")
-    seed: int = option(0, "default: 0", parse=int, metavar="N")
+    folds: int = option(
+        6, "folds of speakers (default: 6, or one per speaker if there are fewer)", parse=int,
+        metavar="N",
+    )  # fmt: skip
+    seed: int = option(0, "random seed (default: 0)", parse=int, metavar="N")
 
     def __post_init__(self) -> None:
         check_whole("folds", self.folds, 2)

@@ -99,20 +99,25 @@ class SeedRecipe(Recipe):
     )
     split: str | None = option(
         None,
-        "split of the figures to quote first (default: random, with both reported; for your own "
-        "recordings speaker, since one voice in training and test flatters)",
+        "split of the figures to quote first; both are reported (default: random, but speaker for "
+        "your own recordings, since figures are too good if a voice is in training and test)",
         choices=SPLITS,
     )
-    scale: str = option("none", "default: none, as the article", choices=SCALES)
+    scale: str = option(
+        "none", "scaling of the features (default: none, as in the article)", choices=SCALES
+    )
     layers: tuple[int, ...] | None = option(
-        None, "default: 2x, 1x and half the features", parse=whole_numbers, metavar="N,N,…"
+        None,
+        "widths of the hidden layers (default: 2, 1 and 0.5 times the features)",
+        parse=whole_numbers,
+        metavar="N,N,…",
     )
     dropout: float = option(
         0.2, "dropout after each layer (default: 0.2)", parse=float, metavar="P"
     )
     optimizer: str = option("adam", "one of Keras's optimizers (default: adam)", metavar="NAME")
-    epochs: int = option(200, "default: 200", parse=int, metavar="N")
-    batch_size: int = option(4, "default: 4", parse=int, metavar="N")
+    epochs: int = option(200, "training epochs (default: 200)", parse=int, metavar="N")
+    batch_size: int = option(4, "utterances per step (default: 4)", parse=int, metavar="N")
 
     def __post_init__(self) -> None:
         super().__post_init__()
