@@ -36,46 +36,46 @@
   const item = () => items[mine().at];
   const fileName = () => "review-" + (annotator.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "nobody") + ".csv";
 
-  function sides(one) {
-    if (one.channels < 2) return one.role === "mixed" ? "One channel holds both sides: judge the customer’s." : "";
-    const side = one.channels === 2 ? ["the left", "the right"][one.channel] + " ear" : "channel " + (one.channel + 1);
-    return one.clip ? "Only the " + one.role + "’s side is in this clip."
-      : "The recording plays all its " + one.channels + " sides: judge the " + one.role + "’s (" + side + ") alone.";
+  function sides(segment) {
+    if (segment.channels < 2) return segment.role === "mixed" ? "One channel holds both sides: judge the customer’s." : "";
+    const side = segment.channels === 2 ? ["the left", "the right"][segment.channel] + " ear" : "channel " + (segment.channel + 1);
+    return segment.clip ? "Only the " + segment.role + "’s side is in this clip."
+      : "The recording plays all its " + segment.channels + " sides: judge the " + segment.role + "’s (" + side + ") alone.";
   }
 
   function counts() {
-    const given = Object.values(mine().given), unsure = given.filter((one) => one === "").length;
+    const given = Object.values(mine().given), unsure = given.filter((answer) => answer === "").length;
     return (given.length - unsure) + " labelled, " + unsure + " not sure, " + (rows.length - given.length) + " open";
   }
 
-  function show(told = false) {
-    const { at, given, past } = mine(), one = item();
-    byId("card").hidden = byId("labels").hidden = !one;
-    byId("end").hidden = !!one;
-    byId("unsure").disabled = byId("skip").disabled = byId("next").disabled = !one;
+  function show(asked = false) {
+    const { at, given, past } = mine(), segment = item();
+    byId("card").hidden = byId("labels").hidden = !segment;
+    byId("end").hidden = !!segment;
+    byId("unsure").disabled = byId("skip").disabled = byId("next").disabled = !segment;
     byId("back").disabled = at === 0;
     byId("undo").disabled = !past.length;
     say("progress", Math.min(at + 1, rows.length) + " of " + rows.length);
     say("counts", counts());
     byId("bar").style.width = 100 * at / rows.length + "%";
     byId("download").textContent = "Download " + fileName();
-    if (byId("tell")) byId("tell").disabled = !one;
-    if (!one) {
+    if (byId("tell")) byId("tell").disabled = !segment;
+    if (!segment) {
       say("sum", counts() + ". Download the list below.");
       byId("open").hidden = Object.keys(given).length >= rows.length;
       return;
     }
-    say("name", one.name);
-    const side = one.channels > 1 ? " (channel " + (one.channel + 1) + " of " + one.channels + ")" : "";
-    say("place", one.role + side + ", " + clock(one.start_s) + " – " + clock(one.end_s));
-    say("why", "Picked: " + data.why[one.why] + ".");
-    say("sides", sides(one));
+    say("name", segment.name);
+    const side = segment.channels > 1 ? " (channel " + (segment.channel + 1) + " of " + segment.channels + ")" : "";
+    say("place", segment.role + side + ", " + clock(segment.start_s) + " – " + clock(segment.end_s));
+    say("why", "Picked: " + data.why[segment.why] + ".");
+    say("sides", sides(segment));
     byId("unsure").classList.toggle("given", given[at] === "");
     [...byId("labels").children].forEach((button, i) => {
       button.classList.toggle("given", given[at] === labels[i]);
       button.setAttribute("aria-pressed", String(given[at] === labels[i]));
     });
-    say("guess", "guess" in one && (told || at in given) ? "The model said: " + one.guess : "");
+    say("guess", "guess" in segment && (asked || at in given) ? "The model said: " + segment.guess : "");
   }
 
   // ---- sound: only the segment, whatever the file holds
@@ -84,19 +84,19 @@
   const long = () => item().end_s - item().start_s;
 
   function load() {
-    const one = item();
+    const segment = item();
     audio.pause();
     byId("heard").style.width = "0";
     byId("playing").textContent = "Play";
-    say("problem", one ? one.problem : "");
-    byId("play").disabled = !one || !one.url;
-    if (one && one.url) audio.src = one.clip ? one.url : one.url + "#t=" + one.start_s + "," + one.end_s;
+    say("problem", segment ? segment.problem : "");
+    byId("play").disabled = !segment || !segment.url;
+    if (segment && segment.url) audio.src = segment.clip ? segment.url : segment.url + "#t=" + segment.start_s + "," + segment.end_s;
     else audio.removeAttribute("src");
   }
 
   function play() {
-    const one = item();
-    if (!one || !one.url) return;
+    const segment = item();
+    if (!segment || !segment.url) return;
     if (audio.readyState >= 1) audio.currentTime = from();
     audio.play().then(tick, (error) => {
       if (error.name === "NotAllowedError") note("Press Play: this browser plays sound only after a click.");
@@ -125,11 +125,11 @@
   audio.addEventListener("playing", () => { byId("playing").textContent = "Playing …"; });
   for (const name of ["pause", "ended"]) audio.addEventListener(name, () => { byId("playing").textContent = "Play again"; });
   audio.addEventListener("error", () => {
-    const one = item();
-    if (!one || !audio.getAttribute("src")) return;
+    const segment = item();
+    if (!segment || !audio.getAttribute("src")) return;
     byId("play").disabled = true;
     byId("playing").textContent = "Play";
-    say("problem", one.clip
+    say("problem", segment.clip
       ? "The clip cannot be played. It should be beside this page, in the folder of --clips: move both together."
       : "The recording cannot be reached from here, or this browser does not play its format; “ser review --clips DIR” copies the segments for this page.");
   });
@@ -196,10 +196,10 @@
     const given = mine().given, label = columns.indexOf("label"), who = columns.indexOf("annotator");
     const filled = rows.map((row, i) => {
       if (!(i in given)) return row;
-      const one = [...row];
-      one[label] = given[i];
-      one[who] = annotator;
-      return one;
+      const line = [...row];
+      line[label] = given[i];
+      line[who] = annotator;
+      return line;
     });
     return [columns, ...filled].map((row) => row.map(quoted).join(",") + "\r\n").join("");
   }
