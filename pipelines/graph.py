@@ -79,8 +79,8 @@ class FindAll(beam.PTransform):
 class TakeChunk(beam.PTransform):
     """Begin -> a chunk that the launcher found, in shares of about the same work; one Listed.
 
-    Beam gives each process a share once, and what waits in one is not given to another: left to
-    chance, one long call and half of the short ones would be one process's.
+    Beam gives each process its share once, and never moves waiting elements to another process.
+    Without shares of equal work, one process might get the longest call and half of the others.
 
     Parameters
     ----------
