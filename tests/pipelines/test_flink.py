@@ -154,8 +154,11 @@ def after_a_stopped_launcher(night):
     assert "cut off" not in stdout  # of the first, nothing was left to cancel
     assert night.job(name)["state"] == "RUNNING"
     done = night.here(out)
-    assert f"job {name} of a run that was cut off: cancelled" in done.stdout
-    assert night.job(name)["state"] == "CANCELED"
+    if night.job(name)["state"] == "CANCELED":
+        assert f"job {name} of a run that was cut off: cancelled" in done.stdout
+    else:  # on a busy machine the job may end before the command looks for it
+        assert night.job(name)["state"] == "FINISHED"
+        assert "had ended and is published now" in done.stdout
     night.check(out)
 
 
