@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-TELEPHONE_RATE_HZ = 8_000
 # Part of the keys of cached vectors. Increase it when a condition changes its meaning.
 VERSION = 1
 
@@ -110,5 +109,6 @@ def degrade(
         seed = hashlib.sha256(f"{VERSION} {condition} {key}".encode()).digest()
         random = np.random.default_rng(list(seed))
         samples = degradations.resample_to_8k(samples, rate)
-        samples, rate = getattr(degradations, name)(samples, random, noise), TELEPHONE_RATE_HZ
+        samples = getattr(degradations, name)(samples, random, noise)
+        rate = degradations.TELEPHONE_RATE_HZ
     return np.ascontiguousarray(samples, dtype=np.float32), rate

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_core.conditions import TELEPHONE_RATE_HZ
-
+TELEPHONE_RATE_HZ = 8_000
 NOISE_FILES = (".flac", ".ogg", ".opus", ".wav", ".mp3")
 
 
