@@ -21,7 +21,6 @@ from functools import partial
 from pipelines import errors, graph, ledger, publishing, usage
 from pipelines.books import Books, Listed, Seal
 from pipelines.errors import NothingMatchedError
-from pipelines.runners import jobs
 from pipelines.runners.runner import Outcome, Runner
 from pipelines.steps.parts import Layout
 from pipelines.storage import bundles, files, published, store
@@ -178,7 +177,7 @@ def work_off(job: Job, task: Task) -> int:
                 )
                 if submitted:
                     with files.naming(f"--output {output.root}"):
-                        jobs.note_job(staged, submitted)
+                        store.note_job(staged, submitted)
                 outcome = job.runner.run(pipeline, progress, chunk.recordings, submitted)
                 if outcome is Outcome.SUBMITTED:
                     job.say(

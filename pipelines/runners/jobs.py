@@ -8,16 +8,13 @@ writes is published.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.runners import dataflow, flink
-from pipelines.storage import files
 
-NOTE = "job.json"
 FLINK, DATAFLOW = "flink", "dataflow"
 
 
@@ -61,27 +58,6 @@ def job_of(runner: str, beam_options: Sequence[str], run_id: str) -> SubmittedJo
     if not where or where.startswith("["):
         return None  # Beam starts a job server as a child of this process
     return SubmittedJob(kind, where, name)
-
-
-def note_job(staged: str, job: SubmittedJob) -> None:
-    """Note a job in a run's staging folder. Call this before the job is submitted."""
-    files.write_whole(files.join(staged, NOTE), json.dumps(asdict(job)))
-
-
-def cancel_noted(text: str) -> str | None:
-    """Cancel the job of an interrupted run, if it is running.
-
-    Parameters
-    ----------
-    text : str
-        Content of the file that `note_job` wrote.
-
-    Returns
-    -------
-    str or None
-        A message for the user; None if there was nothing to cancel.
-    """
-    return cancel(SubmittedJob(**json.loads(text)))
 
 
 def cancel(job: SubmittedJob) -> str | None:

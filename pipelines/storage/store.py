@@ -35,6 +35,8 @@ HOLDER = "holder.json"
 MANIFEST = "publish.json"
 # What a pipeline writes last, and what is known of a run before its pipeline.
 SEAL, ABOUT = "seal.json", "run.json"
+# The job of a run on a cluster.
+JOB = "job.json"
 PROGRESS = "progress"
 
 
@@ -146,8 +148,7 @@ class Output:
                 elif self.finish and files.join(staged, SEAL) in paths:
                     self.finish(self, staged)
                 else:
-                    note = files.join(staged, jobs.NOTE)
-                    if note in paths and (remark := jobs.cancel_noted(files.read_text(note))):
+                    if files.join(staged, JOB) in paths and (remark := _cancel_job(staged)):
                         self.remarks.append(remark)
                     files.remove(staged)
 
@@ -264,3 +265,14 @@ def run_id(staged: str) -> str:
 def new_run_id(now: dt.datetime) -> str:
     """A new run id: unique, sorted by time, and beginning with a letter."""
     return f"r{now.astimezone(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def note_job(staged: str, job: jobs.SubmittedJob) -> None:
+    """Write the job of a run to its staging folder, before it is submitted."""
+    files.write_whole(files.join(staged, JOB), json.dumps(asdict(job)))
+
+
+def _cancel_job(staged: str) -> str | None:
+    """Cancel the noted job of an interrupted run, if it is running; a message for the user."""
+    note = json.loads(files.read_text(files.join(staged, JOB)))
+    return jobs.cancel(jobs.SubmittedJob(**note))

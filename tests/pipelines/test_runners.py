@@ -135,7 +135,7 @@ def test_a_failed_job_says_its_cause_in_one_line():
 def test_a_job_that_cannot_be_cancelled_stops_nobody(tmp_path, note, says):
     staged = tmp_path / "_staging" / "rX"
     staged.mkdir(parents=True)
-    jobs.note_job(str(staged), jobs.SubmittedJob(**note))
+    store.note_job(str(staged), jobs.SubmittedJob(**note))
     with store.Output(tmp_path) as output:
         assert not staged.exists()
         assert [says in line for line in output.remarks] == [True]
