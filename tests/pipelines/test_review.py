@@ -542,20 +542,20 @@ def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, 
             text = io.BytesIO()
             pq.write_table(moved, text)
             bucket.put(f"out/{path.relative_to(night)}", text.getvalue())
-        here, there = tmp_path / "here", tmp_path / "there"
-        for folder, out in ((here, night), (there, f"{bucket.url}/out")):
+        local, remote = tmp_path / "here", tmp_path / "there"
+        for folder, out in ((local, night), (remote, f"{bucket.url}/out")):
             folder.mkdir()
             made(out, folder, n=20, by=ALL, against=str(soft_model), clips=str(folder / "clips"))
-    names = [f"{item['name']} {item['start_s']}" for item in page_data(read(here))["items"]]
+    names = [f"{item['name']} {item['start_s']}" for item in page_data(read(local))["items"]]
     assert sorted(names) == sorted(
-        f"{item['name']} {item['start_s']}" for item in page_data(read(there))["items"]
+        f"{item['name']} {item['start_s']}" for item in page_data(read(remote))["items"]
     )
 
     def clip_bytes(folder):
         return Counter(path.read_bytes() for path in (folder / "clips").iterdir())
 
-    assert clip_bytes(here) == clip_bytes(there)
-    assert clip_bytes(here).total() == 10
+    assert clip_bytes(local) == clip_bytes(remote)
+    assert clip_bytes(local).total() == 10
 
 
 def read(folder) -> str:

@@ -245,19 +245,19 @@ def test_a_corpus_that_it_was_trained_on_is_named(tones, cache):
 
 
 def test_parts_of_a_recording_share_its_channel_and_clips_their_speaker():
-    def said(name, speaker, **part):
+    def utterance(name, speaker, **part):
         return Utterance(Path(name), "sad", speaker, "calls", **part)
 
     ids = channel_ids(
         [
-            said("x", "ann", channel=0, start_s=0, end_s=2),
-            said("x", "bob", channel=1, start_s=0, end_s=2),
-            said("x", "ann", channel=0, start_s=2, end_s=4),
-            said("y", "ann", start_s=0, end_s=2),
-            said("y", "ann", start_s=2),
-            said("z", "ann"),
-            said("w", "ann"),
-            said("v", "bob"),
+            utterance("x", "ann", channel=0, start_s=0, end_s=2),
+            utterance("x", "bob", channel=1, start_s=0, end_s=2),
+            utterance("x", "ann", channel=0, start_s=2, end_s=4),
+            utterance("y", "ann", start_s=0, end_s=2),
+            utterance("y", "ann", start_s=2),
+            utterance("z", "ann"),
+            utterance("w", "ann"),
+            utterance("v", "bob"),
         ]
     )
     assert ids.tolist() == [0, 1, 0, 2, 2, 3, 3, 4]
