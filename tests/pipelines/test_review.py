@@ -1,19 +1,14 @@
-"""`ser review`: which segments, exact times and samples, and a page that takes labels."""
+"""`ser review`: which segments, exact times and samples, and the list."""
 
 from __future__ import annotations
 
 import csv
-import datetime as dt
-import hashlib
 import io
-import json
 import os
 import re
-import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import unquote
 
 import duckdb
 import numpy as np
@@ -37,91 +32,31 @@ from pipelines.review import (
     selection,
 )  # fmt: skip
 from pipelines.review.selection import Request
-from pipelines.storage import files, inputs, published, store
+from pipelines.storage import files, published
 from ser_core import models, tables
-from ser_core.examine import Channel, Examined, Settings, SpeechSegment, examine
 from tests import object_stores, tiny_bundle
-from tests.browser import chromium
-from tests.speechlike import call
-
-RATE = 8_000
-LABELS = ("calm", "angry")
-HOSTILE = (
-    "<img src=x onerror=document.title='owned'>.wav",
-    'a "quoted", call\'s #1?%20&amp;.wav',
-    "=1+1;€ ünï.wav",
+from tests.pipelines.review_nights import (  # noqa: F401
+    ALL,
+    BOTH,
+    HOSTILE,
+    LABELS,
+    RATE,
+    archive,
+    examined_night,
+    invented,
+    key,
+    labelling,
+    made,
+    night,
+    page_data,
+    picked,
+    publish,
+    quiet,
+    read,
+    soft_model,
+    stored_segments,
 )
-BOTH = ((LEAST_SURE, 1.0), (RANDOM, 1.0))
-ALL = ((LEAST_SURE, 1.0), (DISAGREEMENT, 1.0), (RANDOM, 1.0))
-
-
-def publish(out, parts, labelling, *, date="2026-03-01", run_id="r20260301T010000-aaaaaa"):
-    """A run's tables, as a night writes them; a list of (Item, probabilities) a part."""
-    from pipelines.steps.parts import Layout
-    from pipelines.steps.writing import WriteParts
-
-    with store.Output(out) as output:
-        staged = output.stage(run_id)
-        write, names = WriteParts(staged, Layout(labelling, ("speaker",))), []
-        write.setup()
-        for part in parts:
-            write.start_bundle()
-            for element in part:
-                assert not list(write.process(element))
-            names += [part.value.name for part in write.finish_bundle()]
-        output.publish(staged, names, date=dt.date.fromisoformat(date))
-
-
-def labelling(labels=LABELS, model_id="tiny-1"):
-    return tables.Labelling(model_id, labels, "test_simple")
-
-
-def invented(count: int, each: int, *, seed=0, root="/calls", prefix="c", reason=None):
-    """Recordings that were never made, and what a model might say of them."""
-    from pipelines.steps.item import Item
-
-    random = np.random.default_rng(seed)
-    for i in range(count):
-        uri = f"{root}/{prefix}{i:03d}.wav"
-        at = np.cumsum(random.uniform(1.5, 4.0, each))
-        segments = tuple(
-            SpeechSegment(1, "customer", float(t), float(t + random.uniform(1, 1.4)), -20.0)
-            for t in at
-        )
-        examined = Examined(
-            inputs.Source(uri, 1000 + i, 1_700_000_000_000_000 + i),
-            recording_id=hashlib.sha256(uri.encode()).hexdigest(),
-            reason=reason,
-            duration_s=200.0,
-            sample_rate_hz=RATE,
-            channels=2,
-            codec="pcm_s16",
-            by_channel=(Channel(0, "agent", False, 1.0), Channel(1, "customer", True, 9.0)),
-            segments=segments if reason is None else (),
-            vectors=random.normal(-30, 10, (each, 4)).astype(np.float32),
-        )
-        angry = random.uniform(0, 1, each).astype(np.float32)
-        yield Item(examined, None, {"speaker": f"s{i % 7}"}), np.stack([1 - angry, angry], axis=1)
-
-
-def stored_segments(out, where="true") -> list[dict]:
-    return (
-        duckdb.sql(f"SELECT * FROM '{out}/segments/**/*.parquet' WHERE {where}")
-        .to_arrow_table()
-        .to_pylist()
-    )
-
-
-def quiet(*_):
-    """Says nothing."""
-
-
-def picked(out, **about) -> selection.Selection:
-    return selection.select(Request(str(out), **about), say=quiet, progress=quiet)
-
-
-def key(segment) -> tuple:
-    return segment.uri, segment.channel, segment.start_s
+from tests.speechlike import call
 
 
 @pytest.fixture(scope="module")
@@ -134,53 +69,8 @@ def invented_out(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def soft_model(tmp_path_factory):
-    """Loud speech is angry, quiet speech calm, and what is between not sure."""
-    folder = tmp_path_factory.mktemp("models") / "soft"
-    return tiny_bundle.make(
-        folder, LABELS, "test_simple", tiny_bundle.threshold([0], [-30.0], 0.2), name="soft"
-    )
-
-
-@pytest.fixture(scope="module")
 def relative_model(tmp_path_factory):
     return tiny_bundle.make_relative(tmp_path_factory.mktemp("models") / "relative")
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archive")
-    levels = [(-42, -33, -20), (-41, -29, -25), (-24, -20, -31)]
-    for i, (name, (a, b, c)) in enumerate(zip(HOSTILE, levels, strict=True)):
-        turns = [(1, 3.5, a), (5, 7.1, b), (9, 11, c)]
-        sides = call([(3.6, 4.8, -20)], 12, seed=20 + i), call(turns, 12, noise_db=-90, seed=i)
-        soundfile.write(folder / name, np.stack(sides, axis=1), RATE, "PCM_16")
-    soundfile.write(folder / "mono.wav", call([(1, 4, -27)], 5), RATE, "ULAW")
-    return folder
-
-
-def examined_night(out, archive, model, **about) -> Path:
-    """A night over real files, without a runner."""
-    from pipelines.steps.item import Item
-    from pipelines.steps.predicting import BundleHandler
-
-    handler = BundleHandler(str(model))
-    bundle = handler.load_model()
-    settings = Settings("test_simple", ("agent", "customer"))
-    sources = sorted(
-        inputs.match([str(archive)], date=dt.date.today()), key=lambda source: source.uri
-    )
-    items = [
-        Item(examine(source.uri, source, settings), None, {"speaker": "x"}) for source in sources
-    ]
-    publish(out, [list(handler.run_inference(items, bundle))],
-            labelling(bundle.labels, bundle.id), **about)  # fmt: skip
-    return out
-
-
-@pytest.fixture(scope="module")
-def night(archive, soft_model, tmp_path_factory):
-    return examined_night(tmp_path_factory.mktemp("night") / "out", archive, soft_model)
 
 
 # ---------------------------------------------------------------- which
@@ -396,23 +286,6 @@ def test_bundles_are_compared_over_the_labels_they_share(invented_out, tmp_path,
 # ---------------------------------------------------------------- the list and the clips
 
 
-def made(out, folder, **about):
-    """The list, the page, and what was said."""
-    lines, wanted = [], {}
-    for name in ("n", "by", "against", "speaker_field", "date"):
-        if name in about:
-            wanted[name] = about.pop(name)
-    listing.review(Request(str(out), **wanted), save=str(folder / "list.csv"),
-                  say=lines.append, progress=quiet, **about)  # fmt: skip
-    with open(folder / "list.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return rows, (folder / "list.html").read_text(encoding="utf-8"), "\n".join(lines)
-
-
-def page_data(page: str) -> dict:
-    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
-
-
 def test_the_list_reads_back_as_what_the_tables_hold(night, tmp_path):
     rows, page, _ = made(night, tmp_path)
     assert list(rows[0]) == [
@@ -556,246 +429,3 @@ def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, 
 
     assert clip_bytes(local) == clip_bytes(remote)
     assert clip_bytes(local).total() == 10
-
-
-def read(folder) -> str:
-    return (folder / "list.html").read_text(encoding="utf-8")
-
-
-# ---------------------------------------------------------------- as a user types it
-
-
-def test_command(ser, night, tmp_path):
-    words = ("review", "--output", night, "--n", "6", "--save", tmp_path / "mine.csv")
-    done = ser(*words, "--by", "least-sure=2,random=1", "--annotator", "ana", "--labels", "x,y")
-    assert done.returncode == 0, done.stderr
-    assert "4 × the model was least sure here" in done.stdout
-    assert "2 × drawn at random, each representing 5.0" in done.stdout
-    page = (tmp_path / "mine.html").read_text(encoding="utf-8")
-    assert (page_data(page)["labels"], page_data(page)["annotator"]) == (["x", "y"], "ana")
-
-
-@pytest.mark.parametrize(
-    ("words", "status", "message"),
-    [
-        (("--output", "nothing"), 4, "no tables found; `ser run` fills them"),
-        (("--date", "2020-01-01"), 4, "the tables hold the nights 2026-03-01"),
-        (("--run-id", "r0"), 4, "--run-id r0: nothing found"),
-        (("--by", "random=0"), 2, "a number above 0 expected"),
-        (("--by", "hardest"), 2, "'hardest' found; least-sure, disagreement, random expected"),
-        (("--by", "disagreement"), 2, "--against BUNDLE is missing"),
-        (("--by", "random", "--against", "calls"), 2, "is used by --by disagreement only"),
-        (("--against", "calls"), 2, "the tables hold 'test_simple'"),
-        (("--against", "nobody"), 2, "no bundled model of that name"),
-        (("--save", "s3://a/b.csv"), 2, "a local file expected"),
-        (("--save", "a.html"), 2, "a name that ends in .csv"),
-        (("--labels", "a,b,a"), 2, "'a' twice"),
-    ],
-)
-def test_mistakes(night, tmp_path, monkeypatch, capsys, words, status, message):
-    from pipelines.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    try:
-        ended = main(["review", "--output", str(night), *words])
-    except SystemExit as error:
-        ended = error.code
-    assert (ended, message in capsys.readouterr().err) == (status, True)
-    assert not list(tmp_path.glob("*.csv"))
-
-
-# ---------------------------------------------------------------- the page, in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium("--autoplay-policy=no-user-gesture-required") as running:
-        yield running
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page; gives it, the addresses it asked for, and what went wrong in it."""
-    contexts = []
-
-    def open_(path, width=1280, context=None):
-        if context is None:
-            context = browser.new_context(viewport={"width": width, "height": 800})
-            contexts.append(context)
-        page = context.new_page()
-        asked, faults = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if message.type == "error" else None,
-        )
-        page.goto(path.as_uri())
-        return page, asked, faults
-
-    yield open_
-    for context in contexts:
-        context.close()
-
-
-def name(page, who="ana"):
-    page.fill("#annotator", who)
-    page.keyboard.press("Enter")
-
-
-def place(page) -> float:
-    return page.evaluate("audio.currentTime")
-
-
-def until(page, holds: str, seconds: float = 12) -> None:
-    """Wait for a condition (Playwright's own waiting needs `eval`, which the page forbids)."""
-    ends = time.monotonic() + seconds
-    while not page.evaluate(holds):
-        assert time.monotonic() < ends, f"never: {holds}"
-        page.wait_for_timeout(20)
-
-
-def test_page_plays_the_segment_alone(visit, night, tmp_path):
-    rows, _, _ = made(night, tmp_path)
-    page, asked, faults = visit(tmp_path / "list.html")
-    for i, row in enumerate(rows[:3]):
-        start, end = float(row["start_s"]), float(row["end_s"])
-        if i == 1:  # as in a browser that takes no notice of the address's #t=
-            page.evaluate("audio.src = audio.src.split('#')[0]")
-        page.keyboard.press(" ")
-        until(page, "!audio.paused && audio.currentTime > 0 && !audio.seeking")
-        seen = [place(page)]
-        page.wait_for_timeout(300)
-        seen.append(place(page))
-        assert start - 0.05 <= seen[0] < seen[1] <= end
-        until(page, "audio.paused")
-        assert place(page) == pytest.approx(end, abs=0.15)
-        page.keyboard.press(" ")
-        until(page, f"!audio.paused && audio.currentTime < {end - 0.3}")
-        page.keyboard.press("ArrowRight")
-    assert not faults
-    # Nothing is asked for but the page and the recordings.
-    asked_for = {unquote(url.partition("#")[0]) for url in asked}
-    assert asked_for <= {f"file://{tmp_path}/list.html", *("file://" + row["uri"] for row in rows)}
-
-
-def test_page_takes_labels_by_keys_and_gives_the_list(visit, night, tmp_path):
-    rows, _, _ = made(night, tmp_path)
-    page, _, faults = visit(tmp_path / "list.html")
-    page.keyboard.press("1")
-    assert "Enter your name first" in page.inner_text("#note")
-    assert page.evaluate("document.activeElement.id") == "annotator"
-    name(page, 'Ana "A", B')
-    assert page.inner_text("#progress") == "1 of 10"
-    for pressed in ("1", "2", "?", "s", "2"):
-        page.keyboard.press(pressed)
-    assert page.inner_text("#progress") == "6 of 10"
-    assert page.inner_text("#counts") == "3 labelled, 1 not sure, 6 open"
-    page.keyboard.press("u")
-    assert page.inner_text("#progress") == "5 of 10"
-    page.keyboard.press("1")
-    page.keyboard.press("Backspace")
-    page.keyboard.press("1")
-    page.reload()
-    assert page.inner_text("#progress") == "6 of 10"
-    assert page.inner_text("#counts") == "3 labelled, 1 not sure, 6 open"
-    assert page.input_value("#annotator") == 'Ana "A", B'
-    page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#labels button.given").split() == ["1", "calm"]
-    with page.expect_download() as waiting:
-        page.click("#download")
-    assert waiting.value.suggested_filename == "review-Ana_A_B.csv"
-    expected = [list(rows[0]), *(list(row.values()) for row in rows)]
-    for i, label in {1: "calm", 2: "angry", 3: "", 5: "calm"}.items():
-        expected[i][4:6] = label, 'Ana "A", B'
-    text = Path(waiting.value.path()).read_bytes().decode("utf-8")
-    assert text == listing.as_csv(expected[0], expected[1:])
-    assert not faults
-
-
-def test_page_shows_hostile_names_as_text(visit, night, tmp_path):
-    labels = ["<b>bold</b>", "</script><script>document.title='owned'</script>", 'a,"b"', "plain"]
-    who = "</script><img src=x onerror=document.title='owned'>"
-    rows, _, _ = made(night, tmp_path, labels=labels, annotator=who)
-    page, _, faults = visit(tmp_path / "list.html")
-    assert page.input_value("#annotator") == who
-    seen = set()
-    for _ in rows:
-        seen.add(page.inner_text("#name"))
-        page.keyboard.press("2")
-    assert seen == {*HOSTILE, "mono.wav"}
-    assert page.title() == "Review: night 2026-03-01"
-    assert page.locator("img, b, script:not([id])").count() == 1  # its own script
-    with page.expect_download() as waiting:
-        page.click("#download")
-    with open(waiting.value.path(), newline="", encoding="utf-8") as file:
-        back = list(csv.DictReader(file))
-    assert {row["label"] for row in back} == {labels[1]}
-    assert [row["uri"] for row in back] == [row["uri"] for row in rows]
-    assert not faults
-
-
-def test_page_on_a_phone(visit, night, tmp_path):
-    made(night, tmp_path, labels=[*LABELS, "a rather long label that has to be broken somewhere"])
-    page, _, faults = visit(tmp_path / "list.html", width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-    name(page)
-    page.click("#play")
-    until(page, "!audio.paused && audio.currentTime > 0")
-    page.click("#labels button:nth-child(2)")
-    page.click("#unsure")
-    page.click("#undo")
-    assert page.inner_text("#counts") == "1 labelled, 0 not sure, 9 open"
-    for button in page.locator("#labels button, #more button, #play").all():
-        assert button.bounding_box()["height"] >= 44
-    assert not faults
-
-
-def test_page_plays_clips_also_where_it_was_moved_with_them(visit, night, tmp_path):
-    (tmp_path / "here").mkdir()
-    rows, _, _ = made(night, tmp_path / "here", clips=str(tmp_path / "here" / "clips"))
-    (tmp_path / "here").rename(tmp_path / "there")
-    page, asked, _ = visit(tmp_path / "there" / "list.html")
-    page.keyboard.press(" ")
-    until(page, "audio.currentTime > 0.2")
-    seconds = float(rows[0]["end_s"]) - float(rows[0]["start_s"])
-    assert page.evaluate("audio.duration") == pytest.approx(seconds, abs=1e-3)
-    assert all(url.startswith((tmp_path / "there").as_uri()) for url in asked)
-
-
-def test_page_says_what_it_cannot_play(visit, soft_model, tmp_path):
-    calls = tmp_path / "calls"
-    calls.mkdir()
-    soundfile.write(calls / "a.wav", call([(1, 4, -20)], 5), RATE, "GSM610")
-    made(examined_night(tmp_path / "out", calls, soft_model), tmp_path)
-    page, _, _ = visit(tmp_path / "list.html")
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "ser review --clips DIR" in page.inner_text("#problem")
-
-
-def test_page_keeps_two_annotators_apart(visit, night, tmp_path):
-    made(night, tmp_path)
-    page, _, _ = visit(tmp_path / "list.html")
-    name(page, "ana")
-    page.keyboard.press("1")
-    page.once("dialog", lambda dialog: dialog.dismiss())
-    name(page, "ben")
-    assert page.inner_text("#counts") == "0 labelled, 0 not sure, 10 open"
-    name(page, "ana")
-    assert page.inner_text("#counts") == "1 labelled, 0 not sure, 9 open"
-    page.once("dialog", lambda dialog: dialog.accept())
-    name(page, "anna")
-    assert page.inner_text("#counts") == "1 labelled, 0 not sure, 9 open"
-
-
-def test_page_tells_the_guess_after_an_answer_only(visit, night, tmp_path):
-    rows, _, _ = made(night, tmp_path, show_guess=True)
-    page, _, _ = visit(tmp_path / "list.html")
-    name(page)
-    assert rows[0]["guess"] in LABELS
-    assert not page.is_visible("#guess")
-    page.keyboard.press("g")
-    assert page.inner_text("#guess") == f"The model said: {rows[0]['guess']}"
-    page.keyboard.press("1")
-    assert not page.is_visible("#guess")
-    assert page.inner_text("#before") == f"1: calm; the model said {rows[0]['guess']}."
