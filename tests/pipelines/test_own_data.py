@@ -128,7 +128,7 @@ def test_mistakes_of_labels_end_a_training_before_it_begins(ser, labels, tmp_pat
         (("--split", "random"), "does not apply to recipe calls, which always splits by speaker"),
         (("--epochs", "3"), "--epochs does not apply to recipe calls"),
         (("--recipe", "seed", "--from", "calls"), "--from does not apply to recipe seed"),
-        (("--from", "calls", "--architecture", "cnn"), "--architecture applies to a training from"),
+        (("--from", "calls", "--architecture", "cnn"), "--architecture does not apply with --from"),
         (("--recipe", "transfer"), "needs a bundle to start from: give --from"),
         (("--recipe", "calls", "--feature-set", "seed193"), "--feature-set does not apply to"),
         (("--feature-set", "gone"), "no feature set is called 'gone'"),
