@@ -29,7 +29,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.calls.files import CODEC_SHARES, CODECS, write_call
-from benchmarks.calls.material import default_data, find_music, find_utterances, load_music
+from benchmarks.calls.material import (
+    DEFAULT_CORPORA,
+    default_data,
+    find_music,
+    find_utterances,
+    load_music,
+)
 from benchmarks.calls.talk import ROLES, add_music, build_call
 from benchmarks.calls.truth import Truth, write_truth
 from ser_core.corpora import Utterance, corpus_names
@@ -64,7 +70,7 @@ def build(
     data : Path, optional
         Folder of the corpora. Default: `default_data()`.
     corpora : sequence of str
-        Names of the corpora to use. Default: all that exist.
+        Names of the corpora to use. Default: those of `DEFAULT_CORPORA` that exist.
     music : sequence of Path
         Folders of music on hold. Default: no hold.
 
@@ -130,7 +136,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=3.0, help="mean length of a call")
-    parser.add_argument("--corpus", nargs="+", default=(), choices=corpus_names())
+    parser.add_argument(
+        "--corpus", nargs="+", default=(), choices=corpus_names(),
+        help=f"corpora to use (default: those of {', '.join(DEFAULT_CORPORA)} that are there)",
+    )  # fmt: skip
     parser.add_argument("--music", nargs="+", type=Path, default=(), help="folders of .wav files")
     parser.add_argument("--bad", action="store_true", help="add bad/, files that a run rejects")
     args = parser.parse_args()

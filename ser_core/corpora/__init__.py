@@ -21,6 +21,7 @@ __all__ = ["Corpus", "Utterance", "corpus_names", "open_corpus", "relabel"]
 # A corpus is added here: its name, and the module whose `read(folder)` gives it.
 _BUILT_IN = {
     "ravdess": "ser_core.corpora.ravdess",
+    "cremad": "ser_core.corpora.cremad",
     "emodb": "ser_core.corpora.emodb",
     "emovo": "ser_core.corpora.emovo",
 }

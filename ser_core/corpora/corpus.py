@@ -27,7 +27,8 @@ class Utterance:
     path : Path
         The audio file.
     emotion : str
-        A label of the corpus. With several annotators, the label that most of them gave.
+        A label of the corpus: what the speaker was asked to express or, where annotators decide,
+        the label that most of them gave. This is the truth of a test.
     speaker : str
         Unique across corpora, such as `ravdess-07`.
     corpus : str
@@ -40,6 +41,8 @@ class Utterance:
         Seconds from the start of the file. Default: the whole file.
     shares : tuple of (emotion, share)
         Soft labels: the share of annotators who chose each emotion, where there are several.
+    intended : bool
+        Whether `emotion` is what the speaker was asked to express, whatever `shares` say.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class Utterance:
     start_s: float = 0.0
     end_s: float | None = None
     shares: tuple[tuple[str, float], ...] = ()
+    intended: bool = False
 
     @property
     def is_part(self) -> bool:
@@ -62,9 +66,12 @@ class Utterance:
 
     @property
     def agreed(self) -> bool:
-        """Whether one emotion has more votes than any other. A test uses such utterances only."""
+        """Whether the true emotion is known: intended, or with more votes than any other.
+
+        A test uses such utterances only.
+        """
         shares = sorted((share for _, share in self.shares), reverse=True)
-        return len(shares) < 2 or shares[0] > shares[1]
+        return self.intended or len(shares) < 2 or shares[0] > shares[1]
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def relabel(corpus: Corpus, label_map: Mapping[str, str]) -> Corpus:
     ----------
     corpus : Corpus
     label_map : mapping of emotion to emotion
-        An empty value leaves utterances out. Emotions without an entry stay.
+        An empty value leaves utterances out, and votes. Emotions without an entry stay.
 
     Examples
     --------
@@ -132,10 +139,22 @@ def relabel(corpus: Corpus, label_map: Mapping[str, str]) -> Corpus:
     Counter({'neutral': 1})
     """
     kept = tuple(
-        replace(utterance, emotion=emotion)
+        replace(utterance, emotion=emotion, shares=_relabel_shares(utterance.shares, label_map))
         for utterance in corpus.utterances
         if (emotion := label_map.get(utterance.emotion, utterance.emotion))
     )
     left_out = len(corpus.utterances) - len(kept)
     skipped = {**corpus.skipped, **({LEFT_OUT: left_out} if left_out else {})}
     return replace(corpus, utterances=kept, skipped=skipped)
+
+
+def _relabel_shares(
+    shares: tuple[tuple[str, float], ...], label_map: Mapping[str, str]
+) -> tuple[tuple[str, float], ...]:
+    """Shares by new label; they add up to 1 again."""
+    renamed: dict[str, float] = {}
+    for label, share in shares:
+        if emotion := label_map.get(label, label):
+            renamed[emotion] = renamed.get(emotion, 0.0) + share
+    total = sum(renamed.values())
+    return tuple((emotion, share / total) for emotion, share in renamed.items())

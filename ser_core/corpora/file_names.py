@@ -15,7 +15,9 @@ from ser_core.errors import CorpusError
 # Natural utterances differ in length. If more than this share has the same length, they were cut.
 _SAME_LENGTH_SHARE = 0.5
 _FEWEST_FILES = 20
-_AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
+_AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
+# Beginnings of soundfile's names of codings that keep every sample.
+_LOSSLESS = ("PCM_", "FLOAT", "DOUBLE", "ALAC_")
 
 # Reasons in `Corpus.skipped`.
 NOT_NAMED = "audio whose name is not the corpus's"
@@ -25,11 +27,24 @@ NO_AUDIO = "no audio file"
 
 @dataclass(frozen=True)
 class Original:
-    """The corpus as it was published: its sample rate, an example of a file name, its archive."""
+    """The corpus as it was published.
+
+    Parameters
+    ----------
+    rate_hz : int
+        Sample rate.
+    example : str
+        A file name.
+    archive : str
+        The archive that holds the files.
+    lossless : bool
+        Whether the files were published without lossy compression.
+    """
 
     rate_hz: int
     example: str
     archive: str
+    lossless: bool = True
 
 
 def read_by_file_names(
@@ -75,9 +90,7 @@ def read_by_file_names(
             f"{name}: no utterance in {folder} (found: {found or 'no files'}); files named like "
             f"{original.example} expected: give the folder where {original.archive} was unpacked"
         )
-    warnings = copy_warnings(
-        [utterance.path for utterance in utterances.values()], original.rate_hz
-    )
+    warnings = copy_warnings([utterance.path for utterance in utterances.values()], original)
     return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings, any_use)
 
 
@@ -88,20 +101,20 @@ def match_stem(path: Path, pattern: re.Pattern[str]) -> re.Match[str] | str:
     return pattern.fullmatch(path.stem) or NOT_NAMED
 
 
-def copy_warnings(paths: Sequence[Path], rate_hz: int) -> tuple[str, ...]:
-    """Signs that files differ from the published ones: equal lengths, or another sample rate.
+def copy_warnings(paths: Sequence[Path], original: Original) -> tuple[str, ...]:
+    """Signs that files differ from the published ones: lengths, sample rate, lossy compression.
 
     Parameters
     ----------
     paths : sequence of Path
         Unreadable files are ignored here.
-    rate_hz : int
-        Sample rate of the published files.
+    original : Original
     """
     import soundfile
 
     lengths: Counter[float] = Counter()
     rates: Counter[int] = Counter()
+    lossy: Counter[str] = Counter()
     for path in paths:
         try:
             info = soundfile.info(path)
@@ -109,6 +122,8 @@ def copy_warnings(paths: Sequence[Path], rate_hz: int) -> tuple[str, ...]:
             continue
         lengths[round(info.frames / info.samplerate, 3)] += 1
         rates[info.samplerate] += 1
+        if original.lossless and not info.subtype.startswith(_LOSSLESS):
+            lossy[info.subtype] += 1
     warnings = []
     count = lengths.total()
     if count >= _FEWEST_FILES:
@@ -118,10 +133,17 @@ def copy_warnings(paths: Sequence[Path], rate_hz: int) -> tuple[str, ...]:
                 f"{same:,} of {count:,} files last exactly {seconds:.3f} s: a cut copy; "
                 "results on it cannot be compared with published ones"
             )
-    other_rates = sorted(rate for rate in rates if rate != rate_hz)
+    other_rates = sorted(rate for rate in rates if rate != original.rate_hz)
     if other_rates:
         found = ", ".join(f"{rate:,}" for rate in other_rates)
-        warnings.append(f"a resampled copy: {found} Hz found, the original has {rate_hz:,} Hz")
+        warnings.append(
+            f"a resampled copy: {found} Hz found, the original has {original.rate_hz:,} Hz"
+        )
+    if lossy:
+        warnings.append(
+            f"a lossy copy: {lossy.total():,} of {count:,} files are coded as "
+            f"{', '.join(sorted(lossy))}; the published files are lossless"
+        )
     return tuple(warnings)
 
 

@@ -116,7 +116,8 @@ def true_label(utterance: Utterance, grouping: str | None) -> str | None:
         return utterance.emotion if utterance.agreed else None
     group = GROUPINGS[grouping]
     votes: Counter[str] = Counter()
-    for emotion, share in utterance.shares or ((utterance.emotion, 1.0),):
+    certain = ((utterance.emotion, 1.0),)
+    for emotion, share in certain if utterance.intended else utterance.shares or certain:
         # An emotion without a group stands for itself; no bundle has such a group.
         votes[group(emotion) or emotion] += share  # type: ignore[assignment]
     (first, most), *others = votes.most_common(2)

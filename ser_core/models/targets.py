@@ -21,14 +21,14 @@ def label_shares(utterances: Sequence[Utterance], labels: Sequence[str]) -> np.n
     """Shares of the annotators by label, float32 [n, len(labels)]; rows add up to 1.
 
     An utterance without annotators' shares counts fully for its emotion. Votes for emotions that
-    are not in `labels` don't count.
+    are not in `labels` don't count; an utterance with no other votes counts for its emotion.
     """
     targets = np.zeros((len(utterances), len(labels)), dtype=np.float32)
     index = {label: i for i, label in enumerate(labels)}
     for row, utterance in zip(targets, utterances, strict=True):
-        for label, share in utterance.shares or ((utterance.emotion, 1.0),):
-            if label in index:
-                row[index[label]] = share
+        shares = [(label, share) for label, share in utterance.shares if label in index]
+        for label, share in shares or ((utterance.emotion, 1.0),):
+            row[index[label]] = share
     return targets / targets.sum(axis=1, keepdims=True)
 
 

@@ -137,7 +137,9 @@ def test_a_folder_without_speech_is_refused_with_what_was_found_and_expected(tmp
 
 
 def test_an_unknown_corpus_is_refused_with_the_known_names(tmp_path):
-    with pytest.raises(CorpusError, match="'iemocap'; known corpora: emodb, emovo, ravdess"):
+    with pytest.raises(
+        CorpusError, match="'iemocap'; known corpora: cremad, emodb, emovo, r"
+    ):
         open_corpus("iemocap", tmp_path)
 
 
@@ -323,7 +325,7 @@ def test_cut_and_resampled_copies_give_warnings(tmp_path):
     assert "22,050 Hz found, the original has 16,000 Hz" in cut.warnings[1]
 
 
-@pytest.mark.parametrize("name", ["emodb", "emovo"])
+@pytest.mark.parametrize("name", ["cremad", "emodb", "emovo"])
 def test_a_folder_without_the_corpus_is_refused(tmp_path, name):
     tone(tmp_path / "a.wav")
     touch(tmp_path, "notes.txt")

@@ -60,11 +60,11 @@ def read_rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
     try:
         names = [name.strip().lower() for name in next(reader, [])]
-        missing = [name for name in needed if name not in names]
+        missing = [name or "(unnamed)" for name in needed if name not in names]
         if missing:
             raise CorpusError(
                 f"{file}: no column {' and no '.join(missing)} (found: {', '.join(names) or 'none'}"
-                f"); the first line names the columns, such as {','.join(COLUMNS)}"
+                f"); the first line must name the columns {', '.join(filter(None, needed))}"
             )
         for fields in reader:
             # Files of several annotators are often concatenated, headers included.

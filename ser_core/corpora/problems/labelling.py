@@ -137,8 +137,26 @@ def check_sexes(corpus: Corpus, pairs: Pairs) -> Iterable[Problem]:
 
 
 def check_annotators(corpus: Corpus, pairs: Pairs) -> Iterable[Problem]:
-    """Utterances whose annotators disagree."""
-    shared = [utterance for utterance in corpus.utterances if utterance.shares]
+    """Utterances whose annotators disagree, or hear another emotion than intended."""
+    voted = [utterance for utterance in corpus.utterances if utterance.shares]
+    intended = [utterance for utterance in voted if utterance.intended]
+    misheard = [
+        utterance
+        for utterance in intended
+        if dict(utterance.shares).get(utterance.emotion, 0.0)
+        < max(share for _, share in utterance.shares)
+    ]
+    if misheard:
+        yield Problem(
+            "Heard as another emotion",
+            f"Of {len(intended):,} utterances with an intended emotion and votes, "
+            f"{len(misheard):,} have more votes for another emotion.",
+            "Training uses the votes, tests the intended emotion: expect moderate results.",
+            first_names(misheard),
+            len(misheard),
+            serious=False,
+        )
+    shared = [utterance for utterance in voted if not utterance.intended]
     differ = [utterance for utterance in shared if len(utterance.shares) > 1]
     tied = [utterance for utterance in differ if not utterance.agreed]
     if differ:
