@@ -137,9 +137,7 @@ def test_a_folder_without_speech_is_refused_with_what_was_found_and_expected(tmp
 
 
 def test_an_unknown_corpus_is_refused_with_the_known_names(tmp_path):
-    with pytest.raises(
-        CorpusError, match="'iemocap'; known corpora: cremad, emodb, emovo, r"
-    ):
+    with pytest.raises(CorpusError, match="'iemocap'; known corpora: cremad, emodb, emovo, r"):
         open_corpus("iemocap", tmp_path)
 
 
