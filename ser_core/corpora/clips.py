@@ -1,4 +1,4 @@
-"""The samples of an utterance: a whole file, or a part of a recording.
+"""The samples of an utterance, a whole file or a part of a recording; and ids of its content.
 
 Whole files are read with soundfile rather than with the decoder of recordings: files of a corpus
 are clean, and the original article uses `librosa.load`, which averages channels.
@@ -6,6 +6,8 @@ are clean, and the original article uses `librosa.load`, which averages channels
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,36 @@ def read_part(
             if end is not None and position >= end:
                 break
     return np.concatenate(parts), rate
+
+
+def recording_id(utterance: Utterance) -> str:
+    """SHA-256 of the bytes of an utterance's file, as in the tables of the nightly job.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    stat = utterance.path.stat()
+    return _sha256(utterance.path, stat.st_size, stat.st_mtime_ns)
+
+
+def clip_id(utterance: Utterance) -> str:
+    """SHA-256 of the file's bytes or, for a part, of these and of the part's bounds.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    content = recording_id(utterance)
+    if not utterance.is_part:
+        return content
+    part = f"{content} {utterance.channel} {utterance.start_s!r} {utterance.end_s!r}"
+    return hashlib.sha256(part.encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

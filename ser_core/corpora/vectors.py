@@ -7,14 +7,13 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ser_core import features
 from ser_core.conditions import COPIES, TABLE, VERSION, degrade
-from ser_core.corpora.clips import read_clip
+from ser_core.corpora.clips import clip_id, read_clip
 from ser_core.corpora.corpus import Progress, Utterance
 from ser_core.errors import CorpusError
 
@@ -127,22 +126,6 @@ def _noise_key(noise: Path) -> str:
     return hashlib.sha256(repr(files).encode()).hexdigest()[:8]
 
 
-def _key(utterance: Utterance) -> str:
-    """Hash of the file's content and of the part that the utterance covers."""
-    stat = utterance.path.stat()
-    content = _sha256(utterance.path, stat.st_size, stat.st_mtime_ns)
-    if not utterance.is_part:
-        return content
-    part = f"{content} {utterance.channel} {utterance.start_s!r} {utterance.end_s!r}"
-    return hashlib.sha256(part.encode()).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _describe(utterance: Utterance) -> str:
     if not utterance.is_part:
         return str(utterance.path)
@@ -155,7 +138,7 @@ def _vector(
     """The vector of one utterance, or why there is none."""
     recipe = features.get(feature_set)
     try:
-        key = _key(utterance)
+        key = clip_id(utterance)
         file = cache / f"{key}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):
             vector = np.load(file, allow_pickle=False)

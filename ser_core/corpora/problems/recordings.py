@@ -39,6 +39,15 @@ _COPY_WARNINGS = {
         "Harmless at telephone bandwidth. For results that compare with published ones, get the "
         "corpus as it was published.",
     ),
+    "lossy copy": (
+        "Lossy copy",
+        "Harmless at telephone bandwidth if the bit rate is not very low. For results that compare "
+        "with published ones, get the corpus as it was published.",
+    ),
+    "no votes": (
+        "No votes",
+        "Training then takes the intended emotion as certain: get the table of votes.",
+    ),
 }
 _OTHER_WARNING = ("Warning about this corpus", "Fix it, or bear it in mind when you read results.")
 
