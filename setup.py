@@ -31,6 +31,7 @@ TEST = [
     "hypothesis>=6.100",
     "kubernetes-validate>=1.31",  # deploy/kubernetes
     "moto[s3]>=5",  # s3:// on loopback
+    "onnx>=1.17",  # makes the speech encoder: `make encoder`
     "pandas>=2.2",
     "playwright>=1.45",  # the pages in a real browser
     "polars>=1.0",
@@ -48,7 +49,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["ser_core", "ser_core.*", "pipelines", "pipelines.*"]),
-    package_data={"ser_core.models": ["bundled/*/*"], "ser_core.report": ["templates/*"]},
+    package_data={
+        "ser_core.features.encoder": ["encoder.onnx", "LICENSE", "SOURCE.md"],
+        "ser_core.models": ["bundled/*/*"],
+        "ser_core.report": ["templates/*"],
+    },
     entry_points={
         "console_scripts": ["ser=pipelines.cli:main", "ser-worker=pipelines.runners.boot:main"]
     },
@@ -64,6 +69,7 @@ setup(
         "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=2.0",
+        "onnxruntime>=1.20",
         "psutil>=5.9",
         "pyarrow>=17",
         "rich>=13",

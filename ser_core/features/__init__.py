@@ -36,6 +36,7 @@ from ser_core.errors import FeatureError
 
 # A new feature set is added here: its name, and the module with its FEATURE_SET.
 _BUILT_IN = {
+    "encoder": "ser_core.features.encoder",
     "librosa193": "ser_core.features.librosa193",
     "seed193": "ser_core.features.seed193",
     "telephone": "ser_core.features.telephone",
