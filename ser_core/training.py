@@ -5,7 +5,6 @@ The one place above models and report: recipes measure, `training_pictures` draw
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from ser_core.corpora import Corpus
 from ser_core.corpora.corpus import Progress
 from ser_core.models import bundle
+from ser_core.models.folder import check_target, name_of
 from ser_core.models.recipes.base import Recipe, Say, Work
 
 
@@ -63,10 +63,11 @@ def train(
     from ser_core.report import training_pictures
 
     folder = Path(save_to)
-    bundle.check_target(folder)
+    check_target(folder)
     trained = recipe.train(corpora, Work(jobs, cache, progress, say))
-    name = re.sub(r"\W+", "-", folder.resolve().name).strip("-") or "model"
     pictures = training_pictures.draw(trained.figures)
-    card = replace(trained.card, name=name)
-    bundle.save(folder, trained.model, card, trained.inputs, extras=pictures)
+    card = replace(trained.card, name=name_of(folder))
+    bundle.save(
+        folder, trained.model, card, trained.inputs, reference=trained.reference, extras=pictures
+    )
     return folder

@@ -51,6 +51,7 @@ def make(
     weights: Callable[[int], tuple[np.ndarray, np.ndarray]],
     *,
     name: str = "tiny",
+    training: tuple[np.ndarray, np.ndarray] | None = None,
     **card: Any,
 ) -> Path:
     """Write a valid bundle of one dense softmax layer with the given weights.
@@ -64,6 +65,8 @@ def make(
         A registered feature set.
     weights : callable
         Number of dimensions -> (kernel, bias), such as `threshold([0], [-300])`.
+    training : mean and std of the features in the training, optional
+        With them the bundle can be adapted to an archive.
     **card
         Other fields of `Card`, such as `temperature=2.0`.
 
@@ -81,6 +84,7 @@ def make(
     kernel, bias = weights(columns)
     model.layers[-1].set_weights([np.asarray(kernel, "float32"), np.asarray(bias, "float32")])
     inputs = np.random.default_rng(0).normal(size=(3, columns))
+    reference = dict(zip(("feature_mean", "feature_std"), training or (), strict=False))
     bundle.save(
         folder,
         model,
@@ -92,6 +96,7 @@ def make(
             **card,
         ),
         inputs,
+        reference=reference,
     )
     return folder
 

@@ -8,15 +8,11 @@ as when it was saved.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
-import io
-import json
 import os
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +20,35 @@ import numpy as np
 
 from ser_core import features
 from ser_core.errors import BundleError
+from ser_core.models import archive
+from ser_core.models.archive import Archive, FeatureStatistics
 from ser_core.models.calibration import calibrate
 from ser_core.models.card import (
+    ARCHIVE,
     CARD,
     MODEL,
-    README,
     REFERENCE,
-    SCHEMA,
+    Adaptation,
     Card,
     check_features,
     find,
-    read_card,
-    read_file,
 )
-from ser_core.models.card_page import markdown
+from ser_core.models.folder import (
+    name_of,
+    read_archive,
+    read_files,
+    read_reference,
+    replaced,
+    write_card,
+)
 from ser_core.models.history import HISTORY, histories, history_belief, history_weight
 from ser_core.models.network import (
     as_function,
-    first_line,
     lanes_of,
     load_network,
     padded_batches,
 )
+from ser_core.models.priors import estimate_log_prior
 
 # Other processors and versions round differently. A wrong network is off by far more.
 REFERENCE_TOLERANCE = 1e-3
@@ -58,10 +61,14 @@ class Bundle:
     card: Card
     _network: Callable[..., np.ndarray] = field(repr=False)
     _columns: int = field(repr=False)
+    _training: FeatureStatistics | None = field(default=None, repr=False)
+    _archive: Archive | None = field(default=None, repr=False)
+    # The bytes of its files, from which `save` writes it again.
+    _files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
-        """Name and the start of the network's hash, such as `seed-1a2b3c4d`."""
+        """Name and the start of a hash of network and archive, such as `seed-1a2b3c4d`."""
         return self.card.id
 
     @property
@@ -121,18 +128,9 @@ class Bundle:
         BundleError
             A matrix of another shape, or with NaN or infinity.
         """
-        matrix = np.asarray(matrix, dtype=np.float32)
-        if matrix.ndim != 2 or matrix.shape[1] != self._columns:
-            raise BundleError(
-                f"{self.id}: a matrix of shape {matrix.shape} found, (n, {self._columns}) "
-                f"expected: rows of the feature set {self.feature_set}"
-            )
-        if channel is not None and len(channel) != len(matrix):
-            raise BundleError(
-                f"{self.id}: {len(channel)} channel ids found, one per row expected: {len(matrix)}"
-            )
-        if not np.isfinite(matrix).all():
-            raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")
+        matrix = self._checked(matrix, channel, "channel")
+        if self._archive is not None:
+            matrix = self._archive.map(matrix)
         nothing = histories(matrix, None) if self._takes_history else ()
         answers = self._raw(matrix, *nothing)
         temperature = np.full(len(matrix), self.card.temperature)
@@ -147,7 +145,123 @@ class Bundle:
             answers[used] = share * related + (1 - share) * answers[used]
             last = self.card.temperature_with_history or self.card.temperature
             temperature += (last - temperature) * weight
-        return calibrate(answers, temperature)
+        log_prior = None if self._archive is None else self._archive.log_prior
+        return calibrate(answers, temperature, log_prior)
+
+    def adapted(
+        self,
+        matrix: np.ndarray,
+        recording: np.ndarray | None = None,
+        *,
+        hours: float | None = None,
+        date: dt.date | None = None,
+    ) -> Bundle:
+        """A bundle that is fitted to an archive, without labels.
+
+        Its network is this bundle's, to the byte. It first maps each feature of the archive onto
+        the training's, by mean and standard deviation. From about 300 rows on, the archive counts
+        in full. An adapted bundle is adapted anew from its base.
+
+        Parameters
+        ----------
+        matrix : np.ndarray [shape=(n, dimensions of the feature set)]
+            Vectors of the archive's speech; n >= 50, better some thousands of many recordings.
+        recording : np.ndarray [shape=(n,)], optional
+            Rows with one id are one recording's. They balance the recordings, so that a long one
+            does not decide. By default each row counts alike.
+        hours : float, optional
+            Hours of speech, for the card.
+        date : datetime.date, optional
+            For the card; today by default.
+
+        Returns
+        -------
+        Bundle
+            To use, or to `save`.
+
+        Raises
+        ------
+        ValueError
+            Fewer than 50 rows.
+        BundleError
+            A matrix of another shape, or with NaN or infinity; or a bundle that was trained by an
+            older version, which does not know the statistics of its training.
+        """
+        base = replace(self, card=self.card.base, _archive=None, _files=_without_archive(self))
+        matrix = base._checked(matrix, recording, "recording")
+        if len(matrix) < archive.MIN_ROWS:
+            raise ValueError(
+                f"{base.id}: {len(matrix)} rows of the archive found, {archive.MIN_ROWS} or more "
+                "expected; give the features of more recordings"
+            )
+        if base._training is None:
+            raise BundleError(
+                f"{base.id}: cannot be adapted, since it does not hold the mean and standard "
+                "deviation of its training (feature_mean and feature_std in reference.npz); "
+                "train it again with this version"
+            )
+        fitted, weights = archive.fit(
+            matrix, recording, base._training,
+            base=base.id, date=(date or dt.date.today()).isoformat(), hours=hours,
+        )  # fmt: skip
+        here = replace(base, _archive=fitted)
+        if archive.ESTIMATE_PRIORS:
+            log_prior = estimate_log_prior(here.predict(matrix), weights, self.card.temperature)
+            fitted = replace(fitted, log_prior=log_prior)
+            here = replace(base, _archive=fitted)
+        content = fitted.to_bytes()
+        before, after = (bundle.predict(matrix).argmax(axis=1) for bundle in (base, here))
+        adaptation = Adaptation.of(fitted, content, self.labels, before, after)
+        card = replace(base.card, adapted=adaptation)
+        return replace(here, card=card, _files={**base._files, ARCHIVE: content})
+
+    def save(self, folder: str | os.PathLike) -> Card:
+        """Write the bundle to a folder, whose name it takes.
+
+        Parameters
+        ----------
+        folder : path
+            Made with its parents. An older bundle there is replaced.
+
+        Returns
+        -------
+        Card
+            As written.
+
+        Raises
+        ------
+        BundleError
+            The folder holds something else than a bundle, or cannot be written; or the bundle was
+            never loaded from files.
+        """
+        if MODEL not in self._files:
+            raise BundleError(
+                f"{self.id}: made from a Keras model that is not saved; save it with its reference "
+                "inputs first (ser_core.models.bundle.save), and load it"
+            )
+        card = replace(self.card, name=name_of(folder))
+        with replaced(folder) as work:
+            for name in card.files:
+                if name != CARD:
+                    (work / name).write_bytes(self._files[name])
+            write_card(work, card)
+        return card
+
+    def _checked(self, matrix: np.ndarray, ids: np.ndarray | None, kind: str) -> np.ndarray:
+        """The matrix as float32, and finite; with as many ids as rows, if there are ids."""
+        matrix = np.asarray(matrix, dtype=np.float32)
+        if matrix.ndim != 2 or matrix.shape[1] != self._columns:
+            raise BundleError(
+                f"{self.id}: a matrix of shape {matrix.shape} found, (n, {self._columns}) "
+                f"expected: rows of the feature set {self.feature_set}"
+            )
+        if ids is not None and len(ids) != len(matrix):
+            raise BundleError(
+                f"{self.id}: {len(ids)} {kind} ids found, one per row expected: {len(matrix)}"
+            )
+        if not np.isfinite(matrix).all():
+            raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")
+        return matrix
 
     @property
     def _takes_history(self) -> bool:
@@ -175,14 +289,21 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
     Raises
     ------
     BundleError
-        A folder or file is missing. The network is not the card's, is not a Keras file, or would
-        run code. The feature set's fingerprint differs. The outputs are not one per label. The
-        reference answers differ.
+        A folder or file is missing. The network or the archive is not the card's, is not a file of
+        its kind, or would run code. The feature set's fingerprint differs. The outputs are not one
+        per label. The reference answers differ.
     """
     folder = find(name_or_path)
-    card, content = _checked(folder)
-    bundle = from_keras(load_network(folder / MODEL, content, card), card)
-    _check_reference(folder, bundle)
+    card, files = read_files(folder)
+    reference = read_reference(folder)
+    bundle = replace(
+        from_keras(load_network(folder / MODEL, files[MODEL], card), card, reference),
+        _files=files,
+    )
+    # Not the adapted answers: the file is the base's.
+    _check_reference(folder, bundle, reference)
+    if ARCHIVE in files:
+        bundle = replace(bundle, _archive=read_archive(folder, card, files[ARCHIVE]))
     return bundle
 
 
@@ -195,14 +316,30 @@ def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
         As `load`.
     """
     folder = find(name_or_path)
-    card, content = _checked(folder)
-    return card, load_network(folder / MODEL, content, card)
+    card, files = read_files(folder)
+    return card, load_network(folder / MODEL, files[MODEL], card)
 
 
-def from_keras(model: Any, card: Card) -> Bundle:
-    """A bundle of a Keras model that is not saved."""
+def read_training(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The statistics of a bundle's training, to hand on to `save`; empty in older bundles."""
+    reference = read_reference(find(name_or_path))
+    return {name: reference[name] for name in archive.TRAINING if name in reference}
+
+
+def from_keras(model: Any, card: Card, reference: Mapping[str, np.ndarray] | None = None) -> Bundle:
+    """A bundle of a Keras model that is not saved.
+
+    Parameters
+    ----------
+    model : keras.Model
+    card : Card
+    reference : mapping of str to np.ndarray, optional
+        The arrays of `reference.npz`. With `feature_mean` and `feature_std`, the mean and standard
+        deviation of the training's features, the bundle can be adapted.
+    """
     columns = len(features.get(card.feature_set).names)
-    return Bundle(card, as_function(model, card), columns)
+    training = FeatureStatistics.of(reference or {}, columns)
+    return Bundle(card, as_function(model, card), columns, training)
 
 
 def check(name_or_path: str | os.PathLike) -> Card:
@@ -213,7 +350,10 @@ def check(name_or_path: str | os.PathLike) -> Card:
     BundleError
         As `load`, except for the network and its answers.
     """
-    card, _ = _checked(find(name_or_path))
+    folder = find(name_or_path)
+    card, files = read_files(folder)
+    if ARCHIVE in files:
+        read_archive(folder, card, files[ARCHIVE])
     return card
 
 
@@ -223,6 +363,7 @@ def save(
     card: Card,
     inputs: np.ndarray,
     *,
+    reference: Mapping[str, np.ndarray] | None = None,
     extras: Mapping[str, bytes] | None = None,
 ) -> Card:
     """Write a bundle as a whole, or not at all.
@@ -238,6 +379,9 @@ def save(
         Its `model_sha256` is filled in.
     inputs : np.ndarray [shape=(m, d)]
         A few vectors whose answers are saved for `load` to check.
+    reference : mapping of str to np.ndarray, optional
+        Further arrays for `reference.npz`: `feature_mean` and `feature_std` [d] let the bundle be
+        adapted.
     extras : mapping of file name to bytes, optional
         Further files, such as pictures.
 
@@ -251,82 +395,32 @@ def save(
     BundleError
         The folder holds something else than a bundle, or cannot be written.
     """
-    folder = Path(folder)
-    check_target(folder)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        # mkdtemp makes a private folder; a bundle is as readable as any folder made here.
-        work.chmod(0o777 & ~_umask())
+    further: dict[str, Any] = dict(reference or {})
+    with replaced(folder) as work:
         model.save(work / MODEL)
         content = (work / MODEL).read_bytes()
         card = replace(card, model_sha256=hashlib.sha256(content).hexdigest())
         inputs = np.asarray(inputs, dtype=np.float32)
-        check_features(folder, card)
-        bundle = from_keras(load_network(work / MODEL, content, card), card)
+        check_features(Path(folder), card)
+        bundle = from_keras(load_network(work / MODEL, content, card), card, further)
         # The first half is one channel, each other row is a channel of its own.
         channel = np.maximum(np.arange(len(inputs)) - len(inputs) // 2, 0)
         outputs = bundle.predict(inputs, channel)
-        np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs)
-        fields = {"schema": SCHEMA, "id": card.id, **asdict(card)}
-        text = json.dumps(fields, indent=1, allow_nan=False) + "\n"
-        (work / CARD).write_text(text, "utf-8")
-        (work / README).write_text(markdown(card, (extras or {}).keys()), "utf-8")
+        np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs, **further)
         for name, data in (extras or {}).items():
             (work / name).write_bytes(data)
-        _swap(work, folder)
-    except OSError as error:
-        raise BundleError(f"{folder}: the bundle could not be written: {error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        write_card(work, card, (extras or {}).keys())
     return card
 
 
-def check_target(folder: str | os.PathLike) -> None:
-    """Check that a bundle may be written to a folder, and make the folder's parents.
-
-    Raises
-    ------
-    BundleError
-        The folder holds something else than a bundle, is a file, or cannot be made.
-    """
-    folder = Path(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        occupied = folder.exists() and any(folder.iterdir()) and not (folder / CARD).is_file()
-    except OSError as error:
-        raise BundleError(f"{folder}: no bundle can be written there: {error}") from error
-    if occupied:
-        raise BundleError(
-            f"{folder}: holds files that are not a model bundle; a new or empty folder, or an "
-            f"older bundle to replace, expected; give another folder"
-        )
+def _without_archive(bundle: Bundle) -> dict[str, bytes]:
+    return {name: content for name, content in bundle._files.items() if name != ARCHIVE}
 
 
-def _checked(folder: Path) -> tuple[Card, bytes]:
-    """The card, and the bytes of its network."""
-    card = read_card(folder)
-    content = read_file(folder, MODEL)
-    found = hashlib.sha256(content).hexdigest()
-    if found != card.model_sha256:
-        raise BundleError(
-            f"{folder / MODEL}: SHA-256 {found[:12]}… found, {card.model_sha256[:12]}… expected "
-            f"by {CARD}; the file was changed or copied in part, copy the bundle again"
-        )
-    check_features(folder, card)
-    return card, content
-
-
-def _check_reference(folder: Path, bundle: Bundle) -> None:
+def _check_reference(folder: Path, bundle: Bundle, reference: Mapping[str, np.ndarray]) -> None:
     """Refuse a bundle whose answers differ from those at saving."""
-    try:
-        with np.load(io.BytesIO(read_file(folder, REFERENCE)), allow_pickle=False) as kept:
-            inputs, outputs = kept["inputs"], kept["outputs"]
-            channel = kept.get("channel")
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise BundleError(
-            f"{folder / REFERENCE}: cannot be read ({first_line(error)}); copy the bundle again"
-        ) from error
-    found = bundle.predict(inputs, channel)
+    inputs, outputs = reference["inputs"], reference["outputs"]
+    found = bundle.predict(inputs, reference.get("channel"))
     if not len(inputs) or found.shape != outputs.shape:
         raise BundleError(
             f"{folder / REFERENCE}: answers of shape {outputs.shape} found, "
@@ -339,25 +433,3 @@ def _check_reference(folder: Path, bundle: Bundle) -> None:
             f"{REFERENCE_TOLERANCE:g} expected; use the versions that the card names: "
             f"{', '.join(f'{k} {v}' for k, v in bundle.card.versions.items()) or 'none named'}"
         )
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Move a finished folder into place; an older one is replaced."""
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        os.replace(folder, old)
-    try:
-        os.replace(new, folder)
-    except OSError:
-        if old:
-            os.replace(old, folder)
-        raise
-    if old:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

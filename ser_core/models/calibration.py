@@ -20,13 +20,19 @@ SURE_SHARE = 0.5
 SURE_RIGHT = 0.8
 
 
-def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
+def calibrate(
+    probabilities: np.ndarray,
+    temperature: float | np.ndarray,
+    log_prior: np.ndarray | None = None,
+) -> np.ndarray:
     """Temperature scaling (Guo et al. 2017): a temperature above 1 softens probabilities.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, k)]
     temperature : float > 0, or np.ndarray [shape=(n,)]
+    log_prior : np.ndarray [shape=(k,)], optional
+        Added to the log-probabilities before they are divided by the temperature.
 
     Returns
     -------
@@ -40,6 +46,8 @@ def calibrate(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.
     from scipy.special import softmax
 
     logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
+    if log_prior is not None:
+        logits += log_prior
     logits /= np.reshape(temperature, (-1, 1))
     return softmax(logits, axis=1).astype(np.float32)
 

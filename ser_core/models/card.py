@@ -5,6 +5,7 @@ Reading a card needs no TensorFlow. `read_card` refuses a card with a value out 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ser_core import features
 from ser_core.emotions import (
     UNSURE_RECORDING_BELOW,
@@ -20,16 +23,92 @@ from ser_core.emotions import (
     check_labels,
 )
 from ser_core.errors import BundleError, FeatureError, SerError
+from ser_core.models.archive import Archive
 from ser_core.models.history import HISTORY
 
 MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
-# The files that every bundle has.
+# The files that every bundle has, and the one that an adapted bundle has as well.
 FILES = (MODEL, CARD, REFERENCE)
+ARCHIVE = "archive.npz"
 SCHEMA = 1
 # Fields that cards of older versions lack; they have their default then.
-_LATER = ("history_share",)
+_LATER = ("history_share", "adapted", "any_use", "attribution")
 DEFAULT = "calls"
 BUNDLED = Path(__file__).parent / "bundled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What an adapted bundle was fitted to, and what that changed.
+
+    Parameters
+    ----------
+    base : str
+        Id of the bundle that was adapted.
+    date : str
+        YYYY-MM-DD.
+    segments, recordings : int
+        Number of stretches of speech of the archive, and of their recordings.
+    left_out : int
+        Segments that are far from the archive's speech, and did not count.
+    hours : float or None
+        Hours of speech, where known.
+    shares_before, shares_after : mapping of label to float
+        Share of each label among these segments, by the base and by the adapted bundle.
+    moved : int
+        Segments whose label changed.
+    archive_sha256 : str
+        SHA-256 of `archive.npz`.
+    """
+
+    base: str
+    date: str
+    segments: int
+    recordings: int
+    left_out: int
+    hours: float | None
+    shares_before: Mapping[str, float]
+    shares_after: Mapping[str, float]
+    moved: int
+    archive_sha256: str
+
+    @classmethod
+    def of(
+        cls,
+        fitted: Archive,
+        content: bytes,
+        labels: tuple[str, ...],
+        before: np.ndarray,
+        after: np.ndarray,
+    ) -> Adaptation:
+        """The description of an adapted bundle.
+
+        Parameters
+        ----------
+        fitted : Archive
+        content : bytes
+            Of `archive.npz`.
+        labels : tuple of str
+        before, after : np.ndarray [shape=(n,)], int
+            Index of each segment's label, by the base and by the adapted bundle.
+        """
+
+        def shares(found: np.ndarray) -> dict[str, float]:
+            counts = np.bincount(found, minlength=len(labels)) / len(found)
+            return dict(zip(labels, counts.tolist(), strict=True))
+
+        return cls(
+            base=fitted.base,
+            date=fitted.date,
+            segments=fitted.statistics.rows,
+            recordings=fitted.statistics.recordings,
+            left_out=fitted.statistics.left_out,
+            hours=fitted.hours,
+            shares_before=shares(before),
+            shares_after=shares(after),
+            moved=int(np.count_nonzero(before != after)),
+            archive_sha256=hashlib.sha256(content).hexdigest(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +154,12 @@ class Card:
         Versions of the libraries that trained it.
     model_sha256 : str
         SHA-256 of `model.keras`; filled in by `save`.
+    any_use : bool or None
+        Whether all corpora permit every use, including commercial use. None in older cards.
+    attribution : sequence of str
+        What to name where labels are published, by corpus and by feature set.
+    adapted : Adaptation or None
+        For a bundle that is fitted to an archive.
     """
 
     name: str
@@ -96,11 +181,30 @@ class Card:
     measures: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     model_sha256: str = ""
+    any_use: bool | None = None
+    attribution: Sequence[str] = ()
+    adapted: Adaptation | None = None
 
     @property
     def id(self) -> str:
-        """Name and the start of the network's hash, such as `seed-1a2b3c4d`."""
-        return f"{self.name}-{self.model_sha256[:8]}"
+        """Name and the start of a hash of network and archive, such as `seed-1a2b3c4d`."""
+        digest = self.model_sha256
+        if self.adapted is not None:
+            both = digest + self.adapted.archive_sha256
+            digest = hashlib.sha256(both.encode()).hexdigest()
+        return f"{self.name}-{digest[:8]}"
+
+    @property
+    def base(self) -> Card:
+        """The card of the bundle that was adapted; the card itself, if none was."""
+        if self.adapted is None:
+            return self
+        return replace(self, name=self.adapted.base.rpartition("-")[0], adapted=None)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that the bundle needs."""
+        return FILES if self.adapted is None else (*FILES, ARCHIVE)
 
 
 def bundled_names() -> tuple[str, ...]:
@@ -152,7 +256,7 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
             f"{folder / CARD}: schema {found!r} found, {SCHEMA} expected; "
             f"use the version of this package that wrote the bundle"
         )
-    known = [item.name for item in fields(Card)]
+    known = _names(Card)
     missing = [name for name in known if name not in values and name not in _LATER]
     if missing:
         raise BundleError(f"{folder / CARD}: {', '.join(missing)} missing; train the bundle again")
@@ -161,6 +265,8 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
         card = replace(card, labels=check_labels(card.labels))
     except (SerError, TypeError, AttributeError) as error:
         raise BundleError(f"{folder / CARD}: labels: {error}") from None
+    if card.adapted is not None:
+        card = replace(card, adapted=_adaptation(folder, card.adapted))
     _check_number(folder, card, "temperature", above=0.0, upto=math.inf)
     if card.channel_normalisation not in (None, HISTORY):
         raise BundleError(
@@ -175,6 +281,19 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
     _check_number(folder, card, "unsure_segment_below", above=-math.ulp(0.0), upto=1.0)
     _check_number(folder, card, "unsure_recording_below", above=-math.ulp(0.0), upto=1.0)
     return card
+
+
+def _names(kind: type) -> list[str]:
+    return [item.name for item in fields(kind)]
+
+
+def _adaptation(folder: Path, values: Any) -> Adaptation:
+    try:
+        return Adaptation(**{name: values[name] for name in _names(Adaptation)})
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            f"{folder / CARD}: adapted: {error} not found; adapt the bundle again"
+        ) from None
 
 
 def _check_number(folder: Path, card: Card, name: str, *, above: float, upto: float) -> None:

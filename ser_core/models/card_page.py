@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ser_core.models.card import Card
+from ser_core.models.card import Adaptation, Card
 
 _USE = """\
 ## Use
@@ -53,6 +53,8 @@ def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
     yield f"# {card.id}\n"
     yield f"Labels {', '.join(card.labels)} from the feature set `{card.feature_set}`.\n"
     yield f"**Licence:** {card.licence}.\n"
+    if card.adapted:
+        yield from _adapted(card.adapted)
     if card.corpora:
         yield "## Data\n"
         yield from (_corpus(corpus) for corpus in card.corpora)
@@ -72,6 +74,23 @@ def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
     yield _USE
     if card.versions:
         yield "Made with " + ", ".join(f"{k} {v}" for k, v in card.versions.items()) + ".\n"
+
+
+def _adapted(found: Adaptation) -> Iterator[str]:
+    hours = "" if found.hours is None else f", {found.hours:,.1f} hours of speech"
+    yield "## Fitted to an archive\n"
+    yield (
+        f"`{found.base}`, fitted on {found.date} to {found.segments:,} segments of "
+        f"{found.recordings:,} recordings{hours}, without labels. The network is the same; it is "
+        "given the archive's features on the scale of its training. "
+        f"{found.left_out:,} segments far from the archive's speech did not count. "
+        f"{found.moved:,} labels ({found.moved / found.segments:.1%}) changed:\n"
+    )
+    yield "| label | share before | after |"
+    yield "| --- | --- | --- |"
+    for label, before in found.shares_before.items():
+        yield f"| {label} | {before:.1%} | {found.shares_after[label]:.1%} |"
+    yield ""
 
 
 def _settings(card: Card) -> Iterator[str]:
@@ -138,6 +157,8 @@ def _agreement(found: Mapping[str, Any] | None) -> str:
 def _results(card: Card) -> Iterator[str]:
     first = next(iter(card.results.values()))
     yield "## Results\n"
+    if card.adapted:
+        yield f"Those of {card.adapted.base}, which knows no archive.\n"
     yield (
         f"Tested on {card.corpora[0]['name'] if card.corpora else 'one corpus'}, each utterance "
         "one whole clip. UAR is the unweighted average recall of the labels; chance is "

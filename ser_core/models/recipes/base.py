@@ -188,12 +188,16 @@ class Trained:
     inputs : np.ndarray [shape=(m, d)]
         A few vectors for the bundle's reference answers.
     figures : Figures
+    reference : mapping of str to np.ndarray
+        Further arrays for `reference.npz`: `feature_mean` and `feature_std` [d] let the bundle be
+        adapted to an archive.
     """
 
     model: Any
     card: Card
     inputs: np.ndarray
     figures: Figures
+    reference: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

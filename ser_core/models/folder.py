@@ -1,0 +1,173 @@
+"""The folder of a bundle: its files, read and checked; and written as a whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ser_core import features
+from ser_core.errors import BundleError
+from ser_core.models.archive import Archive
+from ser_core.models.card import (
+    ARCHIVE,
+    CARD,
+    MODEL,
+    README,
+    REFERENCE,
+    SCHEMA,
+    Card,
+    check_features,
+    read_card,
+    read_file,
+)
+from ser_core.models.card_page import markdown
+from ser_core.models.network import first_line
+
+
+def name_of(folder: str | os.PathLike) -> str:
+    """The name that a bundle takes from its folder."""
+    return re.sub(r"\W+", "-", Path(folder).resolve().name).strip("-") or "model"
+
+
+def check_target(folder: str | os.PathLike) -> None:
+    """Check that a bundle may be written to a folder, and make the folder's parents.
+
+    Raises
+    ------
+    BundleError
+        The folder holds something else than a bundle, is a file, or cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        occupied = folder.exists() and any(folder.iterdir()) and not (folder / CARD).is_file()
+    except OSError as error:
+        raise BundleError(f"{folder}: no bundle can be written there: {error}") from error
+    if occupied:
+        raise BundleError(
+            f"{folder}: holds files that are not a model bundle; a new or empty folder, or an "
+            f"older bundle to replace, expected; give another folder"
+        )
+
+
+@contextmanager
+def replaced(folder: str | os.PathLike) -> Iterator[Path]:
+    """A working folder that takes the place of `folder` at the end, unless an error occurs.
+
+    Raises
+    ------
+    BundleError
+        As `check_target`, or the files cannot be written.
+    """
+    folder = Path(folder)
+    check_target(folder)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        # mkdtemp makes a private folder; a bundle is as readable as any folder made here.
+        work.chmod(0o777 & ~_umask())
+        yield work
+        _swap(work, folder)
+    except OSError as error:
+        raise BundleError(f"{folder}: the bundle could not be written: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def read_files(folder: Path) -> tuple[Card, dict[str, bytes]]:
+    """The card, and the bytes of the bundle's other files, checked by their hashes.
+
+    Raises
+    ------
+    BundleError
+        A file is missing or was changed, or the feature set's fingerprint differs.
+    """
+    card = read_card(folder)
+    files = {name: read_file(folder, name) for name in card.files if name != CARD}
+    expected = {MODEL: card.model_sha256}
+    if card.adapted is not None:
+        expected[ARCHIVE] = card.adapted.archive_sha256
+    for name, digest in expected.items():
+        found = hashlib.sha256(files[name]).hexdigest()
+        if found != digest:
+            raise BundleError(
+                f"{folder / name}: SHA-256 {found[:12]}… found, {digest[:12]}… expected "
+                f"by {CARD}; the file was changed or copied in part, copy the bundle again"
+            )
+    check_features(folder, card)
+    return card, files
+
+
+def read_archive(folder: Path, card: Card, content: bytes) -> Archive:
+    """The archive that a bundle was adapted to; `content` is that of `archive.npz`.
+
+    Raises
+    ------
+    BundleError
+        As `Archive.from_bytes`.
+    """
+    try:
+        columns = len(features.get(card.feature_set).names)
+        return Archive.from_bytes(content, columns, len(card.labels))
+    except BundleError as error:
+        raise BundleError(f"{folder / ARCHIVE}: {error}") from error
+
+
+def read_reference(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays of `reference.npz`.
+
+    Raises
+    ------
+    BundleError
+        They cannot be read.
+    """
+    try:
+        with np.load(io.BytesIO(read_file(folder, REFERENCE)), allow_pickle=False) as kept:
+            reference = {name: kept[name] for name in kept.files}
+        if missing := {"inputs", "outputs"} - set(reference):
+            raise KeyError(*missing)
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"{folder / REFERENCE}: cannot be read ({first_line(error)}); copy the bundle again"
+        ) from error
+    return reference
+
+
+def write_card(folder: Path, card: Card, pictures: Collection[str] = ()) -> None:
+    """Write `card.json` and `CARD.md`; the page shows the pictures that lie beside it."""
+    fields = {"schema": SCHEMA, "id": card.id, **asdict(card)}
+    (folder / CARD).write_text(json.dumps(fields, indent=1, allow_nan=False) + "\n", "utf-8")
+    (folder / README).write_text(markdown(card, pictures), "utf-8")
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Move a finished folder into place; an older one is replaced."""
+    old = None
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old:
+            os.replace(old, folder)
+        raise
+    if old:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
