@@ -68,13 +68,17 @@ def add_inputs(parser: ArgumentParser) -> None:
     add_output(parser)
 
 
-def add_model(parser: ArgumentParser, *, required: bool = False) -> None:
-    """Add --model, a bundle."""
+def add_model(parser: ArgumentParser, *, required: bool = False, default: str = "calls") -> None:
+    """Add --model, a bundle; `default` is what the help says of it."""
     parser.add_argument(
         "--model", required=required, metavar="BUNDLE",
         help="name of a bundled model, or folder of a bundle; local, gs:// or s3://"
-        + ("" if required else " (default: calls)"),
+        + ("" if required else f" (default: {default})"),
     )  # fmt: skip
+
+
+# What is used without --model, by commands with --output.
+DEFAULT_FOR_OUTPUT = "calls, or the bundled model for the features that OUT holds"
 
 
 def add_command(

@@ -149,9 +149,34 @@ def checked_model(options: Namespace) -> tuple[str, Card]:
     from pipelines.storage import bundles, files
     from ser_core import models
 
-    name = options.model or models.default_name()
+    name = choose_model(options.model, options.output)
     card = bundles.check(name)
     return (name if name in models.bundled_names() else files.absolute(name)), card
+
+
+def choose_model(model: str | None, output: str) -> str:
+    """The model that --model names; without it, the one for the features that the output holds.
+
+    An output is never left without a model because the default has changed: only a model that is
+    named is refused where the output holds other features.
+    """
+    from pipelines.storage import published
+    from ser_core import models
+
+    if model is not None and model not in models.ALIASES:
+        return model
+    default = models.default_name()
+    stored = published.stored_feature_set(output)
+    own = stored and models.bundled_for(*stored)
+    if stored and own not in (None, default):
+        say(
+            f"--output {output} holds features of {stored[0]!r} and goes on with model {own}; to "
+            f"change to {default}, give a new --output"
+        )
+        return own
+    if model is not None:
+        say(f"--model {model} is now called {default}")
+    return default
 
 
 def say_where(options: Namespace, status: int) -> int:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pipelines.arguments import add_inputs
-from pipelines.night_options import add_examination, add_work, examining_job, say_where
+from pipelines.night_options import (
+    add_examination,
+    add_work,
+    examining_job,
+    say_where,
+)
+from pipelines.terminal import say
 
 HELP = "store features only; `ser label` can label them later"
 EXAMPLES = ("ser extract --input /calls --output /tables --channel-roles agent,customer",)
@@ -17,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--feature-set",
         metavar="NAME",
-        help="feature set to extract (default: that of the default model)",
+        help="feature set to extract (default: the one that OUT holds, else the default model's)",
     )
     add_examination(parser)
     add_work(parser)
@@ -26,9 +32,25 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Store the features of the new recordings; returns the exit status."""
     from pipelines import nightly
-    from ser_core import features, models, tables
+    from ser_core import features, tables
 
-    name = options.feature_set or models.read_card(models.default_name()).feature_set
+    name = options.feature_set or _default_feature_set(options.output)
     features.get(name)
     job = examining_job(options, tables.Labelling(None, (), name))
     return say_where(options, nightly.run(job))
+
+
+def _default_feature_set(output: str) -> str:
+    """The feature set that the output holds, else the default model's."""
+    from pipelines.storage import published
+    from ser_core import models
+
+    default = models.read_card(models.default_name()).feature_set
+    stored = published.stored_feature_set(output)
+    if stored is None or stored[0] == default:
+        return default
+    say(
+        f"--output {output} holds features of {stored[0]!r} and goes on with these; to change to "
+        f"{default!r}, give a new --output"
+    )
+    return stored[0]

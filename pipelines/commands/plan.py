@@ -7,7 +7,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
-from pipelines.arguments import add_inputs, add_model, date, positive
+from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, date, positive
 from pipelines.night_options import add_examination, checked_model, examination_settings
 
 HELP = "show what a run would do: counts, hours, time, problems"
@@ -17,7 +17,7 @@ EXAMPLES = ("ser plan --input /calls --output /tables --channel-roles agent,cust
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser plan` takes."""
     add_inputs(parser)
-    add_model(parser)
+    add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
     parser.add_argument(
         "--date", type=date, metavar="YYYY-MM-DD", help="night of the run (default: today)"

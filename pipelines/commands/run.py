@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pipelines.arguments import add_inputs, add_model
+from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model
 from pipelines.night_options import (
     add_examination,
     add_work,
@@ -26,7 +26,7 @@ EXAMPLES = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser run` takes."""
     add_inputs(parser)
-    add_model(parser)
+    add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
     add_work(parser)
 

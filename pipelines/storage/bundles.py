@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pipelines.storage import files
 from ser_core import models
-from ser_core.models.card import FILES
+from ser_core.models.card import CARD
 
 _MODEL = "model"
 T = TypeVar("T")
@@ -42,8 +42,11 @@ def _read_bundle(model: str, read: Callable[[str], T], option: str) -> T:
     if not files.is_remote(model):
         return read(model)
     naming = files.naming(f"{option} {model}", "cannot be fetched", "a bundle's folder expected")
-    with naming, files.local_copy(model, FILES) as folder:
-        return read(folder)
+    with naming:
+        with files.local_copy(model, [CARD]) as folder:
+            needed = models.read_card(folder).files
+        with files.local_copy(model, needed) as folder:
+            return read(folder)
 
 
 def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:
@@ -60,7 +63,7 @@ def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:
     if model is None or local or files.is_remote(model) or model in models.bundled_names():
         return model
     with files.naming("--output"):
-        for name in FILES:
+        for name in models.read_card(model).files:
             with (
                 open(os.path.join(model, name), "rb") as source,
                 files.written(files.join(staged, _MODEL, name)) as target,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.storage import files
-from ser_core import tables
+from ser_core import models, tables
 from ser_core.tables import reader
 
 _PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
@@ -55,6 +55,20 @@ def _list_objects(root: str, table: str) -> list[str]:
     return sorted(path for path in found if _PART.search(path))
 
 
+def stored_feature_set(output: str | os.PathLike) -> tuple[str, str] | None:
+    """Name and fingerprint of the feature set that an output folder holds; None if it is empty.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read.
+    """
+    published = open_reader(output)
+    for path in published.paths("recordings")[-1:]:
+        return reader.feature_set_of(published.schema(path))
+    return None
+
+
 def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: str) -> None:
     """Check that an output folder holds no other feature set than this one.
 
@@ -63,14 +77,15 @@ def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: 
     UsageError
         It holds another.
     """
-    published = open_reader(output)
-    for path in published.paths("recordings")[-1:]:
-        found = reader.feature_set_of(published.schema(path))
-        if found != (feature_set, fingerprint):
-            raise UsageError(
-                f"--output {published.root}: it holds features of {found[0]!r} ({found[1]}), and "
-                f"this run makes {feature_set!r} ({fingerprint}); use another folder"
-            )
+    found = stored_feature_set(output)
+    if found in (None, (feature_set, fingerprint)):
+        return
+    model = models.bundled_for(*found)
+    raise UsageError(
+        f"--output {files.absolute(output)}: it holds features of {found[0]!r} ({found[1]}), and "
+        f"this run makes {feature_set!r} ({fingerprint}); use another folder"
+        + (f", or --model {model} for this one" if model else "")
+    )
 
 
 def open_parquet(path: str) -> pq.ParquetFile:

@@ -34,6 +34,10 @@ SCHEMA = 1
 # Fields that cards of older versions lack; they have their default then.
 _LATER = ("history_share", "adapted", "any_use", "attribution")
 DEFAULT = "calls"
+# Names that bundled models once had.
+ALIASES = {"calls-open": DEFAULT}
+# The bundled model for a feature set that an output may hold, other than the default model's.
+_BY_FEATURE_SET = {"telephone": "calls-fast", "seed193": "seed"}
 BUNDLED = Path(__file__).parent / "bundled"
 
 
@@ -217,6 +221,16 @@ def default_name() -> str:
     return DEFAULT
 
 
+def bundled_for(feature_set: str, fingerprint: str) -> str | None:
+    """Name of the bundled model for stored features; None if there is none."""
+    for name in (DEFAULT, _BY_FEATURE_SET.get(feature_set)):
+        if name in bundled_names():
+            card = read_card(name)
+            if (card.feature_set, card.fingerprint) == (feature_set, fingerprint):
+                return name
+    return None
+
+
 def find(name_or_path: str | os.PathLike) -> Path:
     """Folder of a bundle, by its bundled name or its path.
 
@@ -225,8 +239,9 @@ def find(name_or_path: str | os.PathLike) -> Path:
     BundleError
         Neither a bundled name nor a folder.
     """
-    if str(name_or_path) in bundled_names():
-        return BUNDLED / str(name_or_path)
+    name = ALIASES.get(str(name_or_path), str(name_or_path))
+    if name in bundled_names():
+        return BUNDLED / name
     folder = Path(name_or_path)
     if not folder.is_dir():
         raise BundleError(

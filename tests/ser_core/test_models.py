@@ -220,7 +220,7 @@ def test_the_default_holds_on_the_telephone_and_its_card_is_complete():
 
 
 def test_the_open_bundle_is_of_open_data():
-    card = models.read_card("calls-open")
+    card = models.read_card("calls-fast")
     assert [corpus["licence"] for corpus in card.corpora] == ["CC0"]
     assert card.licence == "trained on EMO-DB, CC0"
     assert card.settings["noise"] is None
@@ -482,7 +482,7 @@ def test_other_channels_change_nothing_to_the_bit(relative, data):
         )
 
 
-@pytest.mark.parametrize("name", ["calls", "calls-open"])
+@pytest.mark.parametrize("name", ["calls", "calls-fast"])
 def test_other_channels_change_nothing_of_a_bundled_model(name):
     """These networks take means over a picture, whose last bits depend on the place in a batch."""
     model = models.load(name)

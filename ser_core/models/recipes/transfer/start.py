@@ -86,7 +86,7 @@ def take_apart(name: str | os.PathLike) -> Start:
     if card.settings.get("recipe") != "calls" or not settings:
         raise BundleError(
             f"{card.id}: made by recipe {card.settings.get('recipe', 'unknown')!r}; only bundles "
-            "of recipe calls can be started from, such as calls or calls-open"
+            "of recipe calls can be started from, such as calls or calls-fast"
         )
     keras = load_keras()
     card, model = bundle.load_keras_model(name)
