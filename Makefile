@@ -12,7 +12,7 @@ FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
 # The floor of the coverage is fail_under in pyproject.toml. `make test COVERAGE=` measures none.
 COVERAGE := --cov --cov-report=term
 
-.PHONY: help demo test quick check lint types imports spelling docs docs-serve models flink-up flink-down clean
+.PHONY: help demo test quick check lint types imports spelling docs docs-serve models encoder flink-up flink-down clean
 
 help:
 	@echo "make demo    a night over the sample calls: tables, first rows, a picture"
@@ -21,6 +21,7 @@ help:
 	@echo "make check   linter, types, import contracts, spelling"
 	@echo "make docs    the documentation site, in site/ (make docs-serve: as you write)"
 	@echo "make models  train the bundled models again from the corpora in SER_DATA (over an hour)"
+	@echo "make encoder make the speech encoder again from the published weights, and compare"
 	@echo "make flink-up, make flink-down  a Flink cluster on this machine (needs Java 17 and Maven)"
 	@echo "make clean   remove what these made"
 
@@ -80,6 +81,9 @@ models: $(READY)
 	    --save $(BUNDLED)/calls-fast
 	$(BIN)/ser train --recipe calls --corpus ravdess=$(DATA)/ravdess emodb=$(DATA)/emodb \
 	    emovo=$(DATA)/emovo --noise $(DATA)/noise --save $(BUNDLED)/calls
+
+encoder: $(READY)
+	$(BIN)/python -m ser_core.features.encoder.build
 
 flink-up flink-down: $(READY)
 	@$(BIN)/python -m tests.flink.cluster $(@:flink-%=%)

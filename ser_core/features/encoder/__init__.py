@@ -121,24 +121,32 @@ def session() -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(_weights(), options, providers=["CPUExecutionProvider"])
+    weights = read_shipped(FILE, SHA256, "the speech encoder")
+    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
 
-def _weights() -> bytes:
-    advice = "install ser-pipeline again, or make the file again with `make encoder`"
+def read_shipped(file: Path, sha256: str, title: str) -> bytes:
+    """Read a file of this package and compare its hash.
+
+    Raises
+    ------
+    FeatureError
+        The file is missing or another one; the message names it as `title`.
+    """
+    advice = "install ser-pipeline again"
     try:
-        weights = FILE.read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         raise FeatureError(
-            f"{FILE}: the weights of the speech encoder cannot be read ({error.strerror}); {advice}"
+            f"{file}: {title} cannot be read ({error.strerror}); {advice}"
         ) from error
-    found = hashlib.sha256(weights).hexdigest()
-    if found != SHA256:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
         raise FeatureError(
-            f"{FILE}: {len(weights):,} bytes with SHA-256 {found} found, {SHA256} expected: "
-            f"the file is damaged; {advice}"
+            f"{file}: {title} is damaged: {len(content):,} bytes with SHA-256 {found} found, "
+            f"{sha256} expected; {advice}"
         )
-    return weights
+    return content
 
 
 FEATURE_SET = FeatureSet(
