@@ -108,6 +108,19 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     return labels
 
 
+def in_label_space(emotion: str, labels: Sequence[str]) -> str | None:
+    """The label that an emotion of another corpus counts as, or None.
+
+    Examples
+    --------
+    >>> in_label_space("calm", ("neutral", "angry")), in_label_space("bored", ("neutral", "angry"))
+    ('neutral', None)
+    """
+    if emotion in labels:
+        return emotion
+    return "neutral" if emotion in CALM and "neutral" in labels else None
+
+
 def group_names(labels: Sequence[str], grouping: str) -> tuple[str, ...]:
     """The groups of a label set under one of `GROUPINGS`, with `other` last.
 

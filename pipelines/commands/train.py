@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 HELP = "train a model on labelled speech"
 EXAMPLES = (
-    "ser train --corpus ravdess=RAVDESS emodb=EMODB --noise NOISE --save my-bundle",
+    "ser train --corpus cremad=CREMAD emodb=EMODB --noise NOISE --save my-bundle",
     "ser train --corpus ravdess=RAVDESS --emotions angry,happy,sad,neutral --save four",
     "ser train --corpus csv=labels.csv --from calls --save ours",
-    "ser train --corpus csv=labels.csv ravdess=RAVDESS --architecture dnn --save ours",
+    "ser train --corpus csv=labels.csv cremad=CREMAD --unheard emovo=EMOVO --save ours",
     "ser train --corpus ravdess=RAVDESS --recipe seed --scale zscore --save the-article",
     "ser train --corpus ravdess=RAVDESS --feature-set telephone --save another",
 )
 # Options that select a recipe if --recipe is not given.
-_IMPLIES = {"start": "transfer", "feature_set": "seed"}
+_IMPLIES = {"start": "transfer"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -43,20 +43,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--save", required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "--recipe", choices=recipes.recipe_names(),
-        help="calls: several networks for telephone speech, an hour on two cores for RAVDESS; "
-        "transfer: fits a trained bundle to few labels, needs --from; seed: the article's "
-        "network, minutes (default: calls, or the recipe that --from or --feature-set implies)",
+        help="calls: a classifier for telephone speech and voices it has not heard; transfer: fits "
+        "a trained bundle to few labels, needs --from; seed: the article's network (default: "
+        "calls, or transfer with --from)",
     )  # fmt: skip
     for option in common_options():
         _add_option(parser, option)
     parser.add_argument(
         "--jobs", type=positive(int), metavar="N", help="parallel processes (default: one per core)"
     )
+    declared: set[str] = set()
     for name in recipes.recipe_names():
-        recipe = recipes.get(name)
         group = parser.add_argument_group(f"recipe {name}")
-        for option in own_options(recipe):
-            _add_option(group, option)
+        for option in own_options(recipes.get(name)):
+            if option.name not in declared:  # some options belong to several recipes
+                _add_option(group, option)
+            declared.add(option.name)
 
 
 def _add_option(parser: ArgumentParser | _ArgumentGroup, option: Option) -> None:

@@ -203,16 +203,19 @@ def _measures(card: Card) -> Iterator[str]:
     measures = card.measures
     if "groups" in measures:
         yield from _groups(measures["groups"])
+    if "questions" in measures:
+        yield from _questions(measures["questions"])
     yield "\n## Confidence\n"
     made_up = "recordings" in measures["unsure"]
     yield (
-        "Temperatures and thresholds were fitted to out-of-fold predictions, and are measured here "
-        "on folds that they were not fitted to."
-        + (
-            " Calls are made of one speaker's clips, over mu-law and a hard line."
-            if made_up
-            else ""
+        (
+            "Temperature and thresholds were fitted to the predictions for corpora that were left "
+            "out of the training."
+            if "questions" in measures
+            else "Temperatures and thresholds were fitted to out-of-fold predictions, and are "
+            "measured here on folds that they were not fitted to."
         )
+        + (" Recordings are made of one speaker's clips." if made_up else "")
         + "\n"
     )
     for kind, figures in measures["unsure"].items():
@@ -248,6 +251,23 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield (
             f"| {', '.join(row['groups'])} | {row['condition']} | {row['known']} | {auc} "
             f"| {row['uar']:.1%} | {_interval(row)} |"
+        )
+
+
+def _questions(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "## What a call centre asks\n"
+    yield (
+        "The probabilities of the labels on one side are added up. `found` is the share of these "
+        f"clips above the threshold that {rows[0]['false_alarms']:.0%} of the others exceed.\n"
+        if rows
+        else ""
+    )
+    yield "| question | test | AUC | found | threshold |"
+    yield "| --- | --- | --- | --- | --- |"
+    for row in rows:
+        yield (
+            f"| {row['grouping']} or not | {row['test']} | {row['auc']:.3f} | {row['found']:.0%} "
+            f"| {row['threshold']:.3f} |"
         )
 
 

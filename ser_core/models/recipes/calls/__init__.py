@@ -1,17 +1,16 @@
-"""Recipe `calls`: small networks over `telephone` features, for new voices and telephone lines.
+"""Recipe `calls`: a linear classifier for voices, rooms, languages and lines it has not heard.
 
-Several networks are averaged: dense ones over the functionals (some with the thirds), and a
-convolutional and a recurrent one over the picture. Each is trained on copies of every clip
-(`conditions.COPIES`), on all corpora at once with a softmax for each corpus' emotions, and with
-histories: other segments of the same channel.
+What holds outside the training's corpora was looked for, not what is best inside one of them
+(docs/accuracy.md, "Trials"):
 
-**The channel normaliser.** A segment's features are z-scored with the mean and variance of the
-channel's other segments. With n of them, these moments weigh n / (n + 4), and those of the training
-speakers the rest. The weight is an input of the networks. They are trained on histories of any size
-and mood, including one-sided ones, since a caller may be angry throughout. (Speaker normalisation:
-C. Busso et al. 2013, "Iterative feature normalization scheme for automatic emotion detection from
-speech", IEEE Trans. Affective Computing 4(4), 386-397.)
+- Features of a pretrained speech encoder (`voice`), or of the cheap `telephone` set.
+- **Every corpus by its own normal.** The vectors of a corpus are standardised with the mean and the
+  standard deviation of that corpus, under each line. An archive of calls is standardised with its
+  own in turn (`Bundle.adapted`), or with the corpora's mean until then.
+- One label space. The labels of the first corpus; those that another corpus lacks are masked there.
+- Corpora count alike, whatever their size, and so do the labels in each.
+- Copies of every clip under other lines and noises (`ser_core.conditions`).
 
-Read on in `recipe` (options and training), `data` (what is trained and tested on), `ensemble` (the
-networks, fold by fold) and `measures` (the figures of the card).
+Read on in `recipe` (options and training), `data` (what is trained and tested on), `head` (the
+classifier) and `measures` (the figures of the card).
 """

@@ -1,213 +1,217 @@
-"""Training and test data of recipe `calls`: clips under conditions, and calls made of clips."""
+"""The vectors of the corpora, standardised corpus by corpus, and the classifier fitted to them."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import block_diag
 
-from ser_core.conditions import CONDITIONS, COPIES
-from ser_core.corpora import Corpus
+from ser_core.corpora import Corpus, Utterance
+from ser_core.emotions import in_label_space
+from ser_core.errors import TrainingError
+from ser_core.models import archive
+from ser_core.models.archive import FeatureStatistics
 from ser_core.models.recipes.base import Work
-from ser_core.models.recipes.calls.material import Material
-from ser_core.models.recipes.preparation import LabelledClips, select_utterances
+from ser_core.models.recipes.calls.head import Head, fit
 from ser_core.models.targets import label_indices, label_shares
 
-FEATURE_SET = "telephone"
-# The condition whose figures are quoted first, and those whose answers set the thresholds.
+# What is trained on, and what is tested under; see `ser_core.conditions`.
+TRAINED = ("mulaw", "copy_line_any", "copy_noisy")
+TESTED = ("clean", "mulaw", "hard")
 HEADLINE = "mulaw"
-LINES = ("mulaw", "hard")
-# What is known of a speaker in a test; all of it is under the same condition.
-KNOWN = {
-    "none": "nothing known of the speaker",
-    "mixed": "16 other clips known",
-    "calm": "8 neutral or calm clips known",
-    "angry": "8 angry clips known",
-}
-_MIXED, _ONE_SIDED = 16, 8
-# Calls made of a held-out speaker's clips: number of calls per speaker, number of segments, and the
-# share of segments in the call's main emotion. The other segments are neutral or calm.
-CALLS_A_SPEAKER = 40
-CALL_SEGMENTS = (3, 12)
-CALL_SHARE = (0.5, 1.0)
+# The share of what the speaker meant in the targets of a corpus that knows it. The rest are the
+# listeners' votes, balanced, since listeners say "neutral" wherever they are unsure.
+INTENDED = 0.7
 
 
 @dataclass(frozen=True)
-class Data:
-    """Corpora as arrays. The first `len(folds)` clips are those of the first corpus.
+class Clips:
+    """The clips of one corpus.
 
     Parameters
     ----------
-    material : Material
-    tests : np.ndarray [shape=(conditions, n, dimensions)], float32
-        The first corpus under each of `CONDITIONS`.
-    folds : np.ndarray [shape=(n,)], int
-    called : np.ndarray [shape=(calls, segments)], int
-        Clips of each made-up call; -1 fills up.
-    mood : np.ndarray [shape=(calls,)], int
-        The emotion of most of its segments.
+    name : str
+    utterances : tuple of n Utterance
+    truth : np.ndarray [shape=(n,)], int
+        Index of the label.
+    targets : np.ndarray [shape=(n, k)], float32
+        Shares of the labels.
+    allowed : np.ndarray [shape=(k,)], bool
+        The labels that the corpus has.
+    vectors : mapping of condition to np.ndarray [shape=(n, d)], float32
     """
 
-    material: Material
-    tests: np.ndarray
-    folds: np.ndarray
-    called: np.ndarray
-    mood: np.ndarray
-
-    @cached_property
-    def tested(self) -> Material:
-        """The first corpus, without its vectors."""
-        n, all_of = len(self.folds), self.material
-        shares = None if all_of.shares is None else all_of.shares[:n, : len(all_of.labels[0])]
-        return Material(
-            all_of.vectors[:0, :n], all_of.truth[:n], all_of.corpus[:n], all_of.speaker[:n],
-            all_of.labels[:1], shares, None if all_of.tied is None else all_of.tied[:n],
-        )  # fmt: skip
-
-    @cached_property
-    def known(self) -> Mapping[str, np.ndarray]:
-        """Number of other clips that are known for each clip, by `KNOWN`."""
-        all_clips = np.arange(len(self.folds))
-        return {
-            known: (known_clips(self.tested, all_clips, known) >= 0).sum(axis=1) for known in KNOWN
-        }
+    name: str
+    utterances: tuple[Utterance, ...]
+    truth: np.ndarray
+    targets: np.ndarray
+    allowed: np.ndarray
+    vectors: Mapping[str, np.ndarray]
 
     @property
-    def fold_count(self) -> int:
-        """Number of folds."""
-        return int(self.folds.max()) + 1
+    def speakers(self) -> np.ndarray:
+        """Speaker of each clip, str [n]."""
+        return np.array([utterance.speaker for utterance in self.utterances])
 
-    @cached_property
-    def key(self) -> str:
-        """A hash of all arrays and labels."""
-        digest = hashlib.sha256(repr(self.material.labels).encode())
-        for array in (
-            self.material.vectors, self.material.truth, self.material.corpus,
-            self.material.speaker, self.tests, self.folds, self.called,
-            *(() if self.material.shares is None else (self.material.shares,)),
-        ):  # fmt: skip
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+    @property
+    def agreed(self) -> np.ndarray:
+        """Clips whose annotators are not divided, bool [n]; only these are tested."""
+        return np.array([utterance.agreed for utterance in self.utterances])
+
+    def of(self, rows: np.ndarray) -> Clips:
+        """Some of the clips."""
+        return replace(
+            self,
+            utterances=tuple(self.utterances[row] for row in np.arange(len(self.truth))[rows]),
+            truth=self.truth[rows],
+            targets=self.targets[rows],
+            vectors={name: matrix[rows] for name, matrix in self.vectors.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted head and the normal of its training.
+
+    Parameters
+    ----------
+    head : Head
+    normal : FeatureStatistics
+        Mean and standard deviation of the training's features, corpora counting alike.
+    """
+
+    head: Head
+    normal: FeatureStatistics
+
+    def alone(self, vectors: np.ndarray) -> np.ndarray:
+        """Probabilities where nothing is known of the archive, float32 [n, k]."""
+        return self.head(standardise(vectors, self.normal))
+
+    def adapted(self, vectors: np.ndarray, recording: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities of an archive's vectors, adapted to these: float32 [n, k]."""
+        statistics, _ = archive.measure(vectors, recording, self.normal)
+        scale, offset = archive.mapping(statistics, self.normal)
+        return self.alone(vectors * scale + offset)
 
 
 def gather(
-    tested: LabelledClips,
-    corpora: Sequence[Corpus],
-    *,
-    seed: int,
-    noise: Path | None,
+    corpus: Corpus,
+    labels: Sequence[str],
+    feature_set: str,
+    conditions: Sequence[str],
     work: Work,
-) -> Data:
-    """Extract all data for training and testing.
-
-    Parameters
-    ----------
-    tested : LabelledClips
-        Clips of the first corpus.
-    corpora : sequence of Corpus
-        The first corpus with only these clips, and other corpora to train on.
-    seed : int
-        Seed of the made-up calls.
-    noise : Path or None
-        Folder of recorded noises for the copies.
-    work : Work
+    noise: Path | None = None,
+) -> Clips:
+    """The clips of a corpus that have one of the labels, under some conditions.
 
     Raises
     ------
+    TrainingError
+        The corpus has fewer than two of the labels.
     CorpusError
         Files that cannot be read.
     """
-    utterances = [utterance for corpus in corpora for utterance in corpus.utterances]
-    labels = (tested.labels, *(select_utterances([corpus], None)[1] for corpus in corpora[1:]))
-    truth = [
-        label_indices(corpus.utterances, own) for corpus, own in zip(corpora, labels, strict=True)
-    ]
-    _, speaker = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)
-    material = Material(
-        vectors=np.stack([work.extract(utterances, FEATURE_SET, copy, noise) for copy in COPIES]),
-        truth=np.concatenate(truth),
-        corpus=np.repeat(np.arange(len(corpora)), [len(c.utterances) for c in corpora]),
-        speaker=speaker,
-        labels=labels,
-        shares=_shares(corpora, labels),
-        tied=np.array([not utterance.agreed for utterance in utterances]),
+    utterances = tuple(
+        replace(utterance, emotion=label)
+        for utterance in corpus.utterances
+        if (label := in_label_space(utterance.emotion, labels)) is not None
     )
-    tests = np.stack(
-        [work.extract(tested.utterances, FEATURE_SET, condition, noise) for condition in CONDITIONS]
-    )
-    data = Data(material, tests, tested.folds, np.empty((0, 0), int), np.empty(0, int))
-    called, mood = draw_calls(data.tested, np.random.default_rng(seed))
-    return replace(data, called=called, mood=mood)
+    truth = label_indices(utterances, labels)
+    if len(np.unique(truth)) < 2:
+        raise TrainingError(
+            f"{corpus.name}: it has {', '.join(corpus.counts) or 'no utterance'}, and two or more "
+            f"of {', '.join(labels)} (the labels of the first corpus) are needed; leave it out, or "
+            "name other --emotions"
+        )
+    vectors = {name: work.extract(utterances, feature_set, name, noise) for name in conditions}
+    targets = soft_targets(utterances, truth, label_shares(utterances, labels))
+    return Clips(corpus.name, utterances, truth, targets, (targets > 0).any(axis=0), vectors)
 
 
-def _shares(corpora: Sequence[Corpus], labels: Sequence[Sequence[str]]) -> np.ndarray | None:
-    """`Material.shares`, or None if no corpus has several annotators."""
-    if not any(utterance.shares for corpus in corpora for utterance in corpus.utterances):
-        return None
-    return block_diag(
-        *(label_shares(corpus.utterances, own) for corpus, own in zip(corpora, labels, strict=True))
-    ).astype(np.float32)
+def soft_targets(
+    utterances: Sequence[Utterance], truth: np.ndarray, shares: np.ndarray
+) -> np.ndarray:
+    """Shares of the labels to train with, float32 [n, k].
 
-
-def draw_calls(tested: Material, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Make calls from clips of one speaker each, without clips whose annotators are divided.
-
-    Returns
-    -------
-    clips : np.ndarray [shape=(calls, segments)], int
-        -1 fills up.
-    mood : np.ndarray [shape=(calls,)], int
-        The main emotion.
-    """
-    called, mood = [], []
-    low, high = CALL_SEGMENTS
-    agreed = tested.agreed
-    for speaker in np.unique(tested.speaker[agreed]):
-        own = np.flatnonzero((tested.speaker == speaker) & agreed)
-        calm = own[tested.calm[own]]
-        for _ in range(CALLS_A_SPEAKER):
-            main = random.choice(np.unique(tested.truth[own]))
-            size = int(random.integers(low, high + 1))
-            share = max(round(size * random.uniform(*CALL_SHARE)), size // 2 + 1)
-            felt = random.permutation(own[tested.truth[own] == main])[:share]
-            # Fewer others than segments in the main emotion, so that it stays the main one.
-            others = np.setdiff1d(calm, felt)
-            rest = random.permutation(others)[: min(size - share, max(len(felt) - 1, 0))]
-            clips = np.full(high, -1)
-            segments = random.permutation(np.concatenate([felt, rest]))
-            clips[: len(segments)] = segments
-            called.append(clips)
-            mood.append(main)
-    return np.array(called), np.array(mood)
-
-
-def known_clips(tested: Material, which: np.ndarray, known: str) -> np.ndarray:
-    """Other clips of the same speaker that are known in a test.
+    Where it is known what the speaker meant, that is `INTENDED` of it, and the rest are votes,
+    divided by how common each label is among the votes.
 
     Parameters
     ----------
-    known : str
-        One of `KNOWN`. A speaker without such clips has an empty history.
-
-    Returns
-    -------
-    np.ndarray [shape=(len(which), 16)], int
-        -1 fills up.
+    utterances : sequence of n Utterance
+    truth : np.ndarray [shape=(n,)], int
+    shares : np.ndarray [shape=(n, k)]
+        Shares of the annotators; rows add up to 1.
     """
-    members = np.full((len(which), _MIXED), -1)
-    labels = tested.labels[0]
-    angry = np.array([label == "angry" for label in labels])[tested.truth]
-    anything = np.ones_like(angry)
-    wanted = {"none": ~anything, "mixed": anything, "calm": tested.calm, "angry": angry}[known]
-    most = _MIXED if known == "mixed" else _ONE_SIDED
-    for row, clip in enumerate(which):
-        others = np.flatnonzero((tested.speaker == tested.speaker[clip]) & wanted)
-        random = np.random.default_rng(clip)
-        chosen = random.permutation(others[others != clip])[:most]
-        members[row, : len(chosen)] = chosen
-    return members
+    known = np.array([utterance.intended for utterance in utterances])
+    if not known.any():
+        return shares
+    common = shares[known].mean(axis=0)
+    balanced = shares[known] / np.where(common > 0, common, 1)
+    balanced /= balanced.sum(axis=1, keepdims=True)
+    meant = np.eye(shares.shape[1])[truth[known]]
+    targets = shares.copy()
+    targets[known] = INTENDED * meant + (1 - INTENDED) * balanced
+    return targets
+
+
+def train(parts: Sequence[Clips], *, decay: float, start: Head | None = None) -> Classifier:
+    """Fit a classifier to the clips of corpora under `TRAINED`.
+
+    Parameters
+    ----------
+    parts : sequence of Clips
+        One per corpus; without clips that must not be heard.
+    decay, start
+        As in `head.fit`.
+    """
+    rows = []
+    for part in parts:
+        weight = weigh_labels(part.targets)
+        for condition in TRAINED:
+            matrix = part.vectors[condition]
+            rows.append((standardise(matrix, measure_normal(matrix, weight)), part, weight))
+    head = fit(
+        np.concatenate([scaled for scaled, _, _ in rows]),
+        np.concatenate([part.targets for _, part, _ in rows]),
+        np.concatenate([np.tile(part.allowed, (len(part.truth), 1)) for _, part, _ in rows]),
+        np.concatenate([weight for _, _, weight in rows]),
+        decay=decay,
+        start=start,
+    )
+    normals = [measure_normal(part.vectors[HEADLINE], weigh_labels(part.targets)) for part in parts]
+    mean = np.mean([normal.mean for normal in normals], axis=0)
+    std = np.sqrt(np.mean([np.square(normal.std) for normal in normals], axis=0))
+    return Classifier(head, FeatureStatistics(mean, std))
+
+
+def measure_normal(matrix: np.ndarray, weight: np.ndarray) -> FeatureStatistics:
+    """Weighted mean and standard deviation of vectors [n, d]; the weights [n] add up to 1."""
+    mean = weight @ matrix
+    std = np.sqrt(weight @ np.square(matrix - mean))
+    return FeatureStatistics(mean.astype(np.float32), std.astype(np.float32))
+
+
+def standardise(vectors: np.ndarray, normal: FeatureStatistics) -> np.ndarray:
+    """z-scores [n, d]; zero for a feature that is constant."""
+    return (vectors - normal.mean) / np.where(normal.std > 0, normal.std, np.inf)
+
+
+def weigh_labels(targets: np.ndarray) -> np.ndarray:
+    """Weights of clips, by which all labels count alike; they add up to 1.
+
+    Parameters
+    ----------
+    targets : np.ndarray [shape=(n, k)]
+        Shares of the labels.
+
+    Examples
+    --------
+    >>> weigh_labels(np.array([[1, 0], [1, 0], [0, 1]]))
+    array([0.25, 0.25, 0.5 ])
+    """
+    shares = targets.mean(axis=0)
+    weights = (targets / np.where(shares > 0, shares, np.inf)).sum(axis=1)
+    return weights / weights.sum()

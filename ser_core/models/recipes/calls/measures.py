@@ -1,42 +1,98 @@
-"""The figures of recipe `calls`: from out-of-fold predictions to the card.
+"""The figures of recipe `calls`, from predictions for speakers and corpora that were held out.
 
-For the bundle, temperatures and thresholds are fitted to all out-of-fold predictions. For the
-figures, they are fitted to all folds but the tested one.
+Temperature and thresholds come from whole corpora that were left out of the training, since folds
+of one corpus flatter: they share its room, its language and its actors' school. Only where no
+corpus can be left out do they come from folds of speakers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ser_core.conditions import CONDITIONS
-from ser_core.corpora import Utterance
 from ser_core.emotions import GROUPINGS, group_names, group_probabilities
 from ser_core.models.calibration import (
     Bin,
+    calibrate,
     calibration_error,
     coverage_and_risk,
     fit_temperature,
     reliability,
     unsure_below,
 )
-from ser_core.models.recipes.calls.answers import (
-    Answers,
-    Clips,
-    Temperatures,
-    calibrate_by_fold,
-    clip_answers,
-    segment_answers,
-    sure_by_fold,
-)
-from ser_core.models.recipes.calls.data import HEADLINE, KNOWN, LINES
-from ser_core.models.recipes.calls.held_out import HeldOut
+from ser_core.models.recipes.base import Curve
+from ser_core.models.recipes.calls.data import HEADLINE, Clips
 from ser_core.models.scores import Scores, score
 
-_SEXES = {"male": "men", "female": "women"}
+ALONE, ADAPTED = "alone", "adapted"
+# The share of false alarms at which the calls that are found are counted.
+FALSE_ALARMS = 0.05
+# A made-up recording has at most this many clips of one speaker in one mood.
+_CLIPS_OF_RECORDING = 4
+# Each test counts alike in the fit of the temperature, by at most so many clips.
+_CLIPS_OF_TEST = 1_000
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for clips that a classifier had not heard, not calibrated.
+
+    Parameters
+    ----------
+    corpus : str
+    condition : str
+        One of `conditions.CONDITIONS`.
+    known : str
+        `ALONE`, or `ADAPTED` to the tested clips of the corpus.
+    clips : Clips
+    probabilities : np.ndarray [shape=(n, k)], float32
+        Over the labels of the corpus only: zero for others.
+    unheard : bool
+        Whether nothing of the corpus was trained on. Otherwise its other speakers were.
+    """
+
+    corpus: str
+    condition: str
+    known: str
+    clips: Clips
+    probabilities: np.ndarray
+    unheard: bool
+
+    @property
+    def key(self) -> str:
+        """Key of the result in the card."""
+        name = "".join(letter for letter in self.corpus.lower() if letter.isalnum())
+        return f"{name}_{self.condition}_{self.known}"
+
+    @property
+    def title(self) -> str:
+        """What is tested, in words."""
+        who = "never heard" if self.unheard else "new speakers"
+        adapted = ", adapted" if self.known == ADAPTED else ""
+        return f"{self.corpus} ({who}), {CONDITIONS[self.condition].title}{adapted}"
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the likeliest label is the true one, bool [n]."""
+        return self.probabilities.argmax(axis=1) == self.clips.truth
+
+    def calibrated(self, temperature: float) -> Predictions:
+        """The same with calibrated probabilities."""
+        return replace(self, probabilities=calibrate(self.probabilities, temperature))
+
+    def score(self, labels: Sequence[str]) -> Scores:
+        """Scores of the test."""
+        return score(
+            self.clips.truth,
+            self.probabilities,
+            labels=labels,
+            speakers=self.clips.speakers,
+            protocol=self.title,
+        )
 
 
 @dataclass(frozen=True)
@@ -45,229 +101,153 @@ class Measured:
 
     Parameters
     ----------
-    temperatures : Temperatures
-    unsure_segment_below, unsure_recording_below : float
-    results : mapping of condition_known to Scores
+    temperature, unsure_segment_below, unsure_recording_below : float
+    results : mapping of key to Scores
+        The headline first.
     measures : mapping
-        Figures of groups, calibration and thresholds; for the card.
+        Figures of questions, calibration and thresholds; for the card.
     bins : mapping of words to the bins of a reliability picture
     curves : mapping of words to a risk-coverage curve, and its point at the threshold
+    outputs : np.ndarray [shape=(n, k)]
+        Calibrated probabilities of all tests under `HEADLINE`.
     """
 
-    temperatures: Temperatures
+    temperature: float
     unsure_segment_below: float
     unsure_recording_below: float
-    results: dict[str, Scores]
-    measures: dict[str, Any]
-    bins: dict[str, tuple[Bin, ...]]
-    curves: dict[str, tuple[np.ndarray, np.ndarray, tuple[float, float]]]
+    results: Mapping[str, Scores]
+    measures: Mapping[str, Any]
+    bins: Mapping[str, tuple[Bin, ...]]
+    curves: Mapping[str, Curve]
+    outputs: np.ndarray
 
     @property
     def of_card(self) -> dict[str, Any]:
         """Fields of the card."""
         return {
-            "temperature": self.temperatures.without,
-            "temperature_with_history": self.temperatures.with_history,
+            "temperature": self.temperature,
             "unsure_segment_below": self.unsure_segment_below,
             "unsure_recording_below": self.unsure_recording_below,
+            "protocol": next(iter(self.results)),
             "results": {name: asdict(scores) for name, scores in self.results.items()},
             "measures": self.measures,
         }
 
 
-def measure(held_out: HeldOut, utterances: Sequence[Utterance]) -> Measured:
-    """All figures of out-of-fold predictions.
+def measure(tests: Sequence[Predictions], labels: Sequence[str]) -> Measured:
+    """All figures of tests; at least one of them under `HEADLINE`.
 
     Parameters
     ----------
-    held_out : HeldOut
-    utterances : sequence of n utterances
-        Utterances of the first corpus.
+    tests : sequence of Predictions
+    labels : sequence of k str
     """
-    labels = held_out.data.material.labels[0]
-    raw_clips, raw_segments = clip_answers(held_out), segment_answers(held_out)
-    by_fold = {
-        fold: _fit(
-            {key: asked.of(asked.fold != fold) for key, asked in raw_clips.items()},
-            raw_segments.of(raw_segments.fold != fold),
-        )
-        for fold in np.unique(held_out.data.folds)
-    }
-    clips = {key: calibrate_by_fold(asked, by_fold) for key, asked in raw_clips.items()}
-    segments = calibrate_by_fold(raw_segments, by_fold)
-    recordings = _recordings(held_out, segments)
+    unheard = [test for test in tests if test.unheard] or list(tests)
+    temperature = fit_temperature(*_joined(unheard))
+    tests = [test.calibrated(temperature) for test in tests]
+    unheard = [test for test in tests if test.unheard] or tests
+    # The figure to look at first: a corpus that was never heard, on a telephone line.
+    tests = sorted(tests, key=lambda test: (not test.unheard, test.condition != HEADLINE))
+    confidence, right = _confidence(unheard)
+    segments_below = unsure_below(confidence, right)
+    whole = [_recordings(test) for test in unheard]
+    recordings_below = unsure_below(*_confidence(whole))
     kinds = {
-        words: Answers.joined([clips[line, known] for line in LINES])
-        for known, words in (("none", "clips, nothing known"), ("mixed", "clips, 16 others known"))
-        if (HEADLINE, known) in clips
-    } | {"segments of calls": segments}
-    all_segments = Answers.joined(list(kinds.values()))
-    bins = {words: reliability(asked.confidence, asked.right) for words, asked in kinds.items()}
-    errors = {words: calibration_error(group) for words, group in bins.items()}
-    # A recording's confidence is the share of its speech that has the label. It is not a
-    # probability, so it has no calibration error, but the picture shows how it relates to accuracy.
-    bins["recordings"] = reliability(recordings.confidence, recordings.right)
-    thresholds, unsure, curves = {}, {}, {}
-    for words, asked in (("segments", all_segments), ("recordings", recordings)):
-        thresholds[words] = unsure_below(asked.confidence, asked.right)
-        unsure[words] = sure_by_fold(asked)
-        coverage, risk, _ = coverage_and_risk(asked.confidence, asked.right)
-        place = unsure[words]["sure"], 1 - unsure[words]["right_if_sure"]
-        curves[words] = coverage, risk, place
-    measures = {
-        "groups": _groups(clips, _agreed(held_out, utterances), labels),
-        "calibration_error": {
-            **errors,
-            **{
-                f"{CONDITIONS[condition].title}, {KNOWN[known]}": calibration_error(
-                    reliability(asked.confidence, asked.right)
-                )
-                for (condition, known), asked in clips.items()
-            },
-        },
-        "unsure": unsure,
-    }
+        f"{known}, corpora never heard": [t for t in tests if t.unheard and t.known == known]
+        for known in (ALONE, ADAPTED)
+    } | {"new speakers of corpora it knows": [t for t in tests if not t.unheard]}
+    kinds = {words: found for words, found in kinds.items() if found}
+    bins = {words: reliability(*_confidence(found)) for words, found in kinds.items()}
+    errors = {words: calibration_error(found) for words, found in bins.items()}
+    unsure, curves = {}, {}
+    for words, asked, below in (
+        ("segments", unheard, segments_below),
+        ("recordings", whole, recordings_below),
+    ):
+        unsure[words] = _sure(*_confidence(asked), below)
+        coverage, risk, _ = coverage_and_risk(*_confidence(asked))
+        curves[words] = coverage, risk, (unsure[words]["sure"], 1 - unsure[words]["right_if_sure"])
     return Measured(
-        temperatures=_fit(raw_clips, raw_segments),
-        unsure_segment_below=thresholds["segments"],
-        unsure_recording_below=thresholds["recordings"],
-        results=_results(clips, segments, held_out, utterances),
-        measures=measures,
+        temperature=temperature,
+        unsure_segment_below=segments_below,
+        unsure_recording_below=recordings_below,
+        results={test.key: test.score(labels) for test in tests},
+        measures={
+            "questions": _questions(tests, labels),
+            "calibration_error": errors
+            | {test.title: calibration_error(reliability(*_confidence([test]))) for test in tests},
+            "unsure": unsure,
+        },
         bins=bins,
         curves=curves,
+        outputs=np.concatenate([t.probabilities for t in tests if t.condition == HEADLINE]),
     )
 
 
-def _recordings(held_out: HeldOut, segments: Answers) -> Answers:
-    """Answers to calls: the mean over segments of equal weight; the truth is the main emotion."""
-    data = held_out.data
-    size = (data.called >= 0).sum(axis=1)
-    starts = np.cumsum([0, *np.tile(size, len(LINES))[:-1]])
-    sums = np.add.reduceat(segments.probabilities, starts, axis=0)
-    mean = sums / np.tile(size, len(LINES))[:, None]
-    return Answers(
-        mean,
-        np.tile(data.mood, len(LINES)),
-        segments.fold[starts],
-        segments.weight[starts],
-    )
+def _joined(tests: Iterable[Predictions]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and truth of tests, of each the same number of clips at most."""
+    probabilities, truth = [], []
+    for test in tests:
+        step = -(-len(test.clips.truth) // _CLIPS_OF_TEST)
+        probabilities.append(test.probabilities[::step])
+        truth.append(test.clips.truth[::step])
+    return np.concatenate(probabilities), np.concatenate(truth)
 
 
-def _fit(clips: Clips, segments: Answers) -> Temperatures:
-    alone = Answers.joined([asked for (_, known), asked in clips.items() if known == "none"])
-    known = [asked for (_, known), asked in clips.items() if known == "mixed"]
-    related = Answers.joined([*known, segments])
-    without = fit_temperature(alone.probabilities, alone.truth)
-    return Temperatures(
-        without,
-        fit_temperature(
-            related.probabilities, related.truth, weight=related.weight, without=without
-        ),
-    )
+def _confidence(tests: Iterable[Predictions]) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence of the predictions, and whether they are right."""
+    probabilities, truth = _joined(tests)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
 
 
-def _results(
-    clips: Clips, segments: Answers, held_out: HeldOut, utterances: Sequence[Utterance]
-) -> dict[str, Scores]:
-    labels = held_out.data.material.labels[0]
-    speaker_of_clip = np.array([utterance.speaker for utterance in utterances])
-    agreed = _agreed(held_out, utterances)
-    speakers = np.array([utterance.speaker for utterance in agreed])
+def _recordings(test: Predictions) -> Predictions:
+    """Recordings put together from clips of one speaker in one mood: mean probabilities."""
+    count: dict[tuple[str, int], int] = {}
+    places: dict[tuple[str, int, int], list[int]] = {}
+    for row, key in enumerate(zip(test.clips.speakers, test.clips.truth, strict=True)):
+        number = count[key] = count.get(key, -1) + 1
+        places.setdefault((*key, number // _CLIPS_OF_RECORDING), []).append(row)
+    first = np.array([rows[0] for rows in places.values()])
+    mean = np.stack([test.probabilities[rows].mean(axis=0) for rows in places.values()])
+    return replace(test, clips=test.clips.of(first), probabilities=mean)
 
-    def scored(condition: str, known: str, which: np.ndarray, prefix: str = "") -> Scores:
-        asked = clips[condition, known].of(which)
-        return score(
-            asked.truth,
-            asked.probabilities,
-            labels=labels,
-            speakers=speakers[which],
-            protocol=f"{prefix}{CONDITIONS[condition].title}, {KNOWN[known]}",
-        )
 
-    everybody = np.arange(len(agreed))
-    first = [(HEADLINE, "none"), (HEADLINE, "mixed"), ("clean", "none"), ("hard", "none")]
-    rest = [
-        (condition, known)
-        for condition, known in clips
-        if known in ("none", "mixed") or condition in ("clean", *LINES)
-    ]
-    results = {
-        f"{condition}_{known}": scored(condition, known, everybody)
-        for condition, known in dict.fromkeys([*first, *rest])
-        if (condition, known) in clips
+def _sure(confidence: np.ndarray, right: np.ndarray, below: float) -> dict[str, float]:
+    sure = confidence >= below
+    return {
+        "sure": float(sure.mean()),
+        "right_if_sure": float(right[sure].mean()) if sure.any() else 1.0,
+        "right": float(right.mean()),
     }
-    called = held_out.data.called
-    results["segments"] = score(
-        segments.truth,
-        segments.probabilities,
-        labels=labels,
-        speakers=[*speaker_of_clip[called[called >= 0]]] * len(LINES),
-        protocol="segments of calls put together from clips, mu-law and hard line, the call known",
-    )
-    for sex, people in _SEXES.items():
-        which = np.flatnonzero([utterance.sex == sex for utterance in agreed])
-        for known in ("none", "mixed"):
-            if not len(which) or (HEADLINE, known) not in clips:
-                continue
-            results[f"{HEADLINE}_{known}_{people}"] = scored(HEADLINE, known, which, f"{people}: ")
-    return results
 
 
-def _agreed(held_out: HeldOut, utterances: Sequence[Utterance]) -> list[Utterance]:
-    """The utterances that `clip_answers` has answers to."""
-    return [
-        utterance
-        for utterance, agreed in zip(utterances, held_out.data.tested.agreed, strict=True)
-        if agreed
-    ]
+def _questions(tests: Sequence[Predictions], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """What call centres ask, for each test: AUC, and what is found at few false alarms.
 
-
-def _groups(
-    clips: Clips, utterances: Sequence[Utterance], labels: Sequence[str]
-) -> list[dict[str, Any]]:
-    """UAR of each grouping by condition and what is known, and AUC for two groups."""
+    The threshold is that of the test itself, so `found` is a point of its ROC curve.
+    """
     from sklearn.metrics import roc_auc_score
 
-    speakers = np.array([utterance.speaker for utterance in utterances])
     rows = []
     for grouping in GROUPINGS:
         names = group_names(labels, grouping)
-        if len(names) < 2:
+        if len(names) != 2 or names[1] != "other":
             continue
-        for (condition, known), asked in clips.items():
-            if condition not in ("clean", *LINES):
+        place = np.array([names.index(GROUPINGS[grouping](label) or "other") for label in labels])
+        for test in tests:
+            truth = place[test.clips.truth] == 0
+            if not 0 < truth.sum() < len(truth):
                 continue
-            place = np.array([_place(names, label, grouping) for label in labels])[asked.truth]
-            grouped = asked.of(place >= 0)
-            truth = place[place >= 0]
-            probabilities = group_probabilities(grouped.probabilities, labels, grouping)
-            row: dict[str, Any] = {"grouping": grouping, "condition": condition, "known": known}
-            if len(names) == 2:
-                # One of the groups may have no utterance that annotators agree on.
-                if len(np.unique(truth)) == 2:
-                    row["auc"] = float(roc_auc_score(truth == 0, probabilities[:, 0]))
-                probabilities = _decided(probabilities, truth, grouped.fold)
-            scores = score(
-                truth, probabilities, labels=names, speakers=speakers[place >= 0], protocol=grouping
+            asked = group_probabilities(test.probabilities, labels, grouping)[:, 0]
+            threshold = float(np.quantile(asked[~truth], 1 - FALSE_ALARMS))
+            rows.append(
+                {
+                    "grouping": grouping,
+                    "test": test.title,
+                    "auc": float(roc_auc_score(truth, asked)),
+                    "threshold": threshold,
+                    "found": float((asked[truth] > threshold).mean()),
+                    "false_alarms": FALSE_ALARMS,
+                }
             )
-            row |= {name: getattr(scores, name) for name in ("uar", "uar_low", "uar_high")}
-            rows.append({**row, "groups": list(names)})
     return rows
-
-
-def _place(names: Sequence[str], label: str, grouping: str) -> int:
-    group = GROUPINGS[grouping](label)
-    return names.index(group) if group else -1
-
-
-def _decided(probabilities: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Decide between two groups: the first if its probability exceeds its share in other folds.
-
-    For calibrated probabilities this threshold gives the highest UAR.
-    """
-    decided = np.zeros_like(probabilities)
-    for fold in np.unique(folds):
-        own = folds == fold
-        first = probabilities[own, 0] >= (truth[~own] == 0).mean()
-        decided[own] = np.stack([first, ~first], axis=1)
-    return decided

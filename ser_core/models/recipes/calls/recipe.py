@@ -1,16 +1,13 @@
-"""Recipe `calls`: its options, and the training from corpora to a measured network.
+"""Recipe `calls`: its options, and the training from corpora to a measured bundle.
 
-The networks of a bundle are trained on all speakers. The figures in its card, its temperatures and
-its thresholds come from out-of-fold predictions: for each fold of speakers, networks of the same
-settings are trained on the other folds. Temperatures and thresholds, which are fitted to these
-predictions, are in turn measured on folds that they were not fitted to.
-
-The first corpus gives the labels and the test. Other corpora add speakers to train on. They have a
-softmax of their own, since corpora use the same words for different emotions.
+The classifier of the bundle is trained on all clips. The figures in its card come from others of
+the same settings: for each corpus, one that has heard nothing of it (`unheard`), and for folds of
+speakers of the first corpus, one that has not heard these speakers.
 """
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,161 +16,192 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ser_core import features
-from ser_core.conditions import CONDITIONS, COPIES
-from ser_core.corpora import Corpus
+from ser_core.conditions import CONDITIONS
+from ser_core.corpora import Corpus, open_corpus
 from ser_core.errors import TrainingError
+from ser_core.models.archive import TRAINING
 from ser_core.models.card import Card
-from ser_core.models.history import HISTORY
-from ser_core.models.recipes.base import (
-    SIMPLER,
-    Figures,
-    Recipe,
-    Trained,
-    Work,
-    check_choice,
-    option,
+from ser_core.models.provenance import describe_training
+from ser_core.models.recipes.base import SIMPLER, Figures, Recipe, Trained, Work, option
+from ser_core.models.recipes.calls.data import (
+    HEADLINE,
+    INTENDED,
+    TESTED,
+    TRAINED,
+    Classifier,
+    Clips,
+    gather,
+    train,
 )
-from ser_core.models.recipes.calls.data import FEATURE_SET, HEADLINE, KNOWN, Data, gather
-from ser_core.models.recipes.calls.ensemble import Networks
-from ser_core.models.recipes.calls.measures import Measured, measure
-from ser_core.models.recipes.calls.members import ARCHITECTURES, ENSEMBLE, Member
+from ser_core.models.recipes.calls.measures import ADAPTED, ALONE, Measured, Predictions, measure
 from ser_core.models.recipes.preparation import (
     LabelledClips,
     count_title,
     describe_corpus,
+    first_look,
     library_versions,
     licence_line,
 )
 
 _REFERENCE_ROWS = 12
-# Chosen on folds 0 to 2: docs/accuracy.md, "When a history is used".
-DOUBTED = (0.4, 0.5)
-HISTORY_SHARE = 0.75
+# A corpus is left out for a test only if the others keep this share of all speakers. With less,
+# another model is tested than the one that is made.
+_SHARE_LEFT = 0.5
+
+
+def named_folders(text: str) -> tuple[tuple[str, Path], ...]:
+    """`NAME=DIR` pairs separated by commas.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        The text is something else.
+    """
+    pairs = tuple(tuple(word.partition("=")[::2]) for word in text.split(","))
+    if not all(name and folder for name, folder in pairs):
+        raise ArgumentTypeError(f"{text!r} found, NAME=DIR expected, such as emovo=EMOVO")
+    return tuple((name, Path(folder)) for name, folder in pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallsRecipe(Recipe):
-    """Several small networks over `telephone` features; see the package's docstring.
+    """A linear classifier over one segment's features; see the package's docstring.
 
     Parameters
     ----------
     emotions, folds, seed
-        As in `Recipe`, for the first corpus. The seed is that of folds, histories, first weights
-        and order.
-    architecture : str, optional
-        One of `ARCHITECTURES`, to train only the members of that kind. All by default.
+        As in `Recipe`, for the first corpus. The seed is that of the folds.
+    feature_set : str
+        Name of a registered feature set.
+    unheard : tuple of (name, folder)
+        Corpora that are never trained on, to measure on and to set temperature and thresholds by.
+    decay : float > 0
+        Strength of the penalty; see `head.fit`.
     noise : Path, optional
         Folder of recorded noises to train with. By default noise is synthesised.
-    effort : float > 0
-        Factor of the steps of each network, such as 0.1 for a quick trial.
-    members : tuple of Member
-        The networks that are averaged.
-    doubted : two floats
-        `Card.history_doubted`.
-    history_share : float in (0, 1]
-        `Card.history_share`.
 
     Raises
     ------
     TrainingError
         A value out of bounds.
+    FeatureError
+        No feature set of that name.
     """
 
     name: ClassVar[str] = "calls"
     simpler: ClassVar[str] = SIMPLER
 
-    architecture: str | None = option(
-        None,
-        "one kind of network: dense over the functionals, convolutional or recurrent over "
-        "the picture (default: all, averaged)",
-        choices=tuple(ARCHITECTURES),
+    feature_set: str = option(
+        "voice", "feature set, such as voice or telephone (default: voice)", metavar="NAME"
+    )
+    unheard: tuple[tuple[str, Path], ...] = option(
+        (),
+        "corpora to measure and calibrate on, never trained on",
+        parse=named_folders,
+        metavar="NAME=DIR,…",
+    )
+    decay: float = option(
+        0.1, "strength of the penalty on the weights (default: 0.1)", parse=float, metavar="X"
     )
     noise: Path | None = option(  # noqa: RUF009
         None, "recorded noises to train with", parse=Path, metavar="DIR"
     )
-    effort: float = option(
-        1.0, "factor of the training steps, such as 0.1 for a quick trial", parse=float, metavar="X"
-    )
-    members: tuple[Member, ...] = ENSEMBLE
-    doubted: tuple[float, float] = DOUBTED
-    history_share: float = HISTORY_SHARE
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.architecture is not None:
-            check_choice("architecture", self.architecture, tuple(ARCHITECTURES))
-        if not 0 < self.effort < float("inf"):
-            raise TrainingError(f"effort={self.effort!r}: a number above 0 expected")
-
-    @property
-    def networks(self) -> tuple[Member, ...]:
-        """Members with this recipe's seed and effort."""
-        return tuple(
-            replace(
-                member,
-                seed=member.seed + 1_000 * self.seed,
-                steps=max(round(member.steps * self.effort), 1),
-            )
-            for member in self.members
-            if self.architecture is None or member.kind == ARCHITECTURES[self.architecture]
-        )
+        if not 0 < self.decay < float("inf"):
+            raise TrainingError(f"decay={self.decay!r}: a number above 0 expected")
+        features.get(self.feature_set)
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
-        """The first corpus."""
+        """The first corpus, whose labels and folds these are."""
         return corpora[:1]
 
-    def restricted(self, corpora: Sequence[Corpus]) -> tuple[LabelledClips, list[Corpus]]:
-        """The tested clips, and the corpora, of which the first has only these clips.
-
-        Raises
-        ------
-        TrainingError
-            Emotions that the first corpus does not have, fewer speakers than folds, or another
-            corpus with fewer than two emotions.
-        """
-        for corpus in corpora[1:]:
-            if len(corpus.counts) < 2:
-                raise TrainingError(
-                    f"{corpus.name}: it has {', '.join(corpus.counts) or 'no utterance'}, and a "
-                    "further corpus needs two emotions or more; leave it out, or join it with the "
-                    "first one"
-                )
-        clips = LabelledClips.of(self.tested(corpora), self)
-        return clips, [replace(corpora[0], utterances=clips.utterances), *corpora[1:]]
-
-    def gather(self, corpora: Sequence[Corpus], work: Work) -> Data:
-        """All data for training and testing, from corpora as `train` takes them."""
-        clips, corpora = self.restricted(corpora)
-        return gather(clips, corpora, seed=self.seed, noise=self.noise, work=work)
-
     def train(self, corpora: Sequence[Corpus], work: Work) -> Trained:
-        """See `Recipe.train`; the first corpus gives labels and tests."""
-        clips, corpora = self.restricted(corpora)
-        data = gather(clips, corpora, seed=self.seed, noise=self.noise, work=work)
-        networks = Networks(data, self.networks, work)
-        measured = measure(networks.held_out(self.doubted, self.history_share), clips.utterances)
+        """See `Recipe.train`; the first corpus gives the labels."""
+        first = LabelledClips.of(self.tested(corpora), self)
+        held = [open_corpus(name, folder) for name, folder in self.unheard]
+        left_out = _left_out(corpora)
+        parts = [
+            self._gather(
+                corpus, first.labels, _conditions(corpus in left_out or not left_out), work
+            )
+            for corpus in corpora
+        ]
+        others = [self._gather(corpus, first.labels, TESTED, work) for corpus in held]
+        classifier = train(parts, decay=self.decay)
+        tests = [
+            *self._test_unheard(classifier, parts, others, [c.name for c in left_out], work),
+            *self._test_folds(parts, first, work),
+        ]
+        measured = measure(tests, first.labels)
+        normal = classifier.normal
+        heard = [utterance for part in parts for utterance in part.utterances]
+        trained_on = np.concatenate([part.vectors[name] for part in parts for name in TRAINED])
+        provenance = describe_training(heard, trained_on, measured.outputs)
         card = Card(
             name="",
-            labels=clips.labels,
-            feature_set=FEATURE_SET,
-            fingerprint=features.get(FEATURE_SET).fingerprint,
-            channel_normalisation=HISTORY,
-            history_doubted=self.doubted,
-            history_share=self.history_share,
+            labels=first.labels,
+            feature_set=self.feature_set,
+            fingerprint=features.get(self.feature_set).fingerprint,
             licence=licence_line(corpora),
-            corpora=[
-                describe_corpus(corpus, labels)
-                for corpus, labels in zip(corpora, data.material.labels, strict=True)
-            ],
+            corpora=[describe_corpus(corpus, first.labels) for corpus in corpora],
             settings=self._settings(),
-            protocol=f"{HEADLINE}_none",
             versions=library_versions(),
             **measured.of_card,
         )
-        kept = np.random.default_rng(self.seed).choice(len(clips.utterances), _REFERENCE_ROWS)
-        headline = data.tests[list(CONDITIONS).index(HEADLINE)]
-        figures = figures_of(measured, clips, corpora[0])
-        return Trained(networks.network(None), card, headline[kept], figures)
+        kept = np.random.default_rng(self.seed).choice(len(parts[0].truth), _REFERENCE_ROWS)
+        return Trained(
+            classifier.head.as_network(normal.mean, normal.std),
+            card,
+            parts[0].vectors[HEADLINE][kept],
+            figures_of(measured, first, corpora[0]),
+            dict(zip(TRAINING, (normal.mean, normal.std), strict=True)) | provenance.arrays(),
+        )
+
+    def _gather(
+        self, corpus: Corpus, labels: Sequence[str], conditions: Sequence[str], work: Work
+    ) -> Clips:
+        return gather(corpus, labels, self.feature_set, conditions, work, self.noise)
+
+    def _test_unheard(
+        self,
+        classifier: Classifier,
+        parts: Sequence[Clips],
+        others: Sequence[Clips],
+        left_out: Sequence[str],
+        work: Work,
+    ) -> list[Predictions]:
+        """Tests on corpora that are not trained on, and on corpora left out one by one."""
+        tests = [test for clips in others for test in run_tests(classifier, clips, unheard=True)]
+        for number, name in enumerate(left_out):
+            rest = [part for part in parts if part.name != name]
+            (part,) = (part for part in parts if part.name == name)
+            tests += run_tests(train(rest, decay=self.decay), part, unheard=True)
+            work.report("corpora left out", number + 1, len(left_out))
+        return tests
+
+    def _test_folds(
+        self, parts: Sequence[Clips], first: LabelledClips, work: Work
+    ) -> list[Predictions]:
+        """Tests on speakers of the first corpus that are held out, fold by fold."""
+        tests: list[list[Predictions]] = []
+        for fold in range(self.folds):
+            out = first.folds == fold
+            classifier = train([parts[0].of(~out), *parts[1:]], decay=self.decay)
+            tests.append(run_tests(classifier, parts[0].of(out), unheard=False))
+            if fold == 0 and work.say:
+                headline = next(test for test in tests[0] if test.condition == HEADLINE)
+                work.say(first_look(headline.clips.truth, headline.probabilities, self.folds))
+            work.report("folds", fold + 1, self.folds)
+        return [
+            replace(
+                same[0],
+                clips=_joined([test.clips for test in same]),
+                probabilities=np.concatenate([test.probabilities for test in same]),
+            )
+            for same in zip(*tests, strict=True)
+        ]
 
     def _settings(self) -> dict[str, Any]:
         """The settings for the card."""
@@ -181,37 +209,69 @@ class CallsRecipe(Recipe):
             "recipe": self.name,
             "folds": self.folds,
             "seed": self.seed,
-            "effort": self.effort,
-            **({"architecture": self.architecture} if self.architecture else {}),
+            "decay": self.decay,
             "noise": self.noise.name if self.noise else None,
-            "copies": list(COPIES),
-            "history doubted": list(self.doubted),
-            "history share": self.history_share,
-            "networks": [member.settings for member in self.networks],
+            "copies": list(TRAINED),
+            "share of the intended emotion": INTENDED,
+            "measured on": [name for name, _ in self.unheard],
         }
 
 
-def figures_of(measured: Measured, clips: LabelledClips, corpus: Corpus) -> Figures:
+def _left_out(corpora: Sequence[Corpus]) -> list[Corpus]:
+    """The corpora that are left out one by one for a test."""
+    speakers = [len({utterance.speaker for utterance in c.utterances}) for c in corpora]
+    most = (1 - _SHARE_LEFT) * sum(speakers)
+    return [c for c, count in zip(corpora, speakers, strict=True) if count <= most]
+
+
+def _conditions(is_tested: bool) -> tuple[str, ...]:
+    """The conditions that a corpus is needed under."""
+    return tuple(dict.fromkeys((*TRAINED, *(TESTED if is_tested else ()), HEADLINE)))
+
+
+def run_tests(classifier: Classifier, clips: Clips, *, unheard: bool) -> list[Predictions]:
+    """Tests of a classifier on clips under `TESTED`: alone, and adapted to a corpus unheard."""
+    agreed = clips.of(clips.agreed)
+    tests = []
+    for condition in (name for name in TESTED if name in clips.vectors):
+        vectors = agreed.vectors[condition]
+        answers = {ALONE: classifier.alone(vectors)}
+        if unheard:
+            answers[ADAPTED] = classifier.adapted(vectors)
+        for known, probabilities in answers.items():
+            possible = probabilities * clips.allowed
+            possible /= possible.sum(axis=1, keepdims=True)
+            tests.append(Predictions(clips.name, condition, known, agreed, possible, unheard))
+    return tests
+
+
+def _joined(parts: Sequence[Clips]) -> Clips:
+    """Parts of one corpus as a whole."""
+    return Clips(
+        parts[0].name,
+        tuple(utterance for part in parts for utterance in part.utterances),
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        parts[0].allowed,
+        {},
+    )
+
+
+def figures_of(measured: Measured, first: LabelledClips, corpus: Corpus) -> Figures:
     """The figures to draw."""
-    results = measured.results
-    # If all speakers have a single clip, there are no results with other clips known.
-    found = [known for known in ("none", "mixed") if f"{HEADLINE}_{known}" in results]
+    by_known: dict[str, dict[str, Any]] = {}
+    for key, scores in measured.results.items():
+        name, condition, known = key.rsplit("_", 2)
+        by_known.setdefault(f"{name}, {known}", {})[CONDITIONS[condition].title] = scores
+    by_known = {name: found for name, found in by_known.items() if len(found) == len(TESTED)}
     errors = measured.measures["calibration_error"]
     return Figures(
-        confusion=[results[f"{HEADLINE}_{known}"] for known in found],
-        counts=clips.counts,
-        counts_title=count_title(clips, [corpus]),
-        conditions={
-            KNOWN[known]: {
-                condition.title: results[f"{name}_{known}"]
-                for name, condition in CONDITIONS.items()
-            }
-            for known in found
-        },
+        confusion=list(measured.results.values())[:2],
+        counts=first.counts,
+        counts_title=count_title(first, [corpus]),
+        conditions=by_known or None,
         reliability={
-            f"{words}\nexpected calibration error {errors[words]:.3f}"
-            if words in errors
-            else f"{words}\n(a share of the speech)": bins
+            f"{words}\nexpected calibration error {errors[words]:.3f}": bins
             for words, bins in measured.bins.items()
         },
         coverage=measured.curves,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ser_core.models import bundle
 from ser_core.models.calibration import (
     Bin,
     calibrate,
@@ -18,14 +17,12 @@ from ser_core.models.calibration import (
     unsure_below,
 )
 from ser_core.models.recipes.base import Curve
-from ser_core.models.recipes.calls.answers import Answers, sure_by_fold
 from ser_core.models.recipes.preparation import LabelledClips
 from ser_core.models.recipes.transfer.start import Start
 from ser_core.models.scores import Scores, score
 
 # With fewer clips than these, calibration and thresholds stay the bundle's where the labels do.
 LEAST_TO_CALIBRATE = 50
-NONE, CHANNEL = "nothing known of the speaker", "the channel's other clips known"
 
 
 @dataclass(frozen=True)
@@ -35,19 +32,17 @@ class Measured:
     Parameters
     ----------
     results : mapping of name to Scores
-        `after` and `after_channel`; `before` and `before_channel` where the labels are the start's.
+        `after`; and `before` where the labels are the start's.
     measures : mapping
         Calibration, and what the threshold does; for the card.
-    temperature : float or None
-        None where the start's calibration stays.
-    unsure_below : float
+    temperature, unsure_below : float
     bins : mapping of words to the bins of a reliability picture
     curves : mapping of words to a risk-coverage curve
     """
 
     results: dict[str, Scores]
     measures: dict[str, Any]
-    temperature: float | None
+    temperature: float
     unsure_below: float
     bins: dict[str, tuple[Bin, ...]]
     curves: dict[str, Curve]
@@ -59,89 +54,73 @@ def keeps_calibration(start: Start, clips: LabelledClips) -> bool:
     return few and set(clips.labels) <= set(start.card.labels)
 
 
-def measure(
-    start: Start,
-    after: np.ndarray,
-    clips: LabelledClips,
-    matrix: np.ndarray,
-    channel: np.ndarray,
-) -> Measured:
+def measure(start: Start, after: np.ndarray, clips: LabelledClips, scaled: np.ndarray) -> Measured:
     """All figures.
 
     Parameters
     ----------
     start : Start
-    after : np.ndarray [shape=(2, n, labels)]
-        Out-of-fold answers, without a history and with the channel's. They are not calibrated yet,
-        unless the start's calibration stays.
+    after : np.ndarray [shape=(n, labels)]
+        Out-of-fold predictions, not calibrated.
     clips : LabelledClips
-    matrix : np.ndarray [shape=(n, d)]
-        Feature vectors.
-    channel : np.ndarray [shape=(n,)], int
+    scaled : np.ndarray [shape=(n, d)]
+        Standardised vectors.
     """
-    asked, temperature = _calibrated(start, after, clips)
-    alone, related = np.split(np.arange(len(asked.truth)), 2)
-    by_known = {NONE: asked.of(alone), CHANNEL: asked.of(related)}
-    threshold = start.card.unsure_segment_below
-    if int(clips.agreed.sum()) >= LEAST_TO_CALIBRATE:
-        threshold = unsure_below(asked.confidence, asked.right)
-    sure = sure_by_fold(asked)
-    coverage, risk, _ = coverage_and_risk(asked.confidence, asked.right)
-    bins = {known: reliability(a.confidence, a.right) for known, a in by_known.items()}
+    agreed, fold = clips.agreed, clips.folds[clips.agreed]
+    truth, probabilities = clips.truth[agreed], after[agreed]
+    if keeps_calibration(start, clips):
+        temperature = start.card.temperature
+        by_row = np.full(len(truth), temperature)
+    else:
+        temperature = fit_temperature(probabilities, truth)
+        by_row = np.empty(len(truth))
+        for left_out in np.unique(fold):
+            others = fold != left_out
+            by_row[~others] = fit_temperature(probabilities[others], truth[others])
+    probabilities = calibrate(probabilities, by_row)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    below = start.card.unsure_segment_below
+    if len(truth) >= LEAST_TO_CALIBRATE:
+        below = unsure_below(confidence, right)
+    sure = _sure_by_fold(confidence, right, fold)
+    coverage, risk, _ = coverage_and_risk(confidence, right)
+    bins = {"new speakers": reliability(confidence, right)}
+    results = {"after": _scored(clips, probabilities, "as recorded, by speaker")}
+    own = start.card.labels
+    if set(clips.labels) <= set(own):
+        before = calibrate(start.head(scaled), start.card.temperature)[agreed]
+        places = [own.index(label) for label in clips.labels]
+        results["before"] = _scored(clips, before[:, places], f"{start.card.id} on the same")
     return Measured(
-        results=_results(start, by_known, clips, matrix, channel),
+        results=results,
         measures={
-            "calibration_error": {known: calibration_error(b) for known, b in bins.items()},
+            "calibration_error": {words: calibration_error(b) for words, b in bins.items()},
             "unsure": {"segments": sure},
         },
         temperature=temperature,
-        unsure_below=threshold,
+        unsure_below=below,
         bins=bins,
         curves={"segments": (coverage, risk, (sure["sure"], 1 - sure["right_if_sure"]))},
     )
 
 
-def _calibrated(
-    start: Start, after: np.ndarray, clips: LabelledClips
-) -> tuple[Answers, float | None]:
-    """Answers to all clips that can be tested, each calibrated by other folds; the temperature."""
-    truth, fold = np.tile(clips.truth[clips.agreed], 2), np.tile(clips.folds[clips.agreed], 2)
-    probabilities = np.concatenate(list(after[:, clips.agreed]))
-    temperature = None
-    if not keeps_calibration(start, clips):
-        by_fold = {
-            left_out: fit_temperature(probabilities[fold != left_out], truth[fold != left_out])
-            for left_out in np.unique(fold)
-        }
-        temperature = fit_temperature(probabilities, truth)
-        probabilities = calibrate(probabilities, np.array([by_fold[f] for f in fold]))
-    return Answers(probabilities, truth, fold, np.zeros(len(truth))), temperature
+def _sure_by_fold(confidence: np.ndarray, right: np.ndarray, fold: np.ndarray) -> dict[str, float]:
+    """Share of sure predictions, and of right ones, by thresholds that other folds chose."""
+    sure = np.zeros(len(right), dtype=bool)
+    for left_out in np.unique(fold):
+        own = fold == left_out
+        if own.all():
+            continue
+        sure[own] = confidence[own] >= unsure_below(confidence[~own], right[~own])
+    return {
+        "sure": float(sure.mean()),
+        "right_if_sure": float(right[sure].mean()) if sure.any() else 1.0,
+        "right": float(right.mean()),
+    }
 
 
-def _results(
-    start: Start,
-    by_known: dict[str, Answers],
-    clips: LabelledClips,
-    matrix: np.ndarray,
-    channel: np.ndarray,
-) -> dict[str, Scores]:
-    """Scores after and, where the labels are the start's, before the training."""
-    agreed, labels, own = clips.agreed, clips.labels, start.card.labels
-
-    def scored(probabilities: np.ndarray, protocol: str) -> Scores:
-        return score(
-            clips.truth[agreed], probabilities, labels=labels, speakers=clips.speakers[agreed],
-            protocol=protocol,
-        )  # fmt: skip
-
-    started = bundle.from_keras(start.assemble(), start.card)
-    results = {}
-    for known, suffix, ids in ((NONE, "", None), (CHANNEL, "_channel", channel)):
-        results[f"after{suffix}"] = scored(
-            by_known[known].probabilities, f"as recorded, by speaker, {known}"
-        )
-        if set(labels) <= set(own):
-            places = [own.index(label) for label in labels]
-            before = started.predict(matrix, ids)[agreed][:, places]
-            results[f"before{suffix}"] = scored(before, f"{start.card.id} on the same, {known}")
-    return results
+def _scored(clips: LabelledClips, probabilities: np.ndarray, protocol: str) -> Scores:
+    return score(
+        clips.truth[clips.agreed], probabilities, labels=clips.labels,
+        speakers=clips.speakers[clips.agreed], protocol=protocol,
+    )  # fmt: skip

@@ -11,9 +11,12 @@ import numpy as np
 
 from ser_core.corpora import Corpus, manifest
 from ser_core.errors import TrainingError
-from ser_core.models import bundle
+from ser_core.models.archive import TRAINING
+from ser_core.models.calibration import calibrate
 from ser_core.models.card import Card, read_card
+from ser_core.models.provenance import describe_training
 from ser_core.models.recipes.base import Figures, Recipe, Trained, Work, option
+from ser_core.models.recipes.calls.head import Head, fit
 from ser_core.models.recipes.preparation import (
     LabelledClips,
     count_title,
@@ -22,18 +25,11 @@ from ser_core.models.recipes.preparation import (
     library_versions,
     licence_line,
 )
-from ser_core.models.recipes.transfer.last_layers import (
-    PENALTIES,
-    Embeddings,
-    embed,
-    fit_last_layers,
-    predict_rows,
-    total_loss,
-)
-from ser_core.models.recipes.transfer.measures import Measured, keeps_calibration, measure
-from ser_core.models.recipes.transfer.start import LastLayers, Start, take_apart
-from ser_core.models.targets import channel_ids
+from ser_core.models.recipes.transfer.measures import Measured, measure
+from ser_core.models.recipes.transfer.start import Start, take_apart
 
+# L2 penalties towards the starting weights: from "no change at all" downwards.
+PENALTIES = (np.inf, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 _REFERENCE_ROWS = 12
 
 
@@ -58,7 +54,7 @@ class TransferRecipe(Recipe):
 
     start: str | os.PathLike | None = option(  # noqa: RUF009
         None,
-        "start from a bundle of recipe calls and fit its last layers only: for few labels "
+        "start from a bundle of recipe calls and stay near it: for few labels "
         "(implies --recipe transfer)",
         metavar="BUNDLE",
         flag="--from",
@@ -78,52 +74,47 @@ class TransferRecipe(Recipe):
         corpora = _with_warnings(corpora, start, work)
         clips = LabelledClips.of(corpora, self)
         matrix = work.extract(clips.utterances, start.card.feature_set)
-        channel = channel_ids(clips.utterances)
-        embeddings = embed(start, matrix, channel)
-        first = start.last_layers(clips.labels)
-        found = cross_validate(start, embeddings, first, clips, work)
+        scaled = start.scaled(matrix)
+        first = start.head_for(clips.labels)
+        found = cross_validate(scaled, first, clips, work)
         if work.say:
             work.say(describe_penalty(found.penalty))
-        draft = replace(start.card, name="", labels=clips.labels)
-        if not keeps_calibration(start, clips):
-            draft = replace(draft, temperature=1.0, temperature_with_history=1.0)
-        after = np.empty((2, len(matrix), len(clips.labels)), np.float32)
-        for fold, last in found.by_fold.items():
-            own = np.flatnonzero(clips.folds == fold)
-            model = bundle.from_keras(start.assemble_with(last, clips.labels), draft)
-            after[0, own] = model.predict(matrix[own])
-            after[1, own] = model.predict(matrix[own], channel[own])
-        measured = measure(start, after, clips, matrix, channel)
-        last = fit_last_layers(embeddings, clips.targets, first, found.penalty)
+        after = np.empty((len(matrix), len(clips.labels)), np.float32)
+        for fold, head in found.by_fold.items():
+            after[clips.folds == fold] = head(scaled[clips.folds == fold])
+        measured = measure(start, after, clips, scaled)
+        head = fit_from(first, scaled, clips.targets, found.penalty)
         kept = np.random.default_rng(self.seed).choice(len(matrix), _REFERENCE_ROWS)
+        mean, std = start.scale.mean, start.scale.std
+        provenance = describe_training(
+            clips.utterances, matrix, calibrate(after, measured.temperature)
+        )
         return Trained(
-            start.assemble_with(last, clips.labels),
-            self._card(draft, start, measured, corpora, found.penalty),
+            head.as_network(mean, std),
+            self._card(start, clips.labels, measured, corpora, found.penalty),
             matrix[kept],
             _figures(measured, clips, corpora),
+            dict(zip(TRAINING, (mean, std), strict=True)) | provenance.arrays(),
         )
 
     def _card(
         self,
-        draft: Card,
         start: Start,
+        labels: tuple[str, ...],
         measured: Measured,
         corpora: Sequence[Corpus],
         penalty: float,
     ) -> Card:
-        settings = {
-            name: value
-            for name, value in start.card.settings.items()
-            if name in ("networks", "history doubted")
-        }
-        card = replace(
-            draft,
+        return replace(
+            start.card,
+            name="",
+            labels=labels,
+            temperature=measured.temperature,
             unsure_segment_below=measured.unsure_below,
             licence=f"{licence_line(corpora)}; started from {start.card.id}: {start.card.licence}",
-            corpora=[*(describe_corpus(c, draft.labels) for c in corpora), *start.card.corpora],
+            corpora=[*(describe_corpus(c, labels) for c in corpora), *start.card.corpora],
             settings={
-                **settings,
-                "recipe": "calls",
+                "recipe": self.name,
                 "from": start.card.id,
                 "folds": self.folds,
                 "seed": self.seed,
@@ -136,13 +127,6 @@ class TransferRecipe(Recipe):
             measures=measured.measures,
             versions=library_versions(),
         )
-        if measured.temperature is None:
-            return card
-        return replace(
-            card,
-            temperature=measured.temperature,
-            temperature_with_history=measured.temperature,
-        )
 
 
 @dataclass(frozen=True)
@@ -153,41 +137,35 @@ class CrossValidation:
     ----------
     penalty : float
         The penalty of the least loss over all folds.
-    by_fold : mapping of fold to LastLayers
-        Last layers that were fitted without the fold, with a penalty chosen without it.
+    by_fold : mapping of fold to Head
+        Classifiers that were fitted without the fold, with a penalty chosen without it.
     """
 
     penalty: float
-    by_fold: dict[int, LastLayers]
+    by_fold: dict[int, Head]
 
 
 def cross_validate(
-    start: Start,
-    embeddings: Embeddings,
-    first: LastLayers,
-    clips: LabelledClips,
-    work: Work,
+    scaled: np.ndarray, first: Head, clips: LabelledClips, work: Work
 ) -> CrossValidation:
-    """Fit the last layers without each fold for each penalty, and choose the penalty."""
+    """Fit the classifier without each fold for each penalty, and choose the penalty."""
     fold_count = int(clips.folds.max()) + 1
-    fitted: dict[tuple[int, float], LastLayers] = {}
+    fitted: dict[tuple[int, float], Head] = {}
     losses = np.zeros((fold_count, len(PENALTIES)))
     for fold in range(fold_count):
-        held_out = clips.folds[embeddings.clip] == fold
-        known = embeddings.of(np.flatnonzero(~held_out))
-        unknown = embeddings.of(np.flatnonzero(held_out))
+        held_out = clips.folds == fold
         for p, penalty in enumerate(PENALTIES):
-            last = fit_last_layers(known, clips.targets, first, penalty)
-            fitted[fold, penalty] = last
-            losses[fold, p] = total_loss(start, unknown, clips.targets, last)
-            work.report("last layers", fold * len(PENALTIES) + p + 1, len(PENALTIES) * fold_count)
+            head = fit_from(first, scaled[~held_out], clips.targets[~held_out], penalty)
+            fitted[fold, penalty] = head
+            answers = np.maximum(head(scaled[held_out]), 1e-9)
+            losses[fold, p] = -(clips.targets[held_out] * np.log(answers)).sum()
+            work.report("penalties", fold * len(PENALTIES) + p + 1, len(PENALTIES) * fold_count)
         if work.say and fold == 1:
-            # The first rows are the clips without a history. The second fold chooses the penalty,
-            # since a penalty chosen by the tested speakers flatters.
+            # The second fold chooses the penalty, since a penalty chosen by the tested speakers
+            # flatters.
             own = np.flatnonzero(clips.agreed & (clips.folds == 0))
-            last = fitted[0, PENALTIES[int(losses[1].argmin())]]
-            answers = predict_rows(start, embeddings.of(own), last)
-            work.say(first_look(clips.truth[own], answers, fold_count))
+            head = fitted[0, PENALTIES[int(losses[1].argmin())]]
+            work.say(first_look(clips.truth[own], head(scaled[own]), fold_count))
     by_fold = {
         fold: fitted[fold, PENALTIES[int(np.delete(losses, fold, axis=0).sum(axis=0).argmin())]]
         for fold in range(fold_count)
@@ -195,15 +173,23 @@ def cross_validate(
     return CrossValidation(PENALTIES[int(losses.sum(axis=0).argmin())], by_fold)
 
 
+def fit_from(first: Head, scaled: np.ndarray, targets: np.ndarray, penalty: float) -> Head:
+    """Fit a classifier that stays near the first one; infinity leaves it as it is."""
+    if np.isinf(penalty):
+        return first
+    weight = np.ones(len(scaled))
+    return fit(scaled, targets, np.ones_like(targets, bool), weight, decay=penalty, start=first)
+
+
 def describe_penalty(penalty: float) -> str:
     """The chosen penalty in words."""
     if np.isinf(penalty):
         return (
-            "the labels do not help with speakers that were held out: the bundle's layers stay as "
+            "the labels do not help with speakers that were held out: the bundle's weights stay as "
             "they were; label more, of more speakers"
         )
     return (
-        f"last layers fitted, with an L2 penalty of {penalty:g} towards the starting weights "
+        f"fitted with an L2 penalty of {penalty:g} towards the starting weights "
         f"({PENALTIES[-1]:g} is loose, {PENALTIES[1]:g} tight)"
     )
 

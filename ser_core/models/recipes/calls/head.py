@@ -1,0 +1,114 @@
+"""The classifier: softmax regression with a strong penalty, over one label space for all corpora.
+
+Out of the training's corpora, networks with hidden layers were no better than this: what they
+learn beyond the linear is the corpus (docs/accuracy.md, "Trials").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ser_core.errors import TrainingError
+from ser_core.models.runtime import load_keras
+
+_ITERATIONS = 150
+# Keras adds it to the variance of a Normalization layer's inputs.
+_SMALLEST = 1e-7
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained classifier.
+
+    Parameters
+    ----------
+    kernel : np.ndarray [shape=(d, k)], float32
+    bias : np.ndarray [shape=(k,)], float32
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, scaled: np.ndarray) -> np.ndarray:
+        """Probabilities of standardised vectors: [n, d] -> float32 [n, k]."""
+        from scipy.special import softmax
+
+        return softmax(scaled @ self.kernel + self.bias, axis=1).astype(np.float32)
+
+    def as_network(self, mean: np.ndarray, sd: np.ndarray) -> Any:
+        """Keras model from vectors [n, d] to probabilities [n, k], with the scale in front."""
+        keras = load_keras()
+        inputs = keras.Input((len(self.kernel),), name="vector")
+        variance = np.maximum(sd.astype(np.float64) ** 2, _SMALLEST)
+        scaled = keras.layers.Normalization(mean=mean, variance=variance, name="scale")(inputs)
+        dense = keras.layers.Dense(len(self.bias), activation="softmax", name="head")
+        network = keras.Model(inputs, dense(scaled), name="calls")
+        dense.set_weights([self.kernel, self.bias])
+        return network
+
+
+def fit(
+    scaled: np.ndarray,
+    targets: np.ndarray,
+    allowed: np.ndarray,
+    weight: np.ndarray,
+    *,
+    decay: float,
+    start: Head | None = None,
+) -> Head:
+    """Fit a classifier by L-BFGS to the least weighted cross-entropy plus penalty.
+
+    Parameters
+    ----------
+    scaled : np.ndarray [shape=(n, d)]
+        Standardised vectors.
+    targets : np.ndarray [shape=(n, k)]
+        Shares of the labels; rows add up to 1.
+    allowed : np.ndarray [shape=(n, k)], bool
+        The labels of each row's corpus. The others are masked: the row says nothing about them.
+    weight : np.ndarray [shape=(n,)]
+        Weights of the rows, of any scale.
+    decay : float >= 0
+        Half of it times the squared distance of the kernel from that of `start` is added to the
+        mean loss.
+    start : Head, optional
+        Where to start; by default from zeros.
+
+    Raises
+    ------
+    TrainingError
+        The loss is not finite.
+    """
+    from scipy.optimize import minimize
+
+    x = np.ascontiguousarray(scaled, dtype=np.float32)
+    d, k = x.shape[1], targets.shape[1]
+    weight = (weight / weight.sum()).astype(np.float32)[:, None]
+    masked = np.where(allowed, np.float32(0), np.float32(-1e4))
+    origin = np.zeros((d, k), np.float32) if start is None else start.kernel
+    bias = np.zeros(k, np.float32) if start is None else start.bias
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        kernel = values[: d * k].reshape(d, k).astype(np.float32)
+        logits = x @ kernel + values[d * k :].astype(np.float32) + masked
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        total = odds.sum(axis=1, keepdims=True)
+        entropy = -float((weight * targets * (logits - np.log(total))).sum(dtype=np.float64))
+        slope = weight * (odds / total - targets)
+        moved = kernel - origin
+        penalty = 0.5 * decay * float(np.square(moved, dtype=np.float64).sum())
+        gradient = np.concatenate([(x.T @ slope + decay * moved).ravel(), slope.sum(axis=0)])
+        return entropy + penalty, gradient.astype(np.float64)
+
+    first = np.concatenate([origin.ravel(), bias]).astype(np.float64)
+    found = minimize(
+        loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "maxcor": 15}
+    )
+    if not np.isfinite(found.fun):
+        raise TrainingError("the training diverged: its loss is not finite; are the vectors?")
+    kernel, bias = found.x[: d * k].reshape(d, k), found.x[d * k :]
+    return Head(kernel.astype(np.float32), bias.astype(np.float32))
