@@ -120,6 +120,8 @@ def session() -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Segments differ in length: memory planned for each length would only pile up.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     weights = read_shipped(FILE, SHA256, "the speech encoder")
     return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])

@@ -22,7 +22,7 @@ from ser_core.models.targets import label_indices, label_shares
 
 # The bundled model whose corpora allow any use.
 OPEN = "calls-open"
-_LIBRARIES = ("keras", "numpy", "scikit-learn", "soundfile", "soxr")
+_LIBRARIES = ("keras", "numpy", "onnxruntime", "scikit-learn", "soundfile", "soxr")
 # With less data, a simpler model is better. The public corpora have about 200 clips per emotion by
 # 24 speakers (RAVDESS), or 70 by 10 (EMO-DB).
 FEW_CLIPS, FEW_SPEAKERS = 50, 10
