@@ -12,7 +12,9 @@ import numpy as np
 from ser_core.corpora import Corpus, manifest
 from ser_core.errors import TrainingError
 from ser_core.models import bundle
-from ser_core.models.card import Card, read_card
+from ser_core.models.card import Card, find, read_card
+from ser_core.models.folder import read_reference
+from ser_core.models.provenance import Provenance, describe_training
 from ser_core.models.recipes.base import Figures, Recipe, Trained, Work, option
 from ser_core.models.recipes.preparation import (
     LabelledClips,
@@ -96,11 +98,14 @@ class TransferRecipe(Recipe):
         measured = measure(start, after, clips, matrix, channel)
         last = fit_last_layers(embeddings, clips.targets, first, found.penalty)
         kept = np.random.default_rng(self.seed).choice(len(matrix), _REFERENCE_ROWS)
+        base = Provenance.read(read_reference(find(self.start)))
+        provenance = describe_training(clips.utterances, matrix, after[0], base=base)
         return Trained(
             start.assemble_with(last, clips.labels),
             self._card(draft, start, measured, corpora, found.penalty),
             matrix[kept],
             _figures(measured, clips, corpora),
+            {**bundle.read_training(self.start), **provenance.arrays()},
         )
 
     def _card(
