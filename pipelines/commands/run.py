@@ -10,6 +10,7 @@ from pipelines.night_options import (
     add_work,
     checked_model,
     examining_job,
+    model_line,
     say_where,
 )
 from pipelines.terminal import say
@@ -39,7 +40,7 @@ def run(options: Namespace) -> int:
     from pipelines.storage.store import new_run_id
 
     model, card = checked_model(options)
-    say(f"model {card.id}: {card.licence}")
+    say(model_line(model, card))
     labelling = nightly.labelling_of(card)
     job = examining_job(options, labelling, bundle=model, model_licence=card.licence)
     started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]

@@ -151,6 +151,11 @@ def read_shipped(file: Path, sha256: str, title: str) -> bytes:
     return content
 
 
+ATTRIBUTION = (
+    "the encoder of Whisper base, Copyright (c) 2022 OpenAI, MIT License "
+    "(https://github.com/openai/whisper; its text is ser_core/features/encoder/LICENSE)"
+)
+
 FEATURE_SET = FeatureSet(
     id="encoder",
     names=NAMES,
@@ -165,4 +170,5 @@ FEATURE_SET = FeatureSet(
         "longest_s": LONGEST_S,
     },
     compute=statistics,
+    attribution=ATTRIBUTION,
 )

@@ -13,7 +13,7 @@ from ser_core.corpora import Corpus, manifest
 from ser_core.errors import TrainingError
 from ser_core.models import bundle
 from ser_core.models.card import Card, find, read_card
-from ser_core.models.folder import read_reference
+from ser_core.models.folder import read_reference, read_training
 from ser_core.models.provenance import Provenance, describe_training
 from ser_core.models.recipes.base import Figures, Recipe, Trained, Work, option
 from ser_core.models.recipes.preparation import (
@@ -77,6 +77,12 @@ class TransferRecipe(Recipe):
         """See `Recipe.train`. All corpora together give the labels and the test."""
         assert self.start is not None
         start = take_apart(self.start)
+        given = read_card(self.start)
+        if work.say and given.adapted is not None:
+            work.say(
+                f"{given.id} is adapted to an archive: the training starts from its base, "
+                f"{start.card.id}; ser adapt fits the result to the archive again"
+            )
         corpora = _with_warnings(corpora, start, work)
         clips = LabelledClips.of(corpora, self)
         matrix = work.extract(clips.utterances, start.card.feature_set)
@@ -105,7 +111,7 @@ class TransferRecipe(Recipe):
             self._card(draft, start, measured, corpora, found.penalty),
             matrix[kept],
             _figures(measured, clips, corpora),
-            {**bundle.read_training(self.start), **provenance.arrays()},
+            {**read_training(self.start), **provenance.arrays()},
         )
 
     def _card(

@@ -90,6 +90,7 @@ def take_apart(name: str | os.PathLike) -> Start:
         )
     keras = load_keras()
     card, model = bundle.load_keras_model(name)
+    card = card.base  # of an adapted bundle
     members, left = _match_members(
         [Member.from_settings(member) for member in settings],
         [layer for layer in model.layers if isinstance(layer, keras.Model)],
