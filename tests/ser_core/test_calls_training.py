@@ -293,7 +293,7 @@ def test_a_bundle_is_trained_measured_and_answers(trained, buzzes):
     assert loaded.labels == LABELS
     card = loaded.card
     assert card.channel_normalisation == HISTORY
-    assert "For commercial use take calls-open" in card.licence
+    assert "For commercial use take calls" in card.licence
     assert card.results["mulaw_none"]["utterances"] == len(buzzes.utterances)
     assert card.results["clean_none"]["uar"] > 0.4
     assert set(card.measures) == {"groups", "calibration_error", "unsure"}

@@ -12,6 +12,8 @@ from ser_core import models, training
 from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle
+from ser_core.models.folder import read_reference
+from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.preparation import select_utterances, speaker_folds
 from ser_core.models.recipes.transfer import recipe as transfer
@@ -139,6 +141,9 @@ def test_what_is_trained_is_a_bundle_with_both_figures(trained, buzzes, cache, t
     assert before.temperature != before.temperature_with_history
     assert card.temperature == before.temperature
     assert card.temperature_with_history == before.temperature_with_history
+    provenance = Provenance.read(read_reference(folder))
+    assert provenance is not None
+    assert provenance.trained_on_clips(buzzes.utterances).all()
     # It can be started from again.
     take_apart(folder)
 

@@ -48,12 +48,12 @@ class Start:
 
 
 def take_apart(name: str | os.PathLike) -> Start:
-    """The parts of a bundle.
+    """The parts of a bundle; of an adapted one, those of its base.
 
     Raises
     ------
     BundleError
-        A bundle that recipe `calls` of this version did not make, or one that is adapted.
+        A bundle that recipe `calls` of this version did not make.
     """
     card = read_card(name)
     made_by = card.settings.get("recipe", "unknown")
@@ -64,13 +64,9 @@ def take_apart(name: str | os.PathLike) -> Start:
             + "; only bundles of recipe calls of this version can be started from, such as calls "
             "or calls-fast"
         )
-    if card.adapted:
-        raise BundleError(
-            f"{card.id}: adapted to an archive; start from {card.adapted.base}, and adapt the "
-            "result"
-        )
     keras = load_keras()
     card, model = bundle.load_keras_model(name)
+    card = card.base  # of an adapted bundle
     scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     heads = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if len(scales) != 1 or len(heads) != 1:
