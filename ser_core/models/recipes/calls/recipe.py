@@ -129,7 +129,7 @@ class CallsRecipe(Recipe):
             for corpus in corpora
         ]
         others = [self._gather(corpus, first.labels, TESTED, work) for corpus in held]
-        classifier = train(parts, decay=self.decay)
+        classifier = train(parts, decay=self.decay, seed=self.seed)
         tests = [
             *self._test_unheard(classifier, parts, others, [c.name for c in left_out], work),
             *self._test_folds(parts, first, work),
@@ -177,7 +177,7 @@ class CallsRecipe(Recipe):
         for number, name in enumerate(left_out):
             rest = [part for part in parts if part.name != name]
             (part,) = (part for part in parts if part.name == name)
-            tests += run_tests(train(rest, decay=self.decay), part, unheard=True)
+            tests += run_tests(train(rest, decay=self.decay, seed=self.seed), part, unheard=True)
             work.report("corpora left out", number + 1, len(left_out))
         return tests
 
@@ -188,7 +188,7 @@ class CallsRecipe(Recipe):
         tests: list[list[Predictions]] = []
         for fold in range(self.folds):
             out = first.folds == fold
-            classifier = train([parts[0].of(~out), *parts[1:]], decay=self.decay)
+            classifier = train([parts[0].of(~out), *parts[1:]], decay=self.decay, seed=self.seed)
             tests.append(run_tests(classifier, parts[0].of(out), unheard=False))
             if fold == 0 and work.say:
                 headline = next(test for test in tests[0] if test.condition == HEADLINE)
