@@ -1,97 +1,82 @@
-"""The feature set `voice`: the encoder's statistics, projected, with functionals."""
+"""The feature set `voice`: the encoder's statistics on a fixed, coarse scale."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
+import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ser_core import features
 from ser_core.errors import FeatureError
-from ser_core.features import FeatureSet, encoder, telephone, voice
-from tests import speechlike
+from ser_core.features import encoder, voice
+from tests.speechlike import voice as speak
 
-RATE_HZ = 8_000
-SPEECH = speechlike.voice(1.5, seed=1)
-
-
-def saved(file: Path, components: np.ndarray, mean: float = 0.0, sd: float = 1.0) -> FeatureSet:
-    """The set over a projection that is written to `file`."""
-    size = len(encoder.NAMES)
-    np.savez(
-        file,
-        mean=np.full(size, mean, np.float16),
-        sd=np.full(size, sd, np.float16),
-        components=components.astype(np.float16),
-    )
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    return voice.feature_set(file, sha256, components.shape[1], with_functionals=True)
+FINGERPRINT = "a08d08b54157f9a7"
 
 
-def first_statistics(count: int) -> np.ndarray:
-    return np.eye(len(encoder.NAMES), count)
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(int(8_000 * seconds), np.float32)
 
 
-def test_vector_is_projection_then_functionals(tmp_path: Path) -> None:
-    feature_set = saved(tmp_path / "projection.npz", first_statistics(3), mean=0.5, sd=2.0)
-    vector = feature_set.extract(SPEECH, RATE_HZ)
-    standardised = (encoder.statistics(SPEECH)[:3] - 0.5) / 2
-    np.testing.assert_array_equal(vector[:3], standardised.astype(np.float16))
-    np.testing.assert_array_equal(vector[3:], telephone.compute(SPEECH)[telephone.FUNCTIONALS])
-    assert feature_set.names[2:4] == ("component003", telephone.NAMES[0])
-    assert len(feature_set.names) == 3 + 651
+def test_the_set_is_pinned() -> None:
+    feature_set = features.get("voice")
+    assert feature_set.fingerprint == FINGERPRINT
+    assert feature_set.names == encoder.NAMES
+    assert feature_set.rate == 8_000
 
 
-def test_projection_is_linear(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    components = random.standard_normal((len(encoder.NAMES), 4)).astype(np.float16)
-    file = tmp_path / "projection.npz"
-    saved(file, components)
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    project = voice.read_projection(file, sha256, 4)
-    statistics = random.standard_normal(len(encoder.NAMES)).astype(np.float32)
-    expected = statistics.astype(np.float64) @ components.astype(np.float64)
-    np.testing.assert_allclose(project(statistics), expected, rtol=1e-4, atol=1e-3)
+@given(st.floats(-1e4, 1e4), st.integers(0, len(encoder.NAMES) - 1))
+def test_values_are_halves_of_a_standard_deviation_and_bounded(value: float, place: int) -> None:
+    scale = voice.read_scale()
+    statistics = scale.mean.copy()
+    statistics[place] = scale.mean[place] + np.float32(value) * scale.sd[place]
+    found = scale(statistics)
+    assert found.dtype == np.float32
+    assert (np.delete(found, place) == 0).all()
+    assert not np.signbit(found[found == 0]).any()
+    expected = np.clip(value, -voice.LIMIT, voice.LIMIT)
+    assert found[place] == pytest.approx(expected, abs=voice.STEP / 2 + 1e-3 * abs(value))
+    assert found[place] * 2 == np.rint(found[place] * 2)
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [np.zeros(RATE_HZ, np.float32), SPEECH[:300], SPEECH],
-    ids=["silence", "short", "long"],
-)
-def test_functionals_alone_are_those_of_telephone(samples: np.ndarray) -> None:
-    whole = telephone.compute(samples)[telephone.FUNCTIONALS]
-    assert telephone.functionals(samples).tobytes() == whole.tobytes()
+def test_a_vector_is_the_scaled_statistics() -> None:
+    samples = noise(1.3)
+    scale = voice.read_scale()
+    steps = np.round((encoder.statistics(samples) - scale.mean) / scale.sd * 2)
+    found = features.get("voice").extract(samples, 8_000)
+    np.testing.assert_allclose(found, np.clip(steps / 2, -16, 16), atol=0.5)
+    assert np.mean(found == np.clip(steps / 2, -16, 16)) > 0.999
 
 
-def test_feature_set_can_be_sent_to_another_process(tmp_path: Path) -> None:
-    feature_set = saved(tmp_path / "projection.npz", first_statistics(2))
-    sent = pickle.loads(pickle.dumps(feature_set))
-    assert sent.extract(SPEECH, RATE_HZ).tobytes() == feature_set.extract(SPEECH, RATE_HZ).tobytes()
+def test_a_segment_takes_less_than_2500_bytes_in_parquet() -> None:
+    vectors = []
+    for seed in range(60):
+        pitch_hz = 90 + 3 * seed
+        vectors.append(
+            features.get("voice").extract(
+                speak(1.2, f0_hz=pitch_hz, seed=seed) + 0.1 * noise(1.2, seed), 8_000
+            )
+        )
+    values = pa.array(np.concatenate(vectors))
+    table = pa.table({"vector": pa.FixedSizeListArray.from_arrays(values, len(encoder.NAMES))})
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    assert len(file.getvalue()) / len(vectors) < 2_500
 
 
-def test_fingerprint_follows_the_projection(tmp_path: Path) -> None:
-    sets = [saved(tmp_path / "projection.npz", first_statistics(2), sd=sd) for sd in (1.0, 2.0)]
-    assert sets[0].names == sets[1].names
-    assert sets[0].fingerprint != sets[1].fingerprint
-
-
-def test_missing_or_damaged_projection_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "projection.npz"
-    feature_set = saved(file, first_statistics(2))
-    file.write_bytes(file.read_bytes() + b"x")
-    with pytest.raises(FeatureError, match=r"projection\.npz: .* is damaged: .* install"):
-        feature_set.extract(SPEECH, RATE_HZ)
-    file.unlink()
-    with pytest.raises(FeatureError, match=r"projection\.npz: .* cannot be read"):
-        feature_set.extract(SPEECH, RATE_HZ)
-
-
-def test_projection_of_another_size_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "projection.npz"
-    saved(file, first_statistics(2))
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    with pytest.raises(FeatureError, match=r"\(3072, 2\).* found, .*\(3072, 5\).* expected"):
-        voice.read_projection(file, sha256, 5)
+def test_a_missing_or_damaged_scale_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice.read_scale.cache_clear()
+    monkeypatch.setattr(voice, "FILE", tmp_path / "scale.npz")
+    with pytest.raises(FeatureError, match=r"scale\.npz: the scale of the .* cannot be read"):
+        voice.read_scale()
+    (tmp_path / "scale.npz").write_bytes(b"not it")
+    with pytest.raises(FeatureError, match=r"scale\.npz: .* is damaged: .* install"):
+        voice.read_scale()
