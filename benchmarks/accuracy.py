@@ -1,350 +1,229 @@
-"""Accuracy of the bundled models: all figures of docs/accuracy.md, from scratch.
+"""How well the bundled models hold on voices that they have never heard: docs/accuracy.md.
 
-    python benchmarks/accuracy.py [--work FOLDER] [--effort X] [--write]
+    python benchmarks/accuracy.py [--work FOLDER] [--only PART …] [--also NAME=PATH …] [--write]
 
 Corpora and noises are read from the folder SER_DATA, or from ../shared/data beside this checkout.
-The work folder receives the bundles `calls`, `calls-open` and `seed`, as `make models` trains them.
-Finished steps are not repeated, so a stopped run continues, and after `make models` nothing is
-trained again. It takes an hour on 2 cores.
+`--also` adds any corpus, such as `csv=labels.csv` (see docs/own-data.md) or `--also NAME=FOLDER`.
+The parts are:
 
-The figures are: the bundles' own results (folds by speaker); 200 telephone calls of RAVDESS'
-actors, each labelled by `ser run` with networks that were not trained on the customer; telephone
-prompts, music, noise and another language; and corpora that a bundle was not trained on. The page's
-template is accuracy.md.jinja beside this file. `--write` writes docs/accuracy.md and its pictures.
+    unheard    bundles on corpora that they were not trained on, by condition, alone and adapted
+    left-out   the recipe trained without a corpus and tested on it, among the open ones and all
+    by-actor   6 folds of RAVDESS by actor, 8 emotions, for comparison with the literature
+    calls      200 built telephone calls of RAVDESS's actors: turns, and calls with anger
+    archives   the default bundle adapted to archives with 20 to 95 % neutral clips
+    sounds     noise, music, prompts
+    cost       CPU time and size
+
+Bundles are those that `make models` wrote; what the parts train is kept in the work folder, and so
+are figures: a stopped run continues, `--again` measures again. Everything takes some hours on 2
+cores. The page's template is accuracy.md.jinja beside this file; `--write` writes docs/accuracy.md
+and its pictures.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import shutil
-import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
-import numpy as np
-import pyarrow.parquet as pq
 
-from ser_core.models.evaluation import evaluate
-from ser_core.models.recipes.base import Work
-from ser_core.models.recipes.calls.answers import Temperatures, clip_answers
-from ser_core.models.recipes.calls.data import KNOWN, LINES
-from ser_core.models.recipes.calls.ensemble import Networks
-from ser_core.models.recipes.calls.recipe import DOUBTED, HISTORY_SHARE, CallsRecipe
-from ser_core.models.recipes.seed import SeedRecipe
-from ser_core.models.scores import score
-from ser_core.models.targets import label_shares
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from sklearn.metrics import recall_score
-
-from benchmarks.build_calls import build
-from benchmarks.calls.truth import Truth, read_truth
+from benchmarks.unheard import built_calls, cost, protocols, sounds
+from benchmarks.unheard.bench import Bench
+from pipelines import corpus_options
 from pipelines.terminal import progress_bars
-from ser_core import audio, conditions, features, models, training
+from ser_core import models
 from ser_core.conditions import CONDITIONS
-from ser_core.corpora import Corpus, open_corpus, vectors
-from ser_core.emotions import RAVDESS_EIGHT
-from ser_core.models import bundle
-from ser_core.models.recipes import seed
+from ser_core.corpora import vectors
+from ser_core.errors import SerError
+from ser_core.models.recipes.calls.recipe import CallsRecipe
+from ser_core.models.scores import Scores
+from ser_core.report import training_pictures
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 MUSIC = Path("/usr/share/asterisk/moh")
 PROMPTS = Path("/usr/share/asterisk/sounds")
 TEMPLATE = Path(__file__).with_name("accuracy.md.jinja")
 PAGE = ROOT / "docs" / "accuracy.md"
-PICTURES = ("conditions", "confusion", "reliability", "coverage")
-# As in the Makefile's `models`.
-OPEN = CallsRecipe(folds=5, effort=0.3)
-SEED = SeedRecipe(scale="zscore")
-CALLS, MINUTES = 200, 1.5
-# The folds on which networks and settings were chosen.
-CHOSEN_ON = range(3)
-PIECE_S = 5
-BUNDLES = ("calls", "calls-open", "seed")
+CORPORA = ("cremad", "emodb", "emovo", "ravdess")
+OPEN = ("CREMA-D", "EMO-DB")
+BUNDLES = ("calls", "calls-fast", "seed")
+SHOWN = ("clean", "mulaw", "hard", "gsm")
+PARTS = ("unheard", "left-out", "by-actor", "calls", "archives", "sounds", "cost")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--work", type=Path, default=vectors.cache_folder().parent / "accuracy")
-    parser.add_argument("--effort", type=float, default=1.0, help="of the training, for a trial")
-    parser.add_argument("--music", type=Path, default=MUSIC)
-    parser.add_argument("--prompts", type=Path, default=PROMPTS)
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    options = parse()
     data = Path(os.environ.get("SER_DATA") or ROOT.parent / "shared" / "data")
-    work = options.work
-    opened = {name: open_corpus(name, data / name) for name in ("ravdess", "emodb", "emovo")}
-    recipe = CallsRecipe(effort=options.effort, noise=data / "noise")
-    corpora = list(opened.values())
-    with progress_bars() as progress:
-        about = Work(progress=progress)
-        networks = Networks(recipe.gather(corpora, about), recipe.networks, about)
-        trainings = {
-            "calls": (corpora, recipe),
-            "calls-open": ([opened["emodb"]], replace(OPEN, effort=OPEN.effort * options.effort)),
-            "seed": ([opened["ravdess"]], SEED),
+    options.corpus = [(name, str(data / name)) for name in CORPORA if (data / name).is_dir()]
+    options.corpus += options.also
+    options.work.mkdir(parents=True, exist_ok=True)
+    with corpus_options.open_corpora(options) as opened, progress_bars() as progress:
+        bench = Bench(options.work, tuple(opened), OPEN, SHOWN, options.jobs, progress)
+        figures = {
+            part: kept(options, part, lambda part=part: measure(part, bench, data, options))
+            for part in options.only
         }
-        for name, (its_corpora, its_recipe) in trainings.items():
-            if not (work / name).exists():
-                training.train(its_corpora, its_recipe, work / name, progress=progress)
-    figures = {
-        "cards": {name: models.read_card(work / name) for name in BUNDLES},
-        "known": KNOWN,
-        "conditions": {name: row.title for name, row in CONDITIONS.items()},
-        "chosen": on_folds(networks, CHOSEN_ON),
-        "unchosen": on_folds(networks, range(CHOSEN_ON.stop, networks.data.fold_count)),
-        "calls": CALLS,
-        "piece_s": PIECE_S,
-        "on_calls": on_calls(work, data, opened["ravdess"], networks),
-        "sounds": out_of_domain(work, data, networks, options),
-        "prompts": prompts(work, options),
-        "others": other_corpora(work, opened),
-    }
-    page = render(figures)
-    print(page)
+    page = render({**figures, "cards": read_cards(options.bundles)})
     if options.write:
         PAGE.write_text(page, encoding="utf-8")
-        for name in PICTURES:
-            picture = work / "calls" / f"{name}.png"
-            shutil.copyfile(picture, PAGE.with_name(f"accuracy-{name}.png"))
+        draw(figures)
+    else:
+        print(page)
 
 
-def on_folds(networks: Networks, folds: range) -> dict[str, list[str]]:
-    """UAR in percent over some folds, by what is known: as recorded, mu-law, hard line."""
-    held, data = networks.held_out(DOUBTED, HISTORY_SHARE), networks.data
-    tested = np.isin(data.folds, folds)
-    figures = {}
-    for k, known in enumerate(KNOWN):
-        predicted = [
-            held.clips[list(CONDITIONS).index(condition), k, tested].argmax(axis=1)
-            for condition in ("clean", *LINES)
-        ]
-        truth = data.tested.truth[tested]
-        uars = [recall_score(truth, labels, average="macro") for labels in predicted]
-        figures[known] = [f"{100 * uar:.1f}" for uar in uars]
-    return figures
+def parse() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=__doc__.partition("\n\n")[2],
+    )  # fmt: skip
+    parser.add_argument("--work", type=Path, default=vectors.cache_folder().parent / "accuracy")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--again", nargs="*", choices=PARTS, default=(), metavar="PART")
+    parser.add_argument("--also", nargs="+", type=_corpus, default=[], metavar="NAME=PATH")
+    parser.add_argument("--label-map", metavar="CSV", help="as for ser evaluate")
+    parser.add_argument("--bundles", nargs="+", default=BUNDLES, help="names or folders")
+    parser.add_argument("--calls", type=int, default=built_calls.CALLS, help="calls to build")
+    parser.add_argument("--effort", type=float, help="of the trainings, for a trial")
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--music", type=Path, default=MUSIC)
+    parser.add_argument("--prompts", type=Path, default=PROMPTS)
+    parser.add_argument("--write", action="store_true", help="write docs/accuracy.md")
+    options = parser.parse_args()
+    if options.write and set(options.only) != set(PARTS):
+        parser.error("--write needs all parts: leave --only out")
+    return options
 
 
-def render(figures: dict) -> str:
-    """The page."""
+def _corpus(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if not (name and path):
+        raise argparse.ArgumentTypeError(f"{text!r} found, NAME=PATH expected")
+    return name, path
+
+
+def kept(options: argparse.Namespace, part: str, measure: Callable[[], Any]) -> Any:
+    """The figures of a part, from the work folder if they are there."""
+    file = options.work / f"{part}.json"
+    if file.exists() and part not in options.again:
+        return json.loads(file.read_text("utf-8"))
+    found = json.loads(json.dumps(measure(), allow_nan=False))
+    file.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    return found
+
+
+def measure(part: str, bench: Bench, data: Path, options: argparse.Namespace) -> Any:
+    """The figures of a part."""
+    effort = {} if options.effort is None else {"effort": options.effort}
+    recipe = CallsRecipe(noise=data / "noise", **effort)
+    default = models.load(options.bundles[0])
+    ravdess = bench.corpus("RAVDESS")
+    match part:
+        case "unheard":
+            return protocols.unheard(bench, load_all(options.bundles))
+        case "left-out":
+            return protocols.one_left_out(bench, recipe)
+        case "by-actor":
+            return ravdess and protocols.by_actor(bench, ravdess, recipe)
+        case "calls":
+            bundles = load_all(options.bundles)
+            return built_calls.on_calls(bench, data, bundles, recipe, options.calls)
+        case "archives":
+            return protocols.archives(bench, default)
+        case "sounds":
+            return {
+                "domains": sounds.out_of_domain(
+                    bench, default, data, options.music, options.prompts
+                ),
+                "prompts": sounds.run_prompts(
+                    options.work, models.card.find(options.bundles[0]), options.prompts
+                ),
+            }
+        case _:
+            return cost.costs(bench, load_all(options.bundles))
+
+
+def load_all(names: Sequence[str]) -> list[models.Bundle]:
+    """The bundles that are there; `calls-fast` may not be trained yet."""
+    found = []
+    for name in names:
+        try:
+            found.append(models.load(name))
+        except SerError as error:
+            print(f"accuracy: {error}", file=sys.stderr)
+    return found
+
+
+def read_cards(names: Sequence[str]) -> list[models.Card]:
+    """Cards of the bundles that are there."""
+    return [bundle.card for bundle in load_all(names)]
+
+
+def render(figures: dict[str, Any]) -> str:
+    """The page; parts that were not measured are left out."""
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False
     )
-    environment.filters["interval"] = interval
+    environment.filters["uar"] = _uar
+    environment.filters["detected"] = _detected
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(figures) + "\n"
-
-
-def interval(scores: dict | None) -> str:
-    """UAR in percent, with its interval."""
-    if not scores:
-        return ""
-    uar, low, high = (100 * scores[name] for name in ("uar", "uar_low", "uar_high"))
-    return f"{uar:.1f} ({low:.1f} to {high:.1f})"
-
-
-def on_calls(work: Path, data: Path, ravdess: Corpus, networks: Networks) -> list[dict]:
-    """Results on 200 built calls, labelled by networks that were not trained on the customer."""
-    folder = work / "built"
-    if not (folder / "truth.jsonl").exists():
-        build(folder, CALLS, minutes=MINUTES, data=data, corpora=["ravdess"])
-    truths = read_truth(folder / "truth.jsonl")
-    customers = [truth for truth in truths if truth.role == "customer"]
-    fold_of = dict(
-        zip([u.speaker for u in ravdess.utterances], networks.data.folds.tolist(), strict=True)
-    )
-    asked: dict[str, list] = defaultdict(list)
-    for fold in range(networks.data.fold_count):
-        own = [c for c in customers if c.turns and fold_of[c.turns[0].speaker] == fold]
-        listed = work / f"calls-of-fold-{fold}.txt"
-        listed.write_text("".join(f"{folder / customer.file}\n" for customer in own))
-        for name in ("calls", "seed"):
-            model = work / "folds" / f"{name}-{fold}"
-            if not model.exists():
-                (_without_fold if name == "calls" else _seed_without_fold)(
-                    work, fold, networks, ravdess, model
-                )
-            out = work / "tables" / f"{name}-{fold}"
-            subprocess.run(
-                [sys.executable, "-m", "pipelines", "run", "--input", f"@{listed}", "--output", out,
-                 "--model", model, "--channel-roles", "agent,customer", "--date", "2026-03-01"],
-                cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-            loaded = models.load(model)
-            ways = {"`calls`": False, "`calls`, each segment alone": True}
-            for way, alone in ways.items() if name == "calls" else [("`seed`", True)]:
-                asked[way] += list(_turns(out, folder, own, loaded, alone=alone))
-    figures = []
-    for way, rows in asked.items():
-        covered = [row for row in rows if row[2] is not None]
-        truth = np.array([RAVDESS_EIGHT.index(row[1]) for row in covered])
-        probabilities = np.array([row[2] for row in covered])
-        sure = np.array([not row[3] for row in covered])
-        right = probabilities.argmax(axis=1) == truth
-        speakers = [row[0] for row in covered]
-        scores = score(truth, probabilities, labels=RAVDESS_EIGHT, speakers=speakers, protocol=way)
-        figures.append(
-            {
-                "way": way,
-                "turns": len(rows),
-                "covered": len(covered) / len(rows),
-                "scores": asdict(scores),
-                "sure": sure.mean(),
-                "right_if_sure": right[sure].mean(),
-            }
-        )
-    return figures
-
-
-def _without_fold(work: Path, fold: int, networks: Networks, ravdess: Corpus, to: Path) -> None:
-    card = models.read_card(work / "calls")
-    bundle.save(
-        to, networks.network(fold), replace(card, name=to.name), networks.data.tests[2][:12]
-    )
-
-
-def _seed_without_fold(
-    work: Path, fold: int, networks: Networks, ravdess: Corpus, to: Path
-) -> None:
-    card = models.read_card(work / "seed")
-    matrix = vectors.extract(ravdess.utterances, "seed193")
-    known = networks.data.folds != fold
-    targets = label_shares(ravdess.utterances, card.labels)
-    model, _ = seed.fit(matrix[known], targets[known], SEED)
-    bundle.save(to, model, replace(card, name=to.name), matrix[:8])
-
-
-def _turns(
-    out: Path, folder: Path, customers: list[Truth], loaded: bundle.Bundle, *, alone: bool
-) -> Iterator[tuple]:
-    """Speaker, true emotion, probabilities (None without a segment) and unsure of each turn."""
-    rows = pq.read_table(out / "features").to_pylist()
-    matrix = np.array([row["vector"] for row in rows], dtype=np.float32)
-    channel = np.array([row["uri"] for row in rows])
-    probabilities = loaded.predict(matrix, None if alone else channel)
-    by_uri = defaultdict(list)
-    for row, answer in zip(rows, probabilities, strict=True):
-        by_uri[row["uri"]].append((row["start_s"], row["end_s"], answer))
-    for truth in customers:
-        for turn in truth.turns:
-            weights, answers = [], []
-            for start_s, end_s, answer in by_uri[str(folder / truth.file)]:
-                shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)
-                if shared > 0:
-                    weights.append(shared)
-                    answers.append(answer)
-            mean = np.average(answers, axis=0, weights=weights) if weights else None
-            unsure = mean is None or mean.max() < loaded.unsure_segment_below
-            yield turn.speaker, turn.emotion, mean, unsure
-
-
-# ---------------------------------------------------------------- other sounds and corpora
-
-
-def out_of_domain(work: Path, data: Path, networks: Networks, options) -> list[dict]:
-    """Confidence of `calls` on sounds that it was not made for."""
-    loaded = models.load(work / "calls")
-    feature_set = features.get(loaded.feature_set)
-    telephone = feature_set.extract
-    sounds = {
-        "noise (ESC-10)": sorted((data / "noise").glob("*.*")),
-        "music on hold": [
-            *sorted(options.music.glob("*.wav")),
-            *sorted((data / "telephone").glob("*.wav")),
-        ],
-        "prompts, English": _prompts(options.prompts / "en_US_f_Allison"),
-        "prompts, Italian": _prompts(options.prompts / "it_IT_f_Menardi"),
-    }
-    held = networks.held_out(DOUBTED, HISTORY_SHARE)
-    card = loaded.card
-    own = clip_answers(held)["mulaw", "none"]
-    fitted = Temperatures(card.temperature, card.temperature_with_history or card.temperature)
-    answers = {"speech of RAVDESS": fitted(own.probabilities, own.weight)}
-    for sound, files in sounds.items():
-        pieces = [telephone(*piece) for file in files for piece in _pieces(file)]
-        if pieces:
-            answers[sound] = loaded.predict(np.stack(pieces))
-    noise = 0.05 * np.random.default_rng(0).standard_normal((50, 8_000 * PIECE_S))
-    answers["white noise"] = loaded.predict(
-        np.stack([telephone(samples.astype(np.float32), 8_000) for samples in noise])
-    )
-    figures = []
-    for sound, probabilities in answers.items():
-        confidence = probabilities.max(axis=1)
-        counts = np.bincount(probabilities.argmax(axis=1), minlength=len(loaded.labels))
-        by_label = counts / len(probabilities)
-        figures.append(
-            {
-                "sound": sound,
-                "pieces": len(probabilities),
-                "confidence": confidence.mean(),
-                "sure": (confidence >= loaded.unsure_segment_below).mean(),
-                "labels": {loaded.labels[i]: by_label[i] for i in np.argsort(-by_label)[:3]},
-            }
-        )
-    return figures
-
-
-def _prompts(folder: Path) -> list[Path]:
-    """Recorded sentences of a package, one file for each."""
-    files = [p for p in sorted(folder.glob("*.*")) if p.suffix in (".gsm", ".alaw")]
-    return [p for p in files if p.stat().st_size > 5_000]
-
-
-def _pieces(file: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Pieces of `PIECE_S` over mu-law, without silent pieces and pieces shorter than 2 s."""
-    decoded = audio.decode(file.read_bytes(), file.name)
-    samples, rate = decoded.samples.mean(axis=0)[: 120 * decoded.rate], decoded.rate
-    for start in range(0, len(samples) - 2 * rate, PIECE_S * rate):
-        piece = samples[start : start + PIECE_S * rate]
-        if np.sqrt(np.mean(np.square(piece))) > 1e-3:
-            yield conditions.degrade(piece, rate, "mulaw", key=f"{file.name} {start}")
-
-
-def prompts(work: Path, options) -> dict | None:
-    """Results of `ser run` on calm professional speech; None without recordings."""
-    files = _prompts(options.prompts / "en_US_f_Allison")
-    if not files:
-        return None
-    listed, out = work / "prompts.txt", work / "tables" / "prompts"
-    listed.write_text("".join(f"{file}\n" for file in files))
-    subprocess.run(
-        [sys.executable, "-m", "pipelines", "run", "--input", f"@{listed}", "--output", out,
-         "--model", work / "calls", "--date", "2026-03-01", "--max-reject-ratio", "1"],
-        cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    names = {part.replace("-", "_"): figures.get(part) for part in PARTS}
+    titles = {name: row.title for name, row in CONDITIONS.items()}
+    page = template.render(
+        **names, cards=figures["cards"], titles=titles, shown=SHOWN, piece_s=sounds.PIECE_S,
+        archive_clips=protocols.ARCHIVE_CLIPS, minutes=built_calls.MINUTES,
     )  # fmt: skip
-    rows = pq.read_table(out / "segments").to_pylist()
-    even = [row["label"] in ("neutral", "calm") for row in rows]
-    unsure = [row["unsure"] for row in rows]
-    return {
-        "recordings": len(files),
-        "segments": len(rows),
-        "even": np.mean(even),
-        "unsure": np.mean(unsure),
-        "even_or_unsure": np.mean(np.array(even) | np.array(unsure)),
-    }
+    return "".join(f"{line.rstrip()}\n" for line in page.splitlines())
 
 
-def other_corpora(work: Path, opened: dict[str, Corpus]) -> list[dict]:
-    """Results on corpora that a bundle was not trained on."""
-    figures = []
-    for name, others in (("calls-open", ("ravdess", "emovo")), ("seed", ("emodb", "emovo"))):
-        test = partial(evaluate, models.load(work / name), condition="mulaw")
-        for other in others:
-            results = {}
-            for grouping in (None, "four", "angry"):
-                found = test(corpus=opened[other], grouping=grouping)
-                emotions = sum(value is not None for value in found.recall.values())
-                results[grouping or "all"] = {**asdict(found), "emotions": emotions}
-            figures.append({"bundle": name, "corpus": opened[other].name, **results})
-    return figures
+def _uar(figures: dict[str, Any] | None, interval: bool = True) -> str:
+    """UAR in percent, with its interval."""
+    if not figures:
+        return ""
+    scores = figures["scores"]
+    text = f"{100 * scores['uar']:.1f}"
+    if not interval or scores["uar_low"] is None:
+        return text
+    return f"{text} ({100 * scores['uar_low']:.1f} to {100 * scores['uar_high']:.1f})"
+
+
+def _detected(figures: dict[str, Any] | None) -> str:
+    """AUC in percent, and the share found at 5 % false alarms."""
+    return f"{100 * figures['auc']:.1f}, {figures['found']:.0%}" if figures else ""
+
+
+def draw(figures: dict[str, Any]) -> None:
+    """Pictures of the default bundle on the first corpus that it has not heard."""
+    name = next(iter(figures["unheard"]))["bundle"]
+    for row in figures["unheard"]:
+        if row["bundle"] == name and row["corpus"] == "RAVDESS":
+            by_way = {
+                way: {
+                    CONDITIONS[condition].title: Scores(
+                        **{**found[way]["scores"], "protocol": f"RAVDESS over mu-law, {way}"}
+                    )
+                    for condition, found in row["conditions"].items()
+                    if found[way]
+                }
+                for way in ("alone", "adapted")
+            }
+            shown = {way: scores for way, scores in by_way.items() if scores}
+            pictures = {
+                "conditions": training_pictures.conditions(shown),
+                "confusion": training_pictures.confusion(
+                    [scores[CONDITIONS["mulaw"].title] for scores in shown.values()]
+                ),
+            }
+            for picture, content in pictures.items():
+                PAGE.with_name(f"accuracy-{picture}.png").write_bytes(content)
 
 
 if __name__ == "__main__":

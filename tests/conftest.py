@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import hypothesis
 import pytest
 
@@ -52,19 +57,47 @@ def corpora() -> Path:
     return folder
 
 
+def with_one_worker(words) -> list[str]:
+    """The words of a command; a night without `--workers` gets one, since each costs seconds."""
+    words = [str(word) for word in words]
+    nightly = words[0] in ("run", "extract", "label") and "--help" not in words
+    return [*words, "--workers", "1"] if nightly and "--workers" not in words else words
+
+
 @pytest.fixture
 def ser():
-    """Runs the command as a user would: `ser("run", …)` -> CompletedProcess."""
+    """Runs the command in a process of its own: `ser("run", …)` -> CompletedProcess."""
 
     def run(*words, env=None, timeout=300, cwd=None) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "pipelines", *map(str, words)],
+            [sys.executable, "-m", "pipelines", *with_one_worker(words)],
             capture_output=True,
             text=True,
             timeout=timeout,
             cwd=cwd,
             env={**os.environ, **(env or {})},
         )
+
+    return run
+
+
+@pytest.fixture
+def ser_here():
+    """As `ser`, but in this process, which has imported already what the command needs."""
+    from pipelines.cli import main
+
+    def run(*words, cwd=None) -> subprocess.CompletedProcess:
+        words, out, errors = with_one_worker(words), io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(cwd or Path.cwd()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(errors),
+        ):
+            try:
+                status = main(words)
+            except SystemExit as error:  # raised by argparse
+                status = error.code
+        return subprocess.CompletedProcess(words, status, out.getvalue(), errors.getvalue())
 
     return run
 
@@ -99,9 +132,36 @@ def pitch_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def night_out(tmp_path_factory) -> Path:
-    """The output of a night over the sample calls with the default model."""
-    out = tmp_path_factory.mktemp("night") / "out"
-    words = ["run", "--input", CALLS, "--output", out, "--date", "2026-03-01"]
-    words += ["--channel-roles", "agent,customer", "--uri-fields", URI_FIELDS]
-    subprocess.run([sys.executable, "-m", "pipelines", *map(str, words)], check=True)
-    return out
+    """The output of a night over the sample calls with the default model; tests only read it."""
+
+    def run(out: Path) -> None:
+        words = ["run", "--input", CALLS, "--output", out, "--date", "2026-03-01"]
+        words += ["--channel-roles", "agent,customer", "--uri-fields", URI_FIELDS]
+        subprocess.run([sys.executable, "-m", "pipelines", *with_one_worker(words)], check=True)
+
+    return made_once(tmp_path_factory, "night_out", run)
+
+
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of pytest's processes fills and that all of them read.
+
+    Parameters
+    ----------
+    tmp_path_factory
+        pytest's own.
+    name : str
+        Of the folder.
+    make : callable
+        Fills the folder it is given, which does not exist yet.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / name
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
 from ser_core.errors import BundleError
+
+# Keras imports them for galleries and wrappers that nothing here uses, where they are installed:
+# a second and 80 MB in each worker.
+_NOT_NEEDED = ("matplotlib", "matplotlib.pyplot", "sklearn")
 
 
 @cache
@@ -23,7 +27,7 @@ def load_keras() -> ModuleType:
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _standard_error_held_back():
+    with _standard_error_held_back(), _hidden(_NOT_NEEDED):
         import keras
         import tensorflow as tf
 
@@ -38,6 +42,19 @@ def load_keras() -> ModuleType:
     except RuntimeError:
         pass
     return keras
+
+
+@contextmanager
+def _hidden(names: Sequence[str]) -> Iterator[None]:
+    """Let imports fail, as if these modules were not installed, unless they are loaded already."""
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ CALL = "billing/20260301T091500_c0001.wav"
 
 
 @pytest.mark.parametrize("how", ["absolute", "end", "id", "beginning"])
-def test_show_draws_the_call_that_was_named(ser, night_out, tmp_path, how):
+def test_show_draws_the_call_that_was_named(ser_here, night_out, tmp_path, how):
     import duckdb
 
     identity = duckdb.sql(
@@ -27,7 +27,9 @@ def test_show_draws_the_call_that_was_named(ser, night_out, tmp_path, how):
         "id": identity,
         "beginning": identity[:8],
     }[how]
-    done = ser("show", "--output", night_out, "--recording", named, "--save", tmp_path / "c.png")
+    done = ser_here(
+        "show", "--output", night_out, "--recording", named, "--save", tmp_path / "c.png"
+    )
     assert done.returncode == 0, done.stderr
     assert str(CALLS / CALL) in done.stdout
     assert matplotlib.image.imread(tmp_path / "c.png").shape[1] > 1000
@@ -40,52 +42,57 @@ def test_show_draws_the_call_that_was_named(ser, night_out, tmp_path, how):
         (("--recording", CALL, "--save", "c.doc"), 2, "c.doc"),
     ],
 )
-def test_show_says_what_is_wrong(ser, night_out, tmp_path, words, status, message):
-    done = ser("show", "--output", night_out, *words, cwd=tmp_path)
+def test_show_says_what_is_wrong(ser_here, night_out, tmp_path, words, status, message):
+    done = ser_here("show", "--output", night_out, *words, cwd=tmp_path)
     assert (done.returncode, message in done.stderr) == (status, True), done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_show_without_audio_or_speech_or_label(ser, night_out, tmp_path):
+def test_show_without_audio_or_speech_or_label(ser_here, night_out, tmp_path):
     calls, out = tmp_path / "calls", tmp_path / "out"
     shutil.copytree(CALLS / "odd", calls)
     assert (
-        ser("extract", "--input", calls, "--output", out, "--max-reject-ratio", "1").returncode == 0
+        ser_here("extract", "--input", calls, "--output", out, "--max-reject-ratio", "1").returncode
+        == 0
     )
     for name, message in (
         ("20260301T085000_c0012.wav", "no_speech"),
         ("20260301T085500_c0013.wav", "rejected, unsupported_format"),
         ("20260301T084500_c0011.wav", "extracted"),
     ):
-        done = ser("show", "--output", out, "--recording", f"calls/{name}", cwd=tmp_path)
+        done = ser_here("show", "--output", out, "--recording", f"calls/{name}", cwd=tmp_path)
         assert (done.returncode, message in done.stdout) == (0, True), done.stdout + done.stderr
     # Another recording with as many channels takes its place: old labels would be drawn over it.
     shutil.copy(calls / "20260301T085000_c0012.wav", calls / "20260301T084500_c0011.wav")
-    done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
+    done = ser_here(
+        "show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "the audio was replaced after it was labelled: levels are drawn" in done.stdout
     shutil.rmtree(calls)
-    done = ser("show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path)
+    done = ser_here(
+        "show", "--output", out, "--recording", "20260301T084500_c0011.wav", cwd=tmp_path
+    )
     assert "the audio no longer exists" in done.stdout
 
 
-def test_show_prints_first_rows(ser, night_out, tmp_path):
-    done = ser("show", "--output", night_out)
+def test_show_prints_first_rows(ser_here, night_out, tmp_path):
+    done = ser_here("show", "--output", night_out)
     assert done.returncode == 0
     assert "20260301T091500_c0001.wav" in done.stdout
-    done = ser("show", "--output", tmp_path)
+    done = ser_here("show", "--output", tmp_path)
     assert (done.returncode, "no tables found" in done.stderr) == (4, True)
 
 
-def test_plan_counts_and_names_problems(ser, night_out, tmp_path):
+def test_plan_counts_and_names_problems(ser_here, night_out, tmp_path):
     words = ("plan", "--input", CALLS, "--uri-fields", URI_FIELDS)
-    done = ser(*words, "--output", tmp_path / "new")
+    done = ser_here(*words, "--output", tmp_path / "new")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for message in ("matched │ 13", "already done │ 0", "channel_roles_unknown", "queue=billing"):
         assert message in text
     assert not (tmp_path / "new").exists()
-    done = ser(*words, "--output", night_out)
+    done = ser_here(*words, "--output", night_out)
     assert "already done │ 13" in " ".join(done.stdout.split())
 
 
@@ -176,7 +183,7 @@ def test_train_by_recipe_calls(ser, tmp_path):
         (["--corpus", "ravdess=x", "--noise", "nowhere"], "--noise nowhere: no such folder"),
     ],
 )
-def test_training_mistakes(ser, tmp_path, words, message):
-    done = ser("train", *words, "--save", tmp_path / "bundle", cwd=tmp_path)
+def test_training_mistakes(ser_here, tmp_path, words, message):
+    done = ser_here("train", *words, "--save", tmp_path / "bundle", cwd=tmp_path)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr

@@ -39,12 +39,12 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture
-def say(ser, tones, models, tmp_path):
+def say(ser_here, tones, models, tmp_path):
     def run(*words):
         corpus = ("--corpus", f"ravdess={tones}", "--cache", tmp_path / "cache", "--jobs", "1")
         (tmp_path / "taken").touch()
         words = [models / word if word in ("good", "bad", "other") else word for word in words]
-        return ser("evaluate", *corpus, *words, cwd=tmp_path)
+        return ser_here("evaluate", *corpus, *words, cwd=tmp_path)
 
     return run
 

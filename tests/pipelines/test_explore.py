@@ -59,13 +59,13 @@ def test_the_page_of_files_and_of_ones_own_labels(ser, tmp_path):
 
 
 @pytest.mark.parametrize("page", [".", "a.txt/b/explore.html"])
-def test_a_page_that_cannot_be_written_is_refused_first(ser, tmp_path, page):
+def test_a_page_that_cannot_be_written_is_refused_first(ser_here, tmp_path, page):
     (tmp_path / "a.txt").write_text("no folder")
-    done = ser("explore", "--corpus", "ravdess=nowhere", "--page", page, cwd=tmp_path)
+    done = ser_here("explore", "--corpus", "ravdess=nowhere", "--page", page, cwd=tmp_path)
     ends(done, 2, "--page")
 
 
-def test_a_corpus_that_is_not_there(ser, tmp_path):
-    done = ser("explore", "--corpus", "ravdess=nowhere", cwd=tmp_path)
+def test_a_corpus_that_is_not_there(ser_here, tmp_path):
+    done = ser_here("explore", "--corpus", "ravdess=nowhere", cwd=tmp_path)
     ends(done, 2, "nowhere")
     assert not (tmp_path / "explore.html").exists()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import soundfile
 
-from tests.conftest import CALLS
+from tests.conftest import CALLS, with_one_worker
 from tests.speechlike import call
 
 RATE = 8_000
@@ -49,12 +49,12 @@ def table(out, columns="uri, status, label, confidence, speech_s"):
     ).fetchall()
 
 
-def test_misspelt_option(ser, tmp_path):
-    done = ser("run", "--input", CALLS, "--output", tmp_path, "--chanel-roles", "a,b")
+def test_misspelt_option(ser_here, tmp_path):
+    done = ser_here("run", "--input", CALLS, "--output", tmp_path, "--chanel-roles", "a,b")
     ends(done, 2, "--chanel-roles: no such option; did you mean --channel-roles?")
-    done = ser("run", "--input", CALLS, "--output", tmp_path, "--flink_mster=x")
+    done = ser_here("run", "--input", CALLS, "--output", tmp_path, "--flink_mster=x")
     ends(done, 2, "--flink_mster: no such option; did you mean --flink_master?")
-    done = ser("show", "--output", tmp_path, "--recording", "x", "--sav=y")
+    done = ser_here("show", "--output", tmp_path, "--recording", "x", "--sav=y")
     ends(done, 2, "did you mean --save?")
 
 
@@ -71,19 +71,19 @@ def test_misspelt_option(ser, tmp_path):
         (["--input", "@no-such-list.txt"], "the list cannot be read"),
     ],
 )
-def test_values_that_cannot_be(ser, tmp_path, words, says):
-    done = ser("run", "--input", CALLS, "--output", tmp_path, *words)
+def test_values_that_cannot_be(ser_here, tmp_path, words, says):
+    done = ser_here("run", "--input", CALLS, "--output", tmp_path, *words)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_pattern_that_matches_nothing(ser, tmp_path, level_model):
-    done = ser(*run_words(tmp_path / "none" / "*.wav", tmp_path / "out", level_model))
+def test_pattern_that_matches_nothing(ser_here, tmp_path, level_model):
+    done = ser_here(*run_words(tmp_path / "none" / "*.wav", tmp_path / "out", level_model))
     ends(done, 4, "nothing matches")
 
 
-def test_bundle_whose_fingerprint_differs(ser, tmp_path, level_model):
+def test_bundle_whose_fingerprint_differs(ser_here, tmp_path, level_model):
     other = shutil.copytree(level_model, tmp_path / "other")
     card = (other / "card.json").read_text()
     from ser_core import features
@@ -91,30 +91,31 @@ def test_bundle_whose_fingerprint_differs(ser, tmp_path, level_model):
     fingerprint = features.get("test_simple").fingerprint
     assert fingerprint in card
     (other / "card.json").write_text(card.replace(fingerprint, "0123456789abcdef"))
-    done = ser(*run_words(CALLS, tmp_path / "out", other))
+    done = ser_here(*run_words(CALLS, tmp_path / "out", other))
     ends(done, 2, "0123456789abcdef", fingerprint)
 
 
-def test_output_of_another_feature_set(ser, tmp_path, archive, level_model):
+def test_output_of_another_feature_set(ser_here, tmp_path, archive, level_model):
     out = tmp_path / "out"
-    assert ser(*run_words(archive / "good_1.wav", out, level_model)).returncode == 0
-    done = ser("run", "--input", archive, "--output", out, "--model", "seed")
+    assert ser_here(*run_words(archive / "good_1.wav", out, level_model)).returncode == 0
+    done = ser_here("run", "--input", archive, "--output", out, "--model", "seed")
     ends(done, 2, "holds features of 'test_simple'", "'seed193'", "use another folder")
 
 
-def test_output_that_another_run_holds(ser, tmp_path, archive, level_model):
+def test_output_that_another_run_holds(ser, ser_here, tmp_path, archive, level_model):
     from pipelines.storage.store import Output
 
+    words = run_words(archive / "good_1.wav", tmp_path / "out", level_model)
     with Output(tmp_path / "out"):
-        done = ser(*run_words(archive, tmp_path / "out", level_model))
+        done = ser(*words)
     ends(done, 5, "another run holds it", f"process {os.getpid()}")
-    assert ser(*run_words(archive, tmp_path / "out", level_model)).returncode == 0
+    assert ser_here(*words).returncode == 0
 
 
 def as_nobody(words, **more):
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     return subprocess.run(
-        [*command, sys.executable, "-m", "pipelines", *map(str, words)],
+        [*command, sys.executable, "-m", "pipelines", *with_one_worker(words)],
         capture_output=True, text=True, **more,
     )  # fmt: skip
 
@@ -144,7 +145,7 @@ def test_folders_without_permission(tmp_path, archive, level_model):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
-def test_full_disk(ser, tmp_path, archive, level_model):
+def test_full_disk(ser, ser_here, tmp_path, archive, level_model):
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", small]).returncode:
@@ -153,7 +154,7 @@ def test_full_disk(ser, tmp_path, archive, level_model):
         done = ser(*run_words(archive, small / "out", level_model))
         ends(done, 1, "No space left on device")
         subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
-        done = ser(*run_words(archive, small / "out", level_model))
+        done = ser_here(*run_words(archive, small / "out", level_model))
         assert done.returncode == 0, done.stderr
         assert len(table(small / "out")) == 12
     finally:
@@ -162,7 +163,7 @@ def test_full_disk(ser, tmp_path, archive, level_model):
 
 def start(words) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *map(str, words)],
+        [sys.executable, "-m", "pipelines", *with_one_worker(words)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -179,9 +180,9 @@ def wait_for(condition, seconds: float = 60) -> bool:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
-def test_interrupted(ser, tmp_path, archive, level_model, number, status):
+def test_interrupted(ser_here, tmp_path, archive, level_model, number, status):
     out = tmp_path / "out"
-    words = run_words(archive, out, level_model)
+    words = (*run_words(archive, out, level_model), "--workers", "2")
     job = start(words)
     assert wait_for(lambda: any(out.glob("_staging/*/progress/*")))
     family = psutil.Process(job.pid).children(recursive=True)
@@ -191,14 +192,14 @@ def test_interrupted(ser, tmp_path, archive, level_model, number, status):
     assert family
     assert wait_for(lambda: not any(child.is_running() for child in family), 15)
     assert not list(out.glob("recordings/**/*.parquet"))
-    assert "12 labelled" in ser(*words).stdout
+    assert "12 labelled" in ser_here(*words).stdout
     assert not [path for path in (out / "_staging").iterdir() if path.is_dir()]
 
 
 @pytest.mark.long
-def test_a_worker_killed_from_outside(ser, tmp_path, archive, level_model):
+def test_a_worker_killed_from_outside(ser_here, tmp_path, archive, level_model):
     out = tmp_path / "out"
-    job = start(run_words(archive, out, level_model))
+    job = start([*run_words(archive, out, level_model), "--workers", "2"])
     assert wait_for(lambda: _done(out) >= 1)
     workers = [
         child
@@ -209,21 +210,21 @@ def test_a_worker_killed_from_outside(ser, tmp_path, archive, level_model):
     stdout, stderr = job.communicate(timeout=120)
     done = subprocess.CompletedProcess([], job.returncode, stdout, stderr)
     ends(done, 1, "ended by SIGKILL", "run again")
-    assert "12 labelled" in ser(*run_words(archive, out, level_model)).stdout
+    assert "12 labelled" in ser_here(*run_words(archive, out, level_model)).stdout
 
 
 @pytest.fixture(scope="module")
 def undisturbed(archive, level_model, tmp_path_factory):
     """The tables of a run that nobody disturbed."""
     out = tmp_path_factory.mktemp("undisturbed")
-    words = [str(word) for word in run_words(archive, out, level_model)]
+    words = with_one_worker(run_words(archive, out, level_model))
     subprocess.run([sys.executable, "-m", "pipelines", *words], check=True)
     return table(out)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("moment", ["matched", "started", "first", "half", "last", "sealed"])
-def test_killed(ser, tmp_path, archive, level_model, undisturbed, moment):
+def test_killed(ser_here, tmp_path, archive, level_model, undisturbed, moment):
     """SIGKILL at several moments; the next run ends with the tables of an undisturbed one."""
     out = tmp_path / "out"
     done = {
@@ -241,7 +242,7 @@ def test_killed(ser, tmp_path, archive, level_model, undisturbed, moment):
     job.communicate()
     # The workers end by themselves, and hold nothing.
     assert wait_for(lambda: not any(child.is_running() for child in family), 30)
-    again = ser(*run_words(archive, out, level_model))
+    again = ser_here(*run_words(archive, out, level_model))
     assert again.returncode == 0, again.stderr
     assert table(out) == undisturbed
 

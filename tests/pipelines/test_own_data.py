@@ -72,11 +72,11 @@ def test_labels_of_two_annotators_train_a_model_by_speaker(ser, labels, tmp_path
 
 
 @pytest.mark.long
-def test_a_table_of_labels_and_public_corpora(ser, labels, tmp_path):
+def test_a_table_of_labels_and_public_corpora(ser_here, labels, tmp_path):
     table = tmp_path / "map.csv"
     table.write_text("label,emotion\nhappy,good\nsad,bad\nangry,bad\n")
     words = ("train", "--corpus", f"csv={labels}", f"ravdess={tmp_path / 'tones'}", *QUICK)
-    done = ser(
+    done = ser_here(
         *words, "--label-map", table, "--save", tmp_path / "two", "--cache", tmp_path / "cache"
     )
     assert done.returncode == 0, done.stderr
@@ -86,8 +86,8 @@ def test_a_table_of_labels_and_public_corpora(ser, labels, tmp_path):
 
 
 @pytest.mark.long
-def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser, labels, tmp_path):
-    done = ser(
+def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser_here, labels, tmp_path):
+    done = ser_here(
         "train", "--corpus", f"csv={labels}", "--feature-set", "test_simple", "--scale", "zscore",
         "--epochs", "4", "--save", tmp_path / "simple", "--cache", tmp_path / "cache",
     )  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser, lab
     assert card.fingerprint == features.get("test_simple").fingerprint
     assert (card.settings["recipe"], card.settings["layers"]) == ("seed", [8, 4, 2])
     assert set(card.results) == {"speaker", "speaker_mulaw"}
-    done = ser(
+    done = ser_here(
         "run", "--input", CALLS, "--output", tmp_path / "out", "--model", tmp_path / "simple",
         "--channel-roles", "agent,customer", "--date", "2026-03-01",
     )  # fmt: skip
@@ -109,12 +109,12 @@ def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser, lab
     assert {row["label"] for row in labelled} <= {"angry", "happy", "sad"}
 
 
-def test_mistakes_of_labels_end_a_training_before_it_begins(ser, labels, tmp_path):
+def test_mistakes_of_labels_end_a_training_before_it_begins(ser_here, labels, tmp_path):
     with labels.open("a") as file:
         csv.writer(file).writerows(
             [["gone.wav", "", 0, 1, "sad", "ann", "x"], ["", "", "", "", "sad"]]
         )
-    done = ser("train", "--corpus", f"csv={labels}", *QUICK, "--save", tmp_path / "ours")
+    done = ser_here("train", "--corpus", f"csv={labels}", *QUICK, "--save", tmp_path / "ours")
     assert done.returncode == 2
     assert "2 mistakes" in done.stderr
     assert "line 74: gone.wav: no such file" in done.stderr
@@ -137,6 +137,6 @@ def test_mistakes_of_labels_end_a_training_before_it_begins(ser, labels, tmp_pat
         (("--label-map", "gone.csv"), "gone.csv: cannot be read"),
     ],
 )
-def test_settings_that_do_not_go_together(ser, labels, tmp_path, words, says):
-    done = ser("train", "--corpus", f"csv={labels}", "--save", tmp_path / "ours", *words)
+def test_settings_that_do_not_go_together(ser_here, labels, tmp_path, words, says):
+    done = ser_here("train", "--corpus", f"csv={labels}", "--save", tmp_path / "ours", *words)
     ends(done, 2, says)

@@ -65,9 +65,9 @@ def test_what_cannot_be_guessed_is_asked_for():
     assert [*OTHER] == settle(THERE, *OTHER)[0][-2:]
 
 
-def test_a_cluster_that_is_not_there(ser, tmp_path, level_model):
+def test_a_cluster_that_is_not_there(ser_here, tmp_path, level_model):
     words = ("run", "--input", tmp_path, "--output", tmp_path / "out", "--model", level_model)
-    done = ser(*words, "--runner=FlinkRunner", "--flink_master=127.0.0.1:9")
+    done = ser_here(*words, "--runner=FlinkRunner", "--flink_master=127.0.0.1:9")
     assert done.returncode == 1
     assert "--flink_master 127.0.0.1:9: cannot be asked" in done.stderr
     assert len(done.stderr.splitlines()) == 1

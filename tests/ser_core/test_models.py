@@ -183,6 +183,17 @@ def test_cards_and_names_need_no_tensorflow(tiny):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_predictions_need_neither_plots_nor_scikit_learn(tiny):
+    """Keras would import both; where they are needed, they are there."""
+    code = (
+        f"import sys; from ser_core import models; models.load({str(tiny)!r}); "
+        "assert 'keras' in sys.modules; "
+        "assert not {'sklearn', 'matplotlib'} & set(sys.modules); "
+        "import matplotlib.pyplot, sklearn.metrics"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_article_s_bundle_tells_what_a_random_split_hides():
     loaded = models.load("seed")
     assert loaded.id == f"seed-{loaded.card.model_sha256[:8]}"

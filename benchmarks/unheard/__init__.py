@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/accuracy.py`: bundles on voices that they have never heard."""
