@@ -77,8 +77,8 @@ $(VENV)/ready-docs: $(READY)
 # benchmarks/accuracy.py trains the same, and measures more.
 models: $(READY)
 	$(BIN)/ser train --recipe seed --scale zscore --corpus ravdess=$(DATA)/ravdess --save $(BUNDLED)/seed
-	$(BIN)/ser train --recipe calls --corpus emodb=$(DATA)/emodb --folds 5 --effort 0.3 \
-	    --save $(BUNDLED)/calls-fast
+	$(BIN)/ser train --recipe calls --corpus emodb=$(DATA)/emodb --feature-set telephone \
+	    --folds 5 --save $(BUNDLED)/calls-fast
 	$(BIN)/ser train --recipe calls --corpus ravdess=$(DATA)/ravdess emodb=$(DATA)/emodb \
 	    emovo=$(DATA)/emovo --noise $(DATA)/noise --save $(BUNDLED)/calls
 

@@ -91,7 +91,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--label-map", metavar="CSV", help="as for ser evaluate")
     parser.add_argument("--bundles", nargs="+", default=BUNDLES, help="names or folders")
     parser.add_argument("--calls", type=int, default=built_calls.CALLS, help="calls to build")
-    parser.add_argument("--effort", type=float, help="of the trainings, for a trial")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--music", type=Path, default=MUSIC)
     parser.add_argument("--prompts", type=Path, default=PROMPTS)
@@ -121,8 +120,7 @@ def kept(options: argparse.Namespace, part: str, measure: Callable[[], Any]) -> 
 
 def measure(part: str, bench: Bench, data: Path, options: argparse.Namespace) -> Any:
     """The figures of a part."""
-    effort = {} if options.effort is None else {"effort": options.effort}
-    recipe = CallsRecipe(noise=data / "noise", **effort)
+    recipe = CallsRecipe(noise=data / "noise")
     default = models.load(options.bundles[0])
     ravdess = bench.corpus("RAVDESS")
     match part:

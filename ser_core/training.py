@@ -38,7 +38,7 @@ def train(
     jobs : int >= 1, optional
         Processes, of one thread each; one per core by default.
     cache : Path, optional
-        Where vectors and networks are kept: an interrupted training continues where it stopped.
+        Where vectors are kept, so that another training of the same clips needs no audio.
     progress : callable, optional
         Called with a stage, how much of it is done, and of how much.
     say : callable, optional
