@@ -74,7 +74,7 @@ $(VENV)/ready-docs: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
-# benchmarks/accuracy.py trains the same, and measures more.
+# benchmarks/accuracy.py measures them on voices that they have never heard.
 models: $(READY)
 	$(BIN)/ser train --recipe seed --scale zscore --corpus ravdess=$(DATA)/ravdess --save $(BUNDLED)/seed
 	$(BIN)/ser train --recipe calls --corpus emodb=$(DATA)/emodb --feature-set telephone \

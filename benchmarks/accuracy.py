@@ -15,7 +15,8 @@ The parts are:
     cost       CPU time and size
 
 Bundles are those that `make models` wrote; what the parts train is kept in the work folder, and so
-are figures: a stopped run continues, `--again` measures again. Everything takes some hours on 2
+are figures, until a bundle, a corpus or a setting changes: a stopped run continues, and `--again`
+measures again. Everything takes some hours on 2
 cores. The page's template is accuracy.md.jinja beside this file; `--write` writes docs/accuracy.md
 and its pictures.
 """
@@ -23,10 +24,12 @@ and its pictures.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +69,14 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     with corpus_options.open_corpora(options) as opened, progress_bars() as progress:
         bench = Bench(options.work, tuple(opened), OPEN, SHOWN, options.jobs, progress)
+        test = Test(
+            bench, load_all(options.bundles), CallsRecipe(noise=data / "noise"), data, options
+        )
         figures = {
-            part: kept(options, part, lambda part=part: measure(part, bench, data, options))
+            part: kept(options, part, test.key, lambda part=part: measure(part, test))
             for part in options.only
         }
-    page = render({**figures, "cards": read_cards(options.bundles)})
+    page = render({**figures, "cards": [bundle.card for bundle in test.bundles]})
     if options.write:
         PAGE.write_text(page, encoding="utf-8")
         draw(figures)
@@ -108,9 +114,30 @@ def _corpus(text: str) -> tuple[str, str]:
     return name, path
 
 
-def kept(options: argparse.Namespace, part: str, measure: Callable[[], Any]) -> Any:
+@dataclass(frozen=True)
+class Test:
+    """What is measured: corpora, bundles, a recipe; the folder SER_DATA; the options."""
+
+    bench: Bench
+    bundles: Sequence[models.Bundle]
+    recipe: CallsRecipe
+    data: Path
+    options: argparse.Namespace
+
+    @property
+    def key(self) -> str:
+        """A hash that changes with what is measured."""
+        corpora = [(corpus.name, len(corpus.utterances)) for corpus in self.bench.corpora]
+        bundles = [bundle.id for bundle in self.bundles]
+        # Without the folder of noises, which is elsewhere on another machine.
+        recipe = replace(self.recipe, noise=None)
+        named = repr((corpora, bundles, recipe, self.bench.conditions, self.options.calls))
+        return hashlib.sha256(named.encode()).hexdigest()[:8]
+
+
+def kept(options: argparse.Namespace, part: str, key: str, measure: Callable[[], Any]) -> Any:
     """The figures of a part, from the work folder if they are there."""
-    file = options.work / f"{part}.json"
+    file = options.work / f"{part}-{key}.json"
     if file.exists() and part not in options.again:
         return json.loads(file.read_text("utf-8"))
     found = json.loads(json.dumps(measure(), allow_nan=False))
@@ -118,38 +145,34 @@ def kept(options: argparse.Namespace, part: str, measure: Callable[[], Any]) -> 
     return found
 
 
-def measure(part: str, bench: Bench, data: Path, options: argparse.Namespace) -> Any:
+def measure(part: str, test: Test) -> Any:
     """The figures of a part."""
-    recipe = CallsRecipe(noise=data / "noise")
-    default = models.load(options.bundles[0])
+    bench, bundles, recipe, options = test.bench, test.bundles, test.recipe, test.options
     ravdess = bench.corpus("RAVDESS")
     match part:
         case "unheard":
-            return protocols.unheard(bench, load_all(options.bundles))
+            return protocols.unheard(bench, bundles)
         case "left-out":
             return protocols.one_left_out(bench, recipe)
         case "by-actor":
             return ravdess and protocols.by_actor(bench, ravdess, recipe)
         case "calls":
-            bundles = load_all(options.bundles)
-            return built_calls.on_calls(bench, data, bundles, recipe, options.calls)
+            return built_calls.on_calls(bench, test.data, bundles, recipe, options.calls)
         case "archives":
-            return protocols.archives(bench, default)
+            return protocols.archives(bench, bundles[0])
         case "sounds":
+            music, prompts = options.music, options.prompts
+            model = models.card.find(options.bundles[0])
             return {
-                "domains": sounds.out_of_domain(
-                    bench, default, data, options.music, options.prompts
-                ),
-                "prompts": sounds.run_prompts(
-                    options.work, models.card.find(options.bundles[0]), options.prompts
-                ),
+                "domains": sounds.out_of_domain(bench, bundles[0], test.data, music, prompts),
+                "prompts": sounds.run_prompts(options.work, bundles[0], model, prompts),
             }
         case _:
-            return cost.costs(bench, load_all(options.bundles))
+            return cost.costs(bench, bundles)
 
 
 def load_all(names: Sequence[str]) -> list[models.Bundle]:
-    """The bundles that are there; `calls-fast` may not be trained yet."""
+    """The bundles that are there."""
     found = []
     for name in names:
         try:
@@ -157,11 +180,6 @@ def load_all(names: Sequence[str]) -> list[models.Bundle]:
         except SerError as error:
             print(f"accuracy: {error}", file=sys.stderr)
     return found
-
-
-def read_cards(names: Sequence[str]) -> list[models.Card]:
-    """Cards of the bundles that are there."""
-    return [bundle.card for bundle in load_all(names)]
 
 
 def render(figures: dict[str, Any]) -> str:

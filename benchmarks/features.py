@@ -78,7 +78,7 @@ def main() -> None:
 
 def all_rows() -> dict[str, Callable[[Clip], object]]:
     """Functions to compare, by name."""
-    rows = {name: extractor(name) for name in ("librosa193", "seed193", "telephone")}
+    rows = {name: extractor(name) for name in ("librosa193", "seed193", "telephone", "encoder")}
     rows |= opensmile_rows()
     rows["decode"] = decode
     rows["bound: with one STFT"] = bound

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from pipelines import errors
 from pipelines.arguments import add_command
 from pipelines.commands import (
+    adapt,
     evaluate,
     explore,
     extract,
@@ -46,6 +47,7 @@ COMMANDS = {
     "plan": plan,
     "show": show,
     "review": review,
+    "adapt": adapt,
     "train": train,
     "evaluate": evaluate,
     "explore": explore,

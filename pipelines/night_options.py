@@ -154,6 +154,11 @@ def checked_model(options: Namespace) -> tuple[str, Card]:
     return (name if name in models.bundled_names() else files.absolute(name)), card
 
 
+def model_line(model: str, card: Card) -> str:
+    """The model of a night and its terms, in a line."""
+    return f"model {card.id}, {card.terms}: ser model show {model}"
+
+
 def choose_model(model: str | None, output: str) -> str:
     """The model that --model names; without it, the one for the features that the output holds.
 

@@ -29,7 +29,9 @@ from ser_core import audio, features, models, tables
 from ser_core.examine import Settings
 from ser_core.guarded import Guard
 
-LIBRARIES = ("apache-beam", "keras", "numpy", "pyarrow", "ser-pipeline", "soundfile", "soxr")
+LIBRARIES = (
+    "apache-beam", "keras", "numpy", "onnxruntime", "pyarrow", "ser-pipeline", "soundfile", "soxr",
+)  # fmt: skip
 # The list of a chunk, in its staging folder.
 GIVEN = "given.parquet"
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from ser_core import features
 from ser_core.corpora import Corpus
 from ser_core.corpora.corpus import Progress
 from ser_core.models import bundle
+from ser_core.models.card import Card
 from ser_core.models.folder import check_target, name_of
 from ser_core.models.recipes.base import Recipe, Say, Work
 
@@ -66,8 +69,24 @@ def train(
     check_target(folder)
     trained = recipe.train(corpora, Work(jobs, cache, progress, say))
     pictures = training_pictures.draw(trained.figures)
-    card = replace(trained.card, name=name_of(folder))
+    card = replace(trained.card, name=name_of(folder), **_terms(trained.card, corpora))
     bundle.save(
         folder, trained.model, card, trained.inputs, reference=trained.reference, extras=pictures
     )
     return folder
+
+
+def _terms(card: Card, corpora: Sequence[Corpus]) -> dict[str, Any]:
+    """The fields of a card about its licence; those that the recipe filled in are kept.
+
+    A recipe fills them in from the bundle that it started from.
+    """
+    due = [
+        *(corpus.attribution for corpus in corpora),
+        features.get(card.feature_set).attribution,
+        *card.attribution,
+    ]
+    return {
+        "any_use": all(corpus.any_use for corpus in corpora) and card.permits_any_use,
+        "attribution": tuple(dict.fromkeys(text for text in due if text)),
+    }

@@ -218,7 +218,8 @@ def call(name: str, *emotions: str) -> Truth:
     return Truth(f"{name}.wav", 1, "customer", turns)
 
 
-def test_turns_take_the_segments_that_overlap_and_calls_with_anger_are_found():
+@pytest.fixture(scope="module")
+def on_calls() -> dict:
     customers = [call("ann", "neutral", "angry"), call("bob", "neutral", "neutral"), call("eve")]
     stored = built_calls.Stored(
         uri=np.array(["ann.wav", "ann.wav", "ann.wav", "bob.wav"]),
@@ -228,13 +229,16 @@ def test_turns_take_the_segments_that_overlap_and_calls_with_anger_are_found():
     )
     # The second segment has one second of the first turn, and none of the second.
     probabilities = np.array([[0.9, 0.1], [0.0, 1.0], [0.2, 0.8], [0.7, 0.3]])
-    found = built_calls.score_calls(customers, stored, probabilities, ("neutral", "angry"), SIX)
-    assert found["turns"] == 4
-    assert found["covered"] == 0.75
-    assert found["all"]["scores"]["confusion"] == ((2, 0), (0, 1))
-    assert found["one_mood"] == 1.0
-    assert found["several_moods"] == 1.0
-    assert {name: row["auc"] for name, row in found["calls"].items()} == dict.fromkeys(
+    return built_calls.score_calls(customers, stored, probabilities, ("neutral", "angry"), SIX)
+
+
+def test_turns_take_the_segments_that_overlap_and_calls_with_anger_are_found(on_calls):
+    assert on_calls["turns"] == 4
+    assert on_calls["covered"] == 0.75
+    assert on_calls["all"]["scores"]["confusion"] == ((2, 0), (0, 1))
+    assert on_calls["one_mood"] == 1.0
+    assert on_calls["several_moods"] == 1.0
+    assert {name: row["auc"] for name, row in on_calls["calls"].items()} == dict.fromkeys(
         built_calls.SUMS, 1.0
     )
 
@@ -256,9 +260,44 @@ def test_the_page_has_a_row_for_each_test_and_leaves_out_what_was_not_measured(
     assert "## Cost" not in page
 
 
+def test_the_page_of_all_parts_has_whole_tables(unheard, archives, on_calls, model):
+    conditions = {
+        condition: {"alone": found["alone"], "others": found["adapted"]}
+        for condition, found in unheard[0]["conditions"].items()
+    }
+    kind = {"sound": "rain", "pieces": 3, "confidence": 0.5, "sure": 0.1, "labels": {"sad": 1.0}}
+    spent = {
+        "bundle": "by-level", "feature_set": "test_simple", "numbers": 1_234, "features_ms": 9.87,
+        "predict_ms": 0.123, "megabytes": 1.0,
+    }  # fmt: skip
+    figures = {
+        "unheard": unheard,
+        "archives": archives,
+        "left-out": [{**row, "pool": "all"} for row in unheard],
+        "by-actor": {"corpus": "Loud", "folds": 6, "conditions": conditions},
+        "calls": [
+            {"bundle": "by-level", "way": "alone", **on_calls},
+            {"bundle": "by actor", "way": "adapted", **on_calls},
+        ],
+        "sounds": {"domains": [kind], "prompts": None},
+        "cost": [spent],
+    }
+    page = accuracy.render({**json.loads(json.dumps(figures)), "cards": [model.card]})
+    for part in ("On calls", "One corpus left out", "by actor", "Out of domain", "Cost"):
+        assert any(part in line for line in page.splitlines() if line.startswith("## "))
+    assert "| `by-level` | `test_simple` | 1,234 | 9.9 | 0.12 | 1.0 |" in page
+    # Rows of a table have as many cells as its head.
+    width = 0
+    for line in page.splitlines():
+        cells = line.count(" |") if line.startswith("|") else 0
+        assert not (width and cells) or cells == width, line
+        width = cells
+
+
 def test_figures_are_kept_and_measured_again_on_request(tmp_path):
     options = accuracy.argparse.Namespace(work=tmp_path, again=())
-    assert accuracy.kept(options, "cost", lambda: [{"a": (1, 2)}]) == [{"a": [1, 2]}]
-    assert accuracy.kept(options, "cost", lambda: pytest.fail("measured again")) == [{"a": [1, 2]}]
+    assert accuracy.kept(options, "cost", "0a", lambda: {"a": (1, 2)}) == {"a": [1, 2]}
+    assert accuracy.kept(options, "cost", "0a", lambda: pytest.fail("again")) == {"a": [1, 2]}
+    assert accuracy.kept(options, "cost", "0b", lambda: []) == []
     options.again = ("cost",)
-    assert accuracy.kept(options, "cost", lambda: []) == []
+    assert accuracy.kept(options, "cost", "0a", lambda: []) == []

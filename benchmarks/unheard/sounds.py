@@ -66,12 +66,25 @@ def _summary(kind: str, probabilities: np.ndarray, bundle: Bundle) -> dict[str, 
     }
 
 
-def run_prompts(work: Path, model: Path | str, prompts: Path) -> dict[str, Any] | None:
-    """`ser run` on calm professional speech; None without recordings."""
+def run_prompts(
+    work: Path, bundle: Bundle, model: Path | str, prompts: Path
+) -> dict[str, Any] | None:
+    """`ser run` on calm professional speech; None without recordings.
+
+    Parameters
+    ----------
+    work : Path
+        Folder for the tables.
+    bundle : Bundle
+    model : path or str
+        Where the bundle is, for `--model`.
+    prompts : Path
+        Folder of recorded prompts, by language and voice.
+    """
     files = prompt_files(prompts / "en_US_f_Allison")
     if not files:
         return None
-    listed, out = work / "prompts.txt", work / "tables" / "prompts"
+    listed, out = work / "prompts.txt", work / "tables" / f"prompts-{bundle.id}"
     listed.write_text("".join(f"{file}\n" for file in files))
     subprocess.run(
         [sys.executable, "-m", "pipelines", "run", "--input", f"@{listed}", "--output", out,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pipelines.arguments import add_model, add_output
-from pipelines.night_options import add_work, checked_model, job, say_where
+from pipelines.night_options import add_work, checked_model, job, model_line, say_where
 from pipelines.terminal import say
 
 HELP = "label stored features with another model, without the audio"
@@ -24,7 +24,7 @@ def run(options: Namespace) -> int:
     from pipelines import nightly
 
     model, card = checked_model(options)
-    say(f"model {card.id}: {card.licence}")
+    say(model_line(model, card))
     labelling = nightly.labelling_of(card)
     stored = job(options, labelling, bundle=model, model_licence=card.licence)
     return say_where(options, nightly.label(stored))

@@ -40,10 +40,12 @@ def run(options: Namespace) -> int:
 
     folder = find(options.model or models.default_name())
     card = models.read_card(folder)
-    print(f"{card.id}: {card.licence}")
+    print(f"{card.id}, {card.terms}: {card.licence}")
     text = folder / "CARD.md"
     if text.exists():
         Console().print(Markdown(text.read_text(encoding="utf-8")))
     else:
         print_results(card)
+        for due in card.attribution:
+            print(f"attribution: {due}")
     return errors.DONE

@@ -10,6 +10,7 @@ from pipelines.night_options import (
     add_work,
     checked_model,
     examining_job,
+    model_line,
     say_where,
 )
 from pipelines.terminal import say
@@ -33,10 +34,31 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Label the new recordings; returns the exit status."""
+    import datetime as dt
+
     from pipelines import nightly
+    from pipelines.storage.store import new_run_id
 
     model, card = checked_model(options)
-    say(f"model {card.id}: {card.licence}")
+    say(model_line(model, card))
     labelling = nightly.labelling_of(card)
     job = examining_job(options, labelling, bundle=model, model_licence=card.licence)
-    return say_where(options, nightly.run(job))
+    started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]
+    status = nightly.run(job)
+    _advise(options.output, model, started)
+    return say_where(options, status)
+
+
+def _advise(output: str, model: str, started: str) -> None:
+    """Print a line if the model should be fitted to the archive. A run never fails by it."""
+    import logging
+
+    from pipelines import archives
+
+    try:
+        line = archives.advice(output, model, started)
+    except Exception as error:
+        logging.getLogger(__name__).warning("no advice on the archive: %s", error)
+        return
+    if line is not None:
+        say(line)

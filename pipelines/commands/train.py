@@ -97,7 +97,7 @@ def run(options: Namespace) -> int:
             )  # fmt: skip
     card = models.read_card(folder)
     print_results(card)
-    print(f"ser: {card.id}: {card.licence}")
+    print(f"ser: {card.id}, {card.terms}: {card.licence}")
     print(f"ser: bundle: {folder}; its CARD.md has all results")
     return errors.DONE
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from pipelines.storage import files
 from ser_core import models
+from ser_core.models import folder
+from ser_core.models.archive import Archive, FeatureStatistics
 from ser_core.models.card import CARD
 
 _MODEL = "model"
@@ -38,15 +40,20 @@ def load(model: str, option: str = "--model") -> models.Bundle:
     return _read_bundle(model, models.load, option)
 
 
+def read_adaptation(model: str) -> tuple[FeatureStatistics | None, Archive | None]:
+    """As `ser_core.models.folder.read_adaptation`; raises what `check` raises."""
+    return _read_bundle(model, folder.read_adaptation, "--model")
+
+
 def _read_bundle(model: str, read: Callable[[str], T], option: str) -> T:
     if not files.is_remote(model):
         return read(model)
     naming = files.naming(f"{option} {model}", "cannot be fetched", "a bundle's folder expected")
     with naming:
-        with files.local_copy(model, [CARD]) as folder:
-            needed = models.read_card(folder).files
-        with files.local_copy(model, needed) as folder:
-            return read(folder)
+        with files.local_copy(model, [CARD]) as copy:
+            needed = models.read_card(copy).files
+        with files.local_copy(model, needed) as copy:
+            return read(copy)
 
 
 def for_workers(model: str | None, staged: str, *, local: bool) -> str | None:

@@ -94,6 +94,8 @@ class Corpus:
         Differences between these files and the published corpus, such as a truncated copy.
     any_use : bool
         Whether the licence permits every use, including commercial use.
+    attribution : str
+        Authors, title, address and licence, for the cards of models trained on it.
     own : bool
         Whether these are your own recordings. They are split at random on request only.
     agreement : Agreement, optional
@@ -109,6 +111,7 @@ class Corpus:
     any_use: bool = False
     own: bool = False
     agreement: Agreement | None = None
+    attribution: str = ""
 
     @property
     def speakers(self) -> tuple[str, ...]:

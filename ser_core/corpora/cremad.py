@@ -27,6 +27,12 @@ from ser_core.errors import CorpusError
 NAME = "CREMA-D"
 NOTE = "acted speech, twelve sentences in American English, with the votes of listeners"
 LICENCE = "ODbL 1.0 and DbCL 1.0: any use, with attribution"
+ATTRIBUTION = (
+    "CREMA-D by H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova and R. Verma (2014), "
+    "https://github.com/CheyneyComputerScience/CREMA-D, made available under the Open Database "
+    "License 1.0 (https://opendatacommons.org/licenses/odbl/1-0/), its contents under the Database "
+    "Contents License 1.0 (https://opendatacommons.org/licenses/dbcl/1-0/)"
+)
 ORIGINAL = Original(rate_hz=16_000, example="1001_DFA_ANG_XX.wav", archive="AudioWAV of CREMA-D")
 
 AUDIO, RESULTS = "AudioWAV", "processedResults"
@@ -103,7 +109,9 @@ def read(folder: Path) -> Corpus:
     folder = Path(folder)
     # The release holds each clip as MP3 and as a video too.
     audio = folder / AUDIO if (folder / AUDIO).is_dir() else folder
-    named = read_by_file_names(audio, NAME, LICENCE, NOTE, decode, ORIGINAL, any_use=True)
+    named = read_by_file_names(
+        audio, NAME, LICENCE, NOTE, decode, ORIGINAL, any_use=True, attribution=ATTRIBUTION
+    )
     tables = _read_tables(audio)
     utterances = tuple(
         replace(

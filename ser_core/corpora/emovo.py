@@ -18,6 +18,9 @@ from ser_core.corpora.file_names import NOT_NAMED, Original, match_stem, read_by
 NAME = "EMOVO"
 NOTE = "acted speech, fourteen sentences in Italian, recorded in a studio"
 LICENCE = "for research only"
+ATTRIBUTION = (
+    "EMOVO by G. Costantini, I. Iaderola, A. Paoloni and M. Todisco (2014), for research only"
+)
 ORIGINAL = Original(rate_hz=48_000, example="rab-f1-b1.wav", archive="EMOVO.zip")
 
 _EMOTIONS = {
@@ -40,7 +43,9 @@ def read(folder: Path) -> Corpus:
     CorpusError
         The folder does not exist, cannot be listed, or holds no file of EMOVO.
     """
-    return read_by_file_names(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
+    return read_by_file_names(
+        folder, NAME, LICENCE, NOTE, decode, ORIGINAL, attribution=ATTRIBUTION
+    )
 
 
 def decode(path: Path) -> Utterance | str:

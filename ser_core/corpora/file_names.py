@@ -56,13 +56,14 @@ def read_by_file_names(
     original: Original,
     *,
     any_use: bool = False,
+    attribution: str = "",
 ) -> Corpus:
     """Read a corpus whose file names hold all labels.
 
     Parameters
     ----------
     folder : Path
-    name, licence, note, any_use
+    name, licence, note, any_use, attribution
         As in `Corpus`.
     decode : callable
         From a path to the utterance that its name describes, or the reason to skip the file.
@@ -91,7 +92,10 @@ def read_by_file_names(
             f"{original.example} expected: give the folder where {original.archive} was unpacked"
         )
     warnings = copy_warnings([utterance.path for utterance in utterances.values()], original)
-    return Corpus(name, licence, tuple(utterances.values()), dict(skipped), note, warnings, any_use)
+    return Corpus(
+        name, licence, tuple(utterances.values()), dict(skipped), note, warnings, any_use,
+        attribution=attribution,
+    )  # fmt: skip
 
 
 def match_stem(path: Path, pattern: re.Pattern[str]) -> re.Match[str] | str:

@@ -23,6 +23,10 @@ from ser_core.emotions import RAVDESS_EIGHT
 NAME = "RAVDESS"
 NOTE = "acted speech, two sentences in North American English, recorded in a studio"
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
+ATTRIBUTION = (
+    "RAVDESS by S. R. Livingstone and F. A. Russo (2018), https://doi.org/10.1371/"
+    "journal.pone.0196391, CC BY-NC-SA 4.0 (https://creativecommons.org/licenses/by-nc-sa/4.0/)"
+)
 ORIGINAL = Original(
     rate_hz=48_000,
     example="03-01-05-01-02-01-12.wav",
@@ -56,7 +60,9 @@ def read(folder: Path) -> Corpus:
     CorpusError
         The folder does not exist, cannot be listed, or holds no speech of RAVDESS.
     """
-    return read_by_file_names(folder, NAME, LICENCE, NOTE, decode, ORIGINAL)
+    return read_by_file_names(
+        folder, NAME, LICENCE, NOTE, decode, ORIGINAL, attribution=ATTRIBUTION
+    )
 
 
 def decode(path: Path) -> Utterance | str:

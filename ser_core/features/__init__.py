@@ -60,6 +60,8 @@ class FeatureSet:
         Everything else that changes a value: window, hop, bands, version.
     compute : callable
         float32 [n] at `rate` -> [len(names)]. Given finite samples, n >= 1.
+    attribution : str
+        What to name for the parts of it that others made, for the cards of models over it.
     """
 
     id: str
@@ -67,6 +69,7 @@ class FeatureSet:
     rate: int
     parameters: Mapping[str, Any]
     compute: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+    attribution: str = ""
 
     @property
     def fingerprint(self) -> str:

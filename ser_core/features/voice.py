@@ -118,6 +118,7 @@ def feature_set(file: Path, sha256: str, components: int, *, with_functionals: b
             components=components,
             with_functionals=with_functionals,
         ),
+        attribution=encoder.FEATURE_SET.attribution,
     )
 
 

@@ -33,6 +33,10 @@ CLIP_STD = 4.0
 FAR_IQR = 3.0
 # The archive's std counts as at least this share of the training's.
 MIN_STD = 0.25
+# A night whose `distance` is more is no longer the archive's. Calls of one corpus, split at random
+# or by speaker, are at most 0.3 from each other; another corpus, or a GSM line with noise instead
+# of mu-law, is 0.5 to 1.9 away (four corpora, features of `encoder` and of `telephone`).
+MOVED = 0.5
 # Whether the archive's shares of the emotions are estimated as well (`ser_core.models.priors`).
 ESTIMATE_PRIORS = False
 # The training's statistics in `reference.npz`.
@@ -327,3 +331,37 @@ def _weighted_quantiles(
 def _blocks(count: int) -> list[slice]:
     """Slices of a few rows, which bound the memory."""
     return [slice(start, start + _BLOCK_ROWS) for start in range(0, count, _BLOCK_ROWS)]
+
+
+def distance(
+    archive: ArchiveStatistics,
+    matrix: np.ndarray,
+    recording: np.ndarray,
+    training: FeatureStatistics,
+) -> float:
+    """How far an archive's newer recordings are from it.
+
+    The root of the mean, over the features, of the squared difference of the means in std of the
+    archive; without what differs by chance, since a night has other callers than the next.
+
+    Parameters
+    ----------
+    archive : ArchiveStatistics
+    matrix, recording, training
+        As `measure`; of at least two recordings.
+
+    Returns
+    -------
+    float
+        0 where the recordings may well be from the same archive.
+    """
+    night, _ = measure(matrix, recording, training)
+    std = np.maximum(archive.std, MIN_STD * training.std).astype(np.float64)
+    varying = std > 0
+    groups = _groups(recording, len(matrix))
+    means = np.stack([matrix[rows].mean(axis=0, dtype=np.float64) for rows in groups])
+    # Clipped like the values themselves, for a recording that is all silence.
+    means = np.clip((means - night.mean)[:, varying] / std[varying], -CLIP_STD, CLIP_STD)
+    by_chance = means.var(axis=0, ddof=1) * (1 / len(groups) + 1 / archive.recordings)
+    moved = np.square((night.mean - archive.mean)[varying] / std[varying])
+    return float(np.sqrt(max(0.0, np.mean(moved - by_chance))))

@@ -194,14 +194,8 @@ class Bundle:
                 f"{base.id}: {len(matrix)} rows of the archive found, {archive.MIN_ROWS} or more "
                 "expected; give the features of more recordings"
             )
-        if base._training is None:
-            raise BundleError(
-                f"{base.id}: cannot be adapted, since it does not hold the mean and standard "
-                "deviation of its training (feature_mean and feature_std in reference.npz); "
-                "train it again with this version"
-            )
         fitted, weights = archive.fit(
-            matrix, recording, base._training,
+            matrix, recording, base.check_adaptable(),
             base=base.id, date=(date or dt.date.today()).isoformat(), hours=hours,
         )  # fmt: skip
         here = replace(base, _archive=fitted)
@@ -214,6 +208,22 @@ class Bundle:
         adaptation = Adaptation.of(fitted, content, self.labels, before, after)
         card = replace(base.card, adapted=adaptation)
         return replace(here, card=card, _files={**base._files, ARCHIVE: content})
+
+    def check_adaptable(self) -> FeatureStatistics:
+        """The statistics of the training, by which the bundle can be adapted.
+
+        Raises
+        ------
+        BundleError
+            It does not know them.
+        """
+        if self._training is None:
+            raise BundleError(
+                f"{self.id}: cannot be adapted, since it does not hold the mean and standard "
+                "deviation of its training (feature_mean and feature_std in reference.npz); "
+                "train it again with this version"
+            )
+        return self._training
 
     def save(self, folder: str | os.PathLike) -> Card:
         """Write the bundle to a folder, whose name it takes.
@@ -318,12 +328,6 @@ def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
     folder = find(name_or_path)
     card, files = read_files(folder)
     return card, load_network(folder / MODEL, files[MODEL], card)
-
-
-def read_training(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The statistics of a bundle's training, to hand on to `save`; empty in older bundles."""
-    reference = read_reference(find(name_or_path))
-    return {name: reference[name] for name in archive.TRAINING if name in reference}
 
 
 def from_keras(model: Any, card: Card, reference: Mapping[str, np.ndarray] | None = None) -> Bundle:

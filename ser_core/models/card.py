@@ -33,6 +33,8 @@ ARCHIVE = "archive.npz"
 SCHEMA = 1
 # Fields that cards of older versions lack; they have their default then.
 _LATER = ("history_share", "adapted", "any_use", "attribution")
+# By these words the licence of a card without `any_use` is known to be restricted.
+_RESTRICTIONS = ("not for commercial use", "for research only")
 DEFAULT = "calls"
 # Names that bundled models once had.
 ALIASES = {"calls-open": DEFAULT}
@@ -197,6 +199,20 @@ class Card:
             both = digest + self.adapted.archive_sha256
             digest = hashlib.sha256(both.encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
+
+    @property
+    def permits_any_use(self) -> bool:
+        """Whether the licence permits every use, including commercial use."""
+        if self.any_use is not None:
+            return self.any_use
+        return not any(words in self.licence for words in _RESTRICTIONS)
+
+    @property
+    def terms(self) -> str:
+        """The licence in a few words."""
+        if not self.permits_any_use:
+            return "not for commercial use"
+        return "free for any use" + (" with attribution" if self.attribution else "")
 
     @property
     def base(self) -> Card:

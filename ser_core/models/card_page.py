@@ -52,7 +52,11 @@ def markdown(card: Card, files: Collection[str] = ()) -> str:
 def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
     yield f"# {card.id}\n"
     yield f"Labels {', '.join(card.labels)} from the feature set `{card.feature_set}`.\n"
-    yield f"**Licence:** {card.licence}.\n"
+    yield f"**Licence:** {card.terms}: {card.licence}.\n"
+    if card.attribution:
+        yield "**Attribution:** whoever publishes the model or works made with it names\n"
+        yield from (f"- {text}." for text in card.attribution)
+        yield ""
     if card.adapted:
         yield from _adapted(card.adapted)
     if card.corpora:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ser_core import features
 from ser_core.errors import BundleError
-from ser_core.models.archive import Archive
+from ser_core.models.archive import TRAINING, Archive, FeatureStatistics
 from ser_core.models.card import (
     ARCHIVE,
     CARD,
@@ -29,6 +29,7 @@ from ser_core.models.card import (
     SCHEMA,
     Card,
     check_features,
+    find,
     read_card,
     read_file,
 )
@@ -142,6 +143,31 @@ def read_reference(folder: Path) -> dict[str, np.ndarray]:
             f"{folder / REFERENCE}: cannot be read ({first_line(error)}); copy the bundle again"
         ) from error
     return reference
+
+
+def read_training(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The statistics of a bundle's training, to hand on to `save`; empty in older bundles."""
+    reference = read_reference(find(name_or_path))
+    return {name: reference[name] for name in TRAINING if name in reference}
+
+
+def read_adaptation(
+    name_or_path: str | os.PathLike,
+) -> tuple[FeatureStatistics | None, Archive | None]:
+    """A bundle's statistics of its training, and the archive that it is fitted to, if any.
+
+    Needs no TensorFlow.
+
+    Raises
+    ------
+    BundleError
+        A file is missing or was changed, or the feature set's fingerprint differs.
+    """
+    folder = find(name_or_path)
+    card, files = read_files(folder)
+    columns = len(features.get(card.feature_set).names)
+    training = FeatureStatistics.of(read_reference(folder), columns)
+    return training, read_archive(folder, card, files[ARCHIVE]) if ARCHIVE in files else None
 
 
 def write_card(folder: Path, card: Card, pictures: Collection[str] = ()) -> None:

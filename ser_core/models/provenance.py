@@ -5,10 +5,10 @@ of its training clips, recordings and speakers, by which anyone who has a clip c
 model was trained on it. It also keeps quantiles of the training features and of the outputs, to
 compare an archive with.
 
-A hash is the first 8 bytes of the SHA-256 of a salt and an id. Each bundle has a salt of its own,
-so that the hashes of two bundles cannot be matched, nor looked up in a table made in advance. They
-are no secret: whoever can guess an id, such as `ravdess-01`, can test it. Two different ids have
-equal hashes with a probability of about n / 2**64, for n hashes kept.
+A hash is the first 8 bytes of the SHA-256 of a salt and an id. Each training from scratch has a
+salt of its own, so that the hashes of two bundles cannot be matched, nor looked up in a table made
+in advance. They are no secret: whoever can guess an id, such as `ravdess-01`, can test it. Two
+different ids have equal hashes with a probability of about n / 2**64, for n hashes kept.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def describe_training(
     features: np.ndarray,
     outputs: np.ndarray,
     *,
-    salt: bytes | None = None,
+    base: Provenance | None = None,
 ) -> Provenance:
     """Hashes and quantiles of a model's training data.
 
@@ -116,30 +116,27 @@ def describe_training(
         Their feature vectors; also of degraded copies, if these were trained on.
     outputs : np.ndarray [shape=(k, labels)]
         Calibrated probabilities of utterances whose speakers were held out.
-    salt : bytes, optional
-        `SALT_BYTES` bytes. Default: random.
+    base : Provenance, optional
+        Of the bundle that the training started from: its hashes are kept, and its salt.
 
     Raises
     ------
     ValueError
-        `features` or `outputs` are no matrices with rows of finite numbers, or the salt is too
-        short.
+        `features` or `outputs` are no matrices with rows of finite numbers.
     OSError
         A file of an utterance cannot be read.
     """
-    salt = secrets.token_bytes(SALT_BYTES) if salt is None else salt
-    if len(salt) != SALT_BYTES:
-        raise ValueError(f"salt: {len(salt)} bytes found, {SALT_BYTES} expected")
-    kept_salt = np.frombuffer(salt, dtype=np.uint8)
-
-    def unique(ids: Iterable[str]) -> np.ndarray:
-        return np.unique(_hashes(kept_salt, ids))
-
+    salt = np.frombuffer(secrets.token_bytes(SALT_BYTES), dtype=np.uint8)
+    none = np.array([], dtype=np.uint64)
+    clips = recordings = speakers = none
+    if base is not None:
+        salt = base.hash_salt
+        clips, recordings, speakers = base.clip_hashes, base.recording_hashes, base.speaker_hashes
     return Provenance(
-        hash_salt=kept_salt,
-        clip_hashes=unique(map(clip_id, utterances)),
-        recording_hashes=unique(map(recording_id, utterances)),
-        speaker_hashes=unique(utterance.speaker for utterance in utterances),
+        hash_salt=salt,
+        clip_hashes=np.union1d(clips, _hashes(salt, map(clip_id, utterances))),
+        recording_hashes=np.union1d(recordings, _hashes(salt, map(recording_id, utterances))),
+        speaker_hashes=np.union1d(speakers, _hashes(salt, (u.speaker for u in utterances))),
         quantile_levels=np.array(LEVELS, dtype=np.float32),
         feature_quantiles=_quantiles("features", features).astype(np.float32),
         output_quantiles=_quantiles("outputs", outputs).astype(np.float16),

@@ -73,7 +73,7 @@ def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
     assert once.segments == twice.segments
 
 
-@pytest.mark.parametrize("name", ["telephone", "seed193"])
+@pytest.mark.parametrize("name", ["telephone", "seed193", "encoder"])
 @pytest.mark.parametrize("block_s", [0.7, 10.0])
 def test_a_file_in_blocks_gives_the_vectors_of_its_samples(both, monkeypatch, name, block_s):
     monkeypatch.setattr(audio.stream, "BLOCK_S", block_s)

@@ -16,6 +16,7 @@ from ser_core.errors import CorpusError, FeatureError, TrainingError
 from ser_core.models import archive, bundle
 from ser_core.models.archive import TRAINING, FeatureStatistics
 from ser_core.models.calibration import calibrate
+from ser_core.models.folder import read_training
 from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls import data
@@ -318,7 +319,7 @@ def test_predictions_are_those_of_the_classifier(
     card, network = bundle.load_keras_model(calls_bundle)
     # A buzz is easy: calibrated, all is certain.
     card = replace(card, temperature=3.0)
-    loaded = bundle.from_keras(network, card, bundle.read_training(calls_bundle))
+    loaded = bundle.from_keras(network, card, read_training(calls_bundle))
     matrix = np.concatenate([part.vectors["copy_noisy"] for part in parts])
     recording = np.arange(len(matrix)) // 3
     rows = np.concatenate([matrix, 1.1 * matrix])

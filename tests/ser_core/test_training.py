@@ -22,6 +22,8 @@ from ser_core.errors import BundleError, CorpusError, TrainingError
 from ser_core.models import calibration, evaluation
 from ser_core.models.calibration import calibrate
 from ser_core.models.card import CARD, MODEL, REFERENCE
+from ser_core.models.folder import read_reference
+from ser_core.models.provenance import LEVELS, Provenance
 from ser_core.models.recipes import article_network
 from ser_core.models.recipes.preparation import speaker_folds
 from ser_core.models.recipes.seed import SeedRecipe, answer, fit
@@ -375,6 +377,15 @@ def test_a_bundle_is_trained_measured_and_answers(trained, tones, cache):
     assert clean.uar > 0.9
     assert clean.utterances == mulaw.utterances == 36
     assert clean.confusion != mulaw.confusion  # wide-band features on a telephone line
+
+
+def test_a_bundle_remembers_its_training_clips(trained, tones):
+    provenance = Provenance.read(read_reference(trained))
+    assert provenance is not None
+    assert provenance.trained_on_clips(tones.utterances).all()
+    assert provenance.trained_on_speakers(tones.speakers).all()
+    assert provenance.feature_quantiles.shape == (len(LEVELS), 193)
+    assert provenance.output_quantiles.shape == (len(LEVELS), 3)
 
 
 def test_the_bundle_holds_its_pictures_and_page_and_no_path_of_this_machine(trained, tones):

@@ -187,7 +187,7 @@ def test_what_is_trained_is_a_bundle_with_both_figures(fitted, calls_bundle, cal
 
 
 def test_what_is_trained_can_be_adapted_and_started_from_again(
-    fitted, calls_bundle, callers, matrix
+    fitted, calls_bundle, callers, buzzes, matrix
 ):
     folder, _ = fitted
     with (
@@ -197,14 +197,16 @@ def test_what_is_trained_can_be_adapted_and_started_from_again(
         for name in TRAINING:
             np.testing.assert_array_equal(after[name], before[name])
         heard = Provenance.read(dict(after))
-    assert heard.trained_on_clips(callers.utterances).all()
+    assert heard.trained_on_clips([*callers.utterances, *buzzes.utterances]).all()
     loaded = models.load(folder)
     here = loaded.adapted(np.concatenate([matrix, matrix]))
     assert here.card.adapted.base == loaded.id
     assert take_apart(folder).card.id == loaded.id
+    # From an adapted one the training starts from its base.
     here.save(folder.parent / "here")
-    with pytest.raises(BundleError, match="adapted to an archive; start from ours-"):
-        take_apart(folder.parent / "here")
+    base = take_apart(folder.parent / "here")
+    assert base.card.adapted is None
+    np.testing.assert_array_equal(base.head.kernel, take_apart(folder).head.kernel)
 
 
 def test_a_first_look_is_honest(callers, start, matrix, monkeypatch):

@@ -16,13 +16,12 @@ from ser_core import __version__
 from ser_core.corpora import Corpus, Utterance
 from ser_core.emotions import RAVDESS_EIGHT, check_labels
 from ser_core.errors import SerError, TrainingError
+from ser_core.models.card import DEFAULT
 from ser_core.models.recipes.base import Recipe
 from ser_core.models.runtime import load_keras
 from ser_core.models.targets import label_indices, label_shares
 
-# The bundled model whose corpora allow any use.
-OPEN = "calls"
-_LIBRARIES = ("keras", "numpy", "scikit-learn", "soundfile", "soxr")
+_LIBRARIES = ("keras", "numpy", "onnxruntime", "scikit-learn", "soundfile", "soxr")
 # With less data, a simpler model is better. The public corpora have about 200 clips per emotion by
 # 24 speakers (RAVDESS), or 70 by 10 (EMO-DB).
 FEW_CLIPS, FEW_SPEAKERS = 50, 10
@@ -232,7 +231,9 @@ def licence_line(corpora: Sequence[Corpus]) -> str:
     sources = "trained on " + "; ".join(f"{corpus.name}, {corpus.licence}" for corpus in corpora)
     if all(corpus.any_use for corpus in corpora):
         return sources
-    return f"{sources}. For commercial use take {OPEN}, or train on calls of your own (ser train)"
+    return (
+        f"{sources}. For commercial use take {DEFAULT}, or train on calls of your own (ser train)"
+    )
 
 
 def library_versions() -> dict[str, str]:

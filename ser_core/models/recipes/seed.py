@@ -19,6 +19,7 @@ from ser_core.corpora import Corpus
 from ser_core.errors import TrainingError
 from ser_core.models import calibration
 from ser_core.models.card import Card
+from ser_core.models.provenance import describe_training
 from ser_core.models.recipes import article_network
 from ser_core.models.recipes.base import (
     SIMPLER,
@@ -150,7 +151,7 @@ class SeedRecipe(Recipe):
         results, curves = {}, {}
         if at_random:
             results["random"], curves["random"] = _by_random_split(clips, clean, self, epochs)
-        by_speaker, curves["speaker"], temperature = _by_speaker(
+        by_speaker, curves["speaker"], temperature, unseen = _by_speaker(
             clips, {"speaker": clean, "speaker_mulaw": mulaw}, self, epochs, work
         )
         results |= by_speaker
@@ -176,7 +177,8 @@ class SeedRecipe(Recipe):
             learning_curves=(f"Learning curves: {curves_of}", curves[split]),
         )
         kept = np.random.default_rng(self.seed).choice(len(clean), _REFERENCE_ROWS)
-        return Trained(model, card, clean[kept], figures)
+        provenance = describe_training(clips.utterances, clean, unseen)
+        return Trained(model, card, clean[kept], figures, provenance.arrays())
 
     def _settings(self, split: str, inputs: int) -> dict[str, Any]:
         """The settings for the card, without the feature set, which is a field of the card."""
@@ -322,8 +324,8 @@ def _by_speaker(
     recipe: SeedRecipe,
     on_epoch: Callable[[], None],
     work: Work,
-) -> tuple[dict[str, Scores], dict[str, list[float]], float]:
-    """Scores of the pooled folds, learning curves of the first one, and the fitted temperature."""
+) -> tuple[dict[str, Scores], dict[str, list[float]], float, np.ndarray]:
+    """Scores of the pooled folds, learning curves of the first one, temperature, probabilities."""
     clean = matrices["speaker"]
     shape = len(clean), len(clips.labels)
     pooled = {name: np.empty(shape, dtype=np.float32) for name in matrices}
@@ -360,7 +362,7 @@ def _by_speaker(
     temperature = calibration.fit_temperature(
         pooled["speaker"][clips.agreed], clips.truth[clips.agreed]
     )
-    return scores, first, temperature
+    return scores, first, temperature, calibration.calibrate(pooled["speaker"], temperature)
 
 
 def _loss_and_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

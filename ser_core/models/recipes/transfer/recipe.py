@@ -11,10 +11,10 @@ import numpy as np
 
 from ser_core.corpora import Corpus, manifest
 from ser_core.errors import TrainingError
-from ser_core.models.archive import TRAINING
 from ser_core.models.calibration import calibrate
-from ser_core.models.card import Card, read_card
-from ser_core.models.provenance import describe_training
+from ser_core.models.card import Card, find, read_card
+from ser_core.models.folder import read_reference, read_training
+from ser_core.models.provenance import Provenance, describe_training
 from ser_core.models.recipes.base import Figures, Recipe, Trained, Work, option
 from ser_core.models.recipes.calls.head import Head, fit
 from ser_core.models.recipes.preparation import (
@@ -71,6 +71,12 @@ class TransferRecipe(Recipe):
         """See `Recipe.train`. All corpora together give the labels and the test."""
         assert self.start is not None
         start = take_apart(self.start)
+        given = read_card(self.start)
+        if work.say and given.adapted is not None:
+            work.say(
+                f"{given.id} is adapted to an archive: the training starts from its base, "
+                f"{start.card.id}; ser adapt fits the result to the archive again"
+            )
         corpora = _with_warnings(corpora, start, work)
         clips = LabelledClips.of(corpora, self)
         matrix = work.extract(clips.utterances, start.card.feature_set)
@@ -86,15 +92,15 @@ class TransferRecipe(Recipe):
         head = fit_from(first, scaled, clips.targets, found.penalty)
         kept = np.random.default_rng(self.seed).choice(len(matrix), _REFERENCE_ROWS)
         mean, std = start.scale.mean, start.scale.std
-        provenance = describe_training(
-            clips.utterances, matrix, calibrate(after, measured.temperature)
-        )
+        base = Provenance.read(read_reference(find(self.start)))
+        outputs = calibrate(after, measured.temperature)
+        provenance = describe_training(clips.utterances, matrix, outputs, base=base)
         return Trained(
             head.as_network(mean, std),
             self._card(start, clips.labels, measured, corpora, found.penalty),
             matrix[kept],
             _figures(measured, clips, corpora),
-            dict(zip(TRAINING, (mean, std), strict=True)) | provenance.arrays(),
+            {**read_training(self.start), **provenance.arrays()},
         )
 
     def _card(

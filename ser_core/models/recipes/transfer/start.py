@@ -12,6 +12,7 @@ from ser_core.errors import BundleError
 from ser_core.models import bundle
 from ser_core.models.archive import FeatureStatistics
 from ser_core.models.card import Card, read_card
+from ser_core.models.folder import read_training
 from ser_core.models.recipes.calls.data import standardise
 from ser_core.models.recipes.calls.head import Head
 from ser_core.models.runtime import load_keras
@@ -48,12 +49,12 @@ class Start:
 
 
 def take_apart(name: str | os.PathLike) -> Start:
-    """The parts of a bundle.
+    """The parts of a bundle; of an adapted one, those of its base.
 
     Raises
     ------
     BundleError
-        A bundle that recipe `calls` of this version did not make, or one that is adapted.
+        A bundle that recipe `calls` of this version did not make.
     """
     card = read_card(name)
     made_by = card.settings.get("recipe", "unknown")
@@ -64,19 +65,15 @@ def take_apart(name: str | os.PathLike) -> Start:
             + "; only bundles of recipe calls of this version can be started from, such as calls "
             "or calls-fast"
         )
-    if card.adapted:
-        raise BundleError(
-            f"{card.id}: adapted to an archive; start from {card.adapted.base}, and adapt the "
-            "result"
-        )
     keras = load_keras()
     card, model = bundle.load_keras_model(name)
+    card = card.base  # of an adapted bundle
     scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     heads = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if len(scales) != 1 or len(heads) != 1:
         raise BundleError(f"{card.id}: its network is not the one that recipe calls makes")
     kernel, bias = heads[0].get_weights()
-    scale = FeatureStatistics.of(bundle.read_training(name), len(kernel))
+    scale = FeatureStatistics.of(read_training(name), len(kernel))
     if scale is None:
         raise BundleError(
             f"{card.id}: reference.npz lacks feature_mean and feature_std; copy the bundle again"
