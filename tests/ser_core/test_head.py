@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from ser_core.errors import TrainingError
+from ser_core.models.archive import FeatureStatistics
 from ser_core.models.recipes.calls.data import standardise
 from ser_core.models.recipes.calls.head import Head, fit
 from tests.ser_core.problems import Problem, distance, make_problem, objective
@@ -77,7 +78,7 @@ def test_the_penalty_goes_from_the_start_to_the_data():
     np.testing.assert_allclose(free(problem.x), head(problem.x), atol=0.02)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.floats(1e-3, 1e3), st.integers(1, 4))
 def test_weights_have_no_scale_and_count_as_copies_do(scale, copies):
     problem = make_problem()
@@ -93,8 +94,6 @@ def test_the_network_is_the_head_behind_its_scale():
     head = Head(
         random.normal(size=(6, 4)).astype(np.float32), random.normal(size=4).astype(np.float32)
     )
-    from ser_core.models.archive import FeatureStatistics
-
     mean = random.normal(size=6).astype(np.float32)
     # A constant feature, one of tiny values, one of large ones.
     std = np.array([1, 2, 0, 1e-5, 1e4, 0.3], np.float32)

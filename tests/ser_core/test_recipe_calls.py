@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from ser_core import models, training
-from ser_core.corpora import Corpus, Utterance, open_corpus
+from ser_core.corpora import Corpus, Utterance
 from ser_core.errors import CorpusError, FeatureError, TrainingError
 from ser_core.models import archive, bundle
 from ser_core.models.archive import TRAINING, FeatureStatistics
@@ -37,6 +38,7 @@ from ser_core.models.recipes.calls.data import (
 )
 from ser_core.models.recipes.calls.measures import ADAPTED, ALONE
 from ser_core.models.recipes.calls.recipe import CallsRecipe, named_folders, run_tests
+from ser_core.models.recipes.preparation import LabelledClips
 from ser_core.models.targets import label_shares
 from tests.ser_core.buzzes import LABELS
 from tests.ser_core.conftest import QUICK
@@ -197,8 +199,6 @@ def test_a_corpus_left_out_is_not_heard():
 @pytest.mark.parametrize("also_in_another", [False, True])
 def test_speakers_of_a_fold_are_not_heard_in_any_corpus(also_in_another):
     """As where two files of labels name the same caller."""
-    from ser_core.models.recipes.preparation import LabelledClips
-
     first = with_giveaway("a", 1, 4, 0)
     parts = [first, with_giveaway("b", 2, 3, 4)]
     if also_in_another:
@@ -394,9 +394,7 @@ def test_an_unknown_feature_set_is_named():
 
 @pytest.mark.parametrize("text", ["emovo", "emovo=", "=x", "", "emovo=x,", "a=b,c"])
 def test_corpora_by_name_and_folder(text):
-    import argparse
-
-    with pytest.raises(argparse.ArgumentTypeError, match="NAME=DIR expected, such as emovo=EMOVO"):
+    with pytest.raises(ArgumentTypeError, match="NAME=DIR expected, such as emovo=EMOVO"):
         named_folders(text)
     assert named_folders("a=b,c=d=e") == (("a", Path("b")), ("c", Path("d=e")))
 
@@ -431,7 +429,3 @@ def test_a_corpus_with_fewer_than_two_of_the_labels_is_named(emotion, found, buz
     more = replace(buzzes, name="more", utterances=utterances)
     with pytest.raises(TrainingError, match=f"more: it has {found}.*leave it out, or name other"):
         gather(more, LABELS, "test_simple", TRAINED, Work())
-
-
-def test_the_plugin_corpus_is_there(voices):
-    assert open_corpus("test_voices", voices).counts["calm"] == 3

@@ -148,7 +148,7 @@ def gather(
         )
     vectors = {name: work.extract(utterances, feature_set, name, noise) for name in conditions}
     targets = soft_targets(utterances, truth, label_shares(utterances, labels))
-    return Clips(corpus.name, utterances, truth, targets, (targets > 0).any(axis=0), vectors)
+    return Clips(corpus.name, utterances, truth, targets, np.any(targets > 0, axis=0), vectors)
 
 
 def soft_targets(
