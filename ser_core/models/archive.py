@@ -37,6 +37,8 @@ MIN_STD = 0.25
 # or by speaker, are at most 0.3 from each other; another corpus, or a GSM line with noise instead
 # of mu-law, is 0.5 to 1.9 away (four corpora, features of `encoder` and of `telephone`).
 MOVED = 0.5
+# An emotion counts as at least this share of an archive when its emotions are balanced.
+RAREST = 0.02
 # Whether the archive's shares of the emotions are estimated as well (`ser_core.models.priors`).
 ESTIMATE_PRIORS = False
 # The training's statistics in `reference.npz`.
@@ -105,8 +107,37 @@ class ArchiveStatistics:
     weight: float
 
 
+def balance(probabilities: np.ndarray) -> np.ndarray:
+    """Weights of rows by which an archive's emotions count about alike, as the model sees them.
+
+    Most archives are mostly neutral. Their plain mean is that of neutral speech, while the
+    training's is that of all emotions alike.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, labels)]
+        Of the model that knows no archive, not calibrated: what was measured when it was trained
+        had no calibration yet.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)]
+        Their mean is 1 where all labels occur.
+
+    Examples
+    --------
+    >>> balance(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).round(2)
+    array([0.67, 0.67, 0.67, 2.  ])
+    """
+    common = np.maximum(probabilities.mean(axis=0, dtype=np.float64), RAREST)
+    return (probabilities / common).mean(axis=1)
+
+
 def measure(
-    matrix: np.ndarray, recording: np.ndarray | None, training: FeatureStatistics
+    matrix: np.ndarray,
+    recording: np.ndarray | None,
+    training: FeatureStatistics,
+    balanced: np.ndarray | None = None,
 ) -> tuple[ArchiveStatistics, np.ndarray]:
     """Mean and standard deviation of an archive's features, and the weight of each row.
 
@@ -122,6 +153,8 @@ def measure(
         Id of each row's recording. None: each row is a recording.
     training : FeatureStatistics
         Gives the scale in which distances are measured.
+    balanced : np.ndarray [shape=(n,)], optional
+        Further weights of the rows; see `balance`.
     """
     groups = _groups(recording, len(matrix))
     sizes = np.array([len(rows) for rows in groups])
@@ -144,19 +177,17 @@ def measure(
     low, middle, high = _weighted_quantiles(distance, weights, (0.25, 0.5, 0.75))
     near = distance <= middle + FAR_IQR * (high - low)
     weights[~near] = 0.0
-    total = weights.sum()
-    mean = sum(weights[rows] @ clipped(rows) for rows in _blocks(len(matrix))) / total
-    variance = (
-        sum(weights[rows] @ np.square(clipped(rows) - mean) for rows in _blocks(len(matrix)))
-        / total
-    )
+    shares = weights if balanced is None else weights * balanced
+    shares = shares / shares.sum()
+    mean = sum(shares[rows] @ clipped(rows) for rows in _blocks(len(matrix)))
+    variance = sum(shares[rows] @ np.square(clipped(rows) - mean) for rows in _blocks(len(matrix)))
     statistics = ArchiveStatistics(
         mean=(centre + mean * scale).astype(np.float32),
         std=(np.sqrt(variance) * scale).astype(np.float32),
         rows=len(matrix),
         left_out=int(np.count_nonzero(~near)),
         recordings=len(groups),
-        weight=float(total),
+        weight=float(weights.sum()),
     )
     return statistics, weights
 
@@ -262,6 +293,7 @@ def fit(
     matrix: np.ndarray,
     recording: np.ndarray | None,
     training: FeatureStatistics,
+    balanced: np.ndarray,
     *,
     base: str,
     date: str,
@@ -271,12 +303,12 @@ def fit(
 
     Parameters
     ----------
-    matrix, recording, training
+    matrix, recording, training, balanced
         As `measure`.
     base, date, hours
         As `Archive`.
     """
-    statistics, weights = measure(matrix, recording, training)
+    statistics, weights = measure(matrix, recording, training, balanced)
     scale, offset = mapping(statistics, training)
     return Archive(base, date, statistics, scale, offset, hours), weights
 

@@ -144,7 +144,7 @@ class CallsRecipe(Recipe):
             self._gather(to_label_space(corpus, first.labels), first.labels, TESTED, work)
             for corpus in held
         ]
-        classifier = train(parts, decay=self.decay)
+        classifier = train(parts, decay=self.decay, seed=self.seed)
         tests = [
             *(test for clips in others for test in run_tests(classifier, clips, unheard=True)),
             *self._test_left_out(parts, left_out, work),
@@ -189,7 +189,8 @@ class CallsRecipe(Recipe):
             others = [part for other, part in enumerate(parts) if other != place]
             rest = without_speakers(others, set(parts[place].speakers))
             if rest:
-                tests += run_tests(train(rest, decay=self.decay), parts[place], unheard=True)
+                classifier = train(rest, decay=self.decay, seed=self.seed)
+                tests += run_tests(classifier, parts[place], unheard=True)
             work.report("corpora left out", number + 1, len(left_out))
         return tests
 
@@ -201,7 +202,7 @@ class CallsRecipe(Recipe):
         for fold in range(self.folds):
             out = first.folds == fold
             rest = without_speakers(parts, set(parts[0].speakers[out]))
-            classifier = train(rest, decay=self.decay)
+            classifier = train(rest, decay=self.decay, seed=self.seed)
             tests.append(run_tests(classifier, parts[0].of(out), unheard=False))
             if fold == 0 and work.say:
                 headline = next(test for test in tests[0] if test.condition == HEADLINE)
