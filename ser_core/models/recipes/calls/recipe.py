@@ -103,19 +103,22 @@ class CallsRecipe(Recipe):
     simpler: ClassVar[str] = SIMPLER
 
     feature_set: str = option(
-        "voice", "feature set, such as voice or telephone (default: voice)", metavar="NAME"
+        "voice",
+        "feature set, such as voice or telephone; also of recipe seed (default: voice, of recipe "
+        "seed seed193)",
+        metavar="NAME",
     )
     unheard: tuple[tuple[str, Path], ...] = option(
         (),
-        "corpora to measure and calibrate on, never trained on",
+        "corpora to measure and calibrate on, which are never trained on",
         parse=named_folders,
         metavar="NAME=DIR,…",
     )
     decay: float = option(
-        0.1, "strength of the penalty on the weights (default: 0.1)", parse=float, metavar="X"
+        0.1, "strength of the L2 penalty on the weights (default: 0.1)", parse=float, metavar="X"
     )
     noise: Path | None = option(  # noqa: RUF009
-        None, "recorded noises to train with", parse=Path, metavar="DIR"
+        None, "recorded noises to train with (default: synthetic noise)", parse=Path, metavar="DIR"
     )
 
     def __post_init__(self) -> None:
