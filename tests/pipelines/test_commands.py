@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 
 from tests.conftest import CALLS, URI_FIELDS
-from tests.ser_core.test_training import speak
+from tests.tones import speak
 
 CALL = "billing/20260301T091500_c0001.wav"
 
