@@ -54,14 +54,10 @@ def train(
 
     Raises
     ------
-    TrainingError
-        Emotions that the corpora don't have, fewer speakers than folds, or a training that
-        diverged.
-    CorpusError
-        Files that cannot be read: all of them.
+    TrainingError, CorpusError
+        As `Recipe.train`.
     BundleError
-        A folder that no bundle may be written to (checked before the training), or a bundle to
-        start from that cannot be loaded.
+        As `Recipe.train`, and before the training for a folder that no bundle may be written to.
     """
     from ser_core.report import training_pictures
 

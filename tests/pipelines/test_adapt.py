@@ -18,6 +18,7 @@ from pipelines import archives
 from pipelines.commands import adapt, model
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.steps.item import Item
+from pipelines.storage import bundles, files
 from ser_core import models, tables
 from ser_core.errors import BundleError
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
@@ -298,3 +299,24 @@ def test_a_run_says_so_and_never_fails_by_it(
     monkeypatch.setattr(archives, "advice", fail)
     run._advise(str(out), str(level), FIRST)
     assert capsys.readouterr().out == ""
+
+
+# Bundles that lie elsewhere
+
+
+def test_the_archive_travels_with_the_bundle(archive, level, tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    card = adapted(archive, level, folder)
+    fetched = []
+
+    def fetch(uri, path):
+        fetched.append(uri.rpartition("/")[2])
+        shutil.copy(folder / fetched[-1], path)
+
+    monkeypatch.setattr(files, "_fetch", fetch)
+    for read in (bundles.check, lambda uri: bundles.load(uri).card):
+        fetched.clear()
+        assert read("s3://models/here") == card
+        assert set(fetched) == set(card.files) > {"archive.npz"}
+    copied = bundles.for_workers(str(folder), str(tmp_path / "staged"), local=False)
+    assert models.check(copied) == card

@@ -11,8 +11,8 @@ import soundfile
 
 from ser_core import models
 from tests.conftest import CALLS, URI_FIELDS
-from tests.ser_core.test_training import speak
 from tests.speechlike import voice
+from tests.tones import speak
 
 CALL = "billing/20260301T091500_c0001.wav"
 

@@ -11,7 +11,7 @@ import pytest
 from ser_core import features, models
 from tests.conftest import CALLS
 from tests.pipelines.test_mistakes import ends
-from tests.ser_core.test_training import speak
+from tests.tones import speak
 
 HEADER = "uri,channel,start_s,end_s,label,annotator,speaker"
 

@@ -1,4 +1,4 @@
-"""Shared by several tests: corpora of buzzes, and a bundle of recipe `calls` trained on them."""
+"""Shared by the tests of bundles, and of trainings by recipes `calls` and `transfer`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import pytest
 
 from ser_core import training
 from ser_core.corpora import Corpus
-from ser_core.models.recipes.calls.recipe import CallsRecipe
-from tests.ser_core.buzzes import make_corpus
+from tests import tiny_bundle
+from tests.ser_core.buzzes import QUICK, make_corpus
 
-QUICK = CallsRecipe(feature_set="telephone", folds=2)
+
+@pytest.fixture
+def tiny(tmp_path) -> Path:
+    weights = tiny_bundle.threshold([0, 1], [-1.0, 2.0])
+    return tiny_bundle.make(tmp_path / "tiny", tiny_bundle.LABELS, "seed193", weights)
 
 
 @pytest.fixture(scope="session")

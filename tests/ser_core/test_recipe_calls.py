@@ -40,8 +40,7 @@ from ser_core.models.recipes.calls.measures import ADAPTED, ALONE
 from ser_core.models.recipes.calls.recipe import CallsRecipe, named_folders, run_tests
 from ser_core.models.recipes.preparation import LabelledClips
 from ser_core.models.targets import label_shares
-from tests.ser_core.buzzes import LABELS
-from tests.ser_core.conftest import QUICK
+from tests.ser_core.buzzes import LABELS, QUICK
 
 TWO = ("neutral", "angry")
 
