@@ -189,7 +189,7 @@ def render(figures: dict[str, Any]) -> str:
     )
     environment.filters["uar"] = _uar
     environment.filters["detected"] = _detected
-    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.filters["percent"] = _percent
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     names = {part.replace("-", "_"): figures.get(part) for part in PARTS}
     titles = {name: row.title for name, row in CONDITIONS.items()}
@@ -211,9 +211,13 @@ def _uar(figures: dict[str, Any] | None, interval: bool = True) -> str:
     return f"{text} ({100 * scores['uar_low']:.1f} to {100 * scores['uar_high']:.1f})"
 
 
+def _percent(share: float | None, digits: int = 0) -> str:
+    return "" if share is None else f"{100 * share:.{digits}f} %"
+
+
 def _detected(figures: dict[str, Any] | None) -> str:
     """AUC in percent, and the share found at 5 % false alarms."""
-    return f"{100 * figures['auc']:.1f}, {figures['found']:.0%}" if figures else ""
+    return f"{100 * figures['auc']:.1f}, {_percent(figures['found'])}" if figures else ""
 
 
 def draw(figures: dict[str, Any]) -> None:

@@ -7,19 +7,24 @@ Clips are spread over RAVDESS (48 kHz) and EMO-DB (22.05 kHz) in the folder SER_
 measured if it is installed (`pip install opensmile`). One thread. Each round measures all rows clip
 by clip in turn, so that a busy machine slows all alike; the fastest round of each row and clip
 counts. Everything is warmed on one clip first, so that caches of the feature sets (filters by
-tuning) are filled from the first round.
+tuning) are filled from the first round. Memory is the peak of a fresh process that measures 10 s,
+less that of a process that decodes them.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
 import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +39,8 @@ from ser_core import features
 
 ROOT = Path(__file__).parents[1]
 TELEPHONE_HZ = 8_000
+SETS = ("librosa193", "seed193", "telephone", "encoder")
+OPENSMILE = ("eGeMAPSv02", "ComParE_2016")
 
 
 @dataclass(frozen=True)
@@ -50,18 +57,28 @@ class Clip:
         return len(self.samples) / self.rate
 
 
+Row = Callable[[Clip], object]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=40, help="how many of each corpus at most")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="rows whose name has one of these words")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--peak-of", metavar="ROW", help="print the peak memory in MB of one row")
     options = parser.parse_args()
     threadpool_limits(1)
+    if options.peak_of:
+        all_rows()[options.peak_of]()(ten_seconds())
+        # Of this program alone: ru_maxrss starts with that of the process that started it.
+        status = Path("/proc/self/status").read_text()
+        print(int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024)
+        return
     clips = find_clips(options.clips)
     rows = {
-        name: row
-        for name, row in all_rows().items()
+        name: make_row()
+        for name, make_row in all_rows().items()
         if not options.only or any(word in name for word in options.only)
     }
     for run in rows.values():
@@ -73,21 +90,43 @@ def main() -> None:
                 started = time.process_time()
                 run(clip)
                 fastest_s[r, c] = min(fastest_s[r, c], time.process_time() - started)
-    report(list(rows), clips, fastest_s, options.json)
+    report(list(rows), clips, fastest_s, [peak_mb(name) for name in rows], options.json)
 
 
-def all_rows() -> dict[str, Callable[[Clip], object]]:
-    """Functions to compare, by name."""
-    rows = {name: extractor(name) for name in ("librosa193", "seed193", "telephone", "encoder")}
-    rows |= opensmile_rows()
-    rows["decode"] = decode
-    rows["bound: with one STFT"] = bound
+def all_rows() -> dict[str, Callable[[], Row]]:
+    """What makes the functions to compare, by name; only then are libraries imported."""
+    rows: dict[str, Callable[[], Row]] = {name: partial(extractor, name) for name in SETS}
+    if importlib.util.find_spec("opensmile"):
+        rows |= {f"openSMILE {name}": partial(opensmile_row, name) for name in OPENSMILE}
+    rows["decode"] = lambda: decode
+    rows["bound: with one STFT"] = lambda: bound
     return rows
 
 
-def extractor(name: str) -> Callable[[Clip], object]:
+def extractor(name: str) -> Row:
     feature_set = features.get(name)
     return lambda clip: feature_set.extract(*decode(clip))
+
+
+def peak_mb(name: str) -> float:
+    """Peak memory of a fresh process that runs a row, less that of one that only decodes."""
+    row, decoding = (
+        float(
+            subprocess.run(
+                [sys.executable, __file__, "--peak-of", name],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            ).stdout
+        )
+        for name in (name, "decode")
+    )
+    return row - decoding
+
+
+def ten_seconds() -> Clip:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(10 * TELEPHONE_HZ)
+    return over_telephone(Clip("noise", b"", noise.astype(np.float32), TELEPHONE_HZ))
 
 
 def decode(clip: Clip) -> tuple[np.ndarray, int]:
@@ -102,21 +141,16 @@ def bound(clip: Clip) -> np.ndarray:
     return stft.spectrum(features.resample(*decode(clip), 22_050))
 
 
-def opensmile_rows() -> dict[str, Callable[[Clip], object]]:
-    """openSMILE's functionals, at each clip's own rate, where the package is installed."""
-    try:
-        import opensmile
-    except ImportError:
-        return {}
-    rows = {}
-    for name in ("eGeMAPSv02", "ComParE_2016"):
-        smile = opensmile.Smile(
-            feature_set=opensmile.FeatureSet[name],
-            feature_level=opensmile.FeatureLevel.Functionals,
-            num_workers=1,
-        )
-        rows[f"openSMILE {name}"] = lambda clip, smile=smile: smile.process_signal(*decode(clip))
-    return rows
+def opensmile_row(name: str) -> Row:
+    """openSMILE's functionals, at each clip's own rate."""
+    import opensmile
+
+    smile = opensmile.Smile(
+        feature_set=opensmile.FeatureSet[name],
+        feature_level=opensmile.FeatureLevel.Functionals,
+        num_workers=1,
+    )
+    return lambda clip: smile.process_signal(*decode(clip))
 
 
 def find_clips(count: int) -> list[Clip]:
@@ -142,7 +176,13 @@ def over_telephone(clip: Clip) -> Clip:
     return Clip("8 kHz mu-law", data.getvalue(), samples, TELEPHONE_HZ)
 
 
-def report(names: list[str], clips: list[Clip], cpu_s: np.ndarray, path: Path | None) -> None:
+def report(
+    names: list[str],
+    clips: list[Clip],
+    cpu_s: np.ndarray,
+    memory_mb: list[float],
+    path: Path | None,
+) -> None:
     seconds = np.array([clip.seconds for clip in clips])
     corpus = np.array([clip.corpus for clip in clips])
     groups = [*dict.fromkeys(corpus), "all"]
@@ -156,17 +196,22 @@ def report(names: list[str], clips: list[Clip], cpu_s: np.ndarray, path: Path | 
         )
         for name, row in zip(names, cpu_s, strict=True):
             figures[name][group] = 1000 * row[members].sum() / seconds[members].sum()
-    for name in names:
+    table.add_column("memory\nMB", justify="right")
+    for name, peak in zip(names, memory_mb, strict=True):
         cells = [(figures[name][group], figures[names[0]][group]) for group in groups]
-        table.add_row(name, *(f"{own:.2f} ({first / own:.1f})" for own, first in cells))
-    Console(width=110).print(table)
+        speeds = (f"{own:.2f} ({first / own:.1f})" for own, first in cells)
+        table.add_row(name, *speeds, f"{peak:.0f}")
+    Console(width=120).print(table)
     other = "openSMILE eGeMAPSv02"
-    if other in figures and "telephone" in figures:
-        own = figures["telephone"]
-        factors = ", ".join(f"{group} {figures[other][group] / own[group]:.1f}" for group in groups)
-        print(f"telephone, times faster than {other}: {factors}")
+    for name in SETS:
+        if other in figures and name in figures:
+            own = figures[name]
+            factors = (f"{group} {figures[other][group] / own[group]:.1f}" for group in groups)
+            print(f"{name}, times faster than {other}: {', '.join(factors)}")
     if path:
-        path.write_text(json.dumps({"cpu_ms_per_s": figures}, indent=1) + "\n")
+        memory = dict(zip(names, memory_mb, strict=True))
+        text = json.dumps({"cpu_ms_per_s": figures, "memory_mb": memory}, indent=1)
+        path.write_text(text + "\n")
 
 
 if __name__ == "__main__":

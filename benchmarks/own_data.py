@@ -1,6 +1,6 @@
 """The round trip of docs/own-data.md: the gain from a few labels of your own calls.
 
-    python benchmarks/own_data.py --work DIR [--from calls calls-open …] [--labels 60] [--folds 6]
+    python benchmarks/own_data.py --work DIR [--from calls calls-fast …] [--labels 60] [--folds 6]
 
 Builds 100 calls from EMOVO's six actors and runs the night on them. Each actor is held back once:
 `ser review` picks segments from the calls of the others, two simulated annotators with known error
@@ -104,7 +104,7 @@ def write_list(file: Path, rows: list[dict[str, str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="working folder")
-    parser.add_argument("--from", dest="start", nargs="+", default=["calls", "calls-open"])
+    parser.add_argument("--from", dest="start", nargs="+", default=["calls", "calls-fast"])
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=1.5)
     parser.add_argument("--labels", type=int, default=60)

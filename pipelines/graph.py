@@ -105,16 +105,7 @@ class TakeChunk(beam.PTransform):
 
 
 class Examine(beam.PTransform):
-    """Source -> Item, by decoding.
-
-    Parameters
-    ----------
-    settings : Settings
-    guard : Guard
-    fields : UriFields
-    progress : str, optional
-        A folder of this machine where workers count the recordings that are done.
-    """
+    """Source -> Item, by decoding. The parameters are those of `ExamineRecordings`."""
 
     def __init__(
         self, settings: Settings, guard: Guard, fields: UriFields, progress: str | None = None

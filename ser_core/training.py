@@ -41,7 +41,7 @@ def train(
     jobs : int >= 1, optional
         Processes, of one thread each; one per core by default.
     cache : Path, optional
-        Where vectors and networks are kept: an interrupted training continues where it stopped.
+        Where vectors are kept, so that another training of the same clips needs no audio.
     progress : callable, optional
         Called with a stage, how much of it is done, and of how much.
     say : callable, optional
@@ -54,14 +54,10 @@ def train(
 
     Raises
     ------
-    TrainingError
-        Emotions that the corpora don't have, fewer speakers than folds, or a training that
-        diverged.
-    CorpusError
-        Files that cannot be read: all of them.
+    TrainingError, CorpusError
+        As `Recipe.train`.
     BundleError
-        A folder that no bundle may be written to (checked before the training), or a bundle to
-        start from that cannot be loaded.
+        As `Recipe.train`, and before the training for a folder that no bundle may be written to.
     """
     from ser_core.report import training_pictures
 

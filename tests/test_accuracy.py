@@ -219,7 +219,7 @@ def call(name: str, *emotions: str) -> Truth:
 
 
 @pytest.fixture(scope="module")
-def on_calls() -> dict:
+def on_calls(model) -> dict:
     customers = [call("ann", "neutral", "angry"), call("bob", "neutral", "neutral"), call("eve")]
     stored = built_calls.Stored(
         uri=np.array(["ann.wav", "ann.wav", "ann.wav", "bob.wav"]),
@@ -229,13 +229,17 @@ def on_calls() -> dict:
     )
     # The second segment has one second of the first turn, and none of the second.
     probabilities = np.array([[0.9, 0.1], [0.0, 1.0], [0.2, 0.8], [0.7, 0.3]])
-    return built_calls.score_calls(customers, stored, probabilities, ("neutral", "angry"), SIX)
+    card = replace(model.card, labels=("neutral", "angry"), unsure_segment_below=0.8)
+    return built_calls.score_calls(customers, stored, probabilities, replace(model, card=card), SIX)
 
 
 def test_turns_take_the_segments_that_overlap_and_calls_with_anger_are_found(on_calls):
     assert on_calls["turns"] == 4
     assert on_calls["covered"] == 0.75
     assert on_calls["all"]["scores"]["confusion"] == ((2, 0), (0, 1))
+    # The first turn has 0.9 for two seconds and 0 for one: 0.6. The others have 0.8 and 0.7.
+    assert on_calls["all"]["sure"] == pytest.approx(1 / 3)
+    assert on_calls["all"]["right_if_sure"] == 1.0
     assert on_calls["one_mood"] == 1.0
     assert on_calls["several_moods"] == 1.0
     assert {name: row["auc"] for name, row in on_calls["calls"].items()} == dict.fromkeys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 
 from ser_core import features
 from ser_core.models import bundle
-from ser_core.models.card import Card
+from ser_core.models.card import CARD, Card
 from ser_core.models.history import HISTORY
 from ser_core.models.runtime import load_keras
+
+LABELS = ("calm", "sad", "angry")
+COLUMNS = 193
 
 
 def threshold(dimensions: Sequence[int], edges: Sequence[float], sharpness: float = 1.0):
@@ -132,3 +136,14 @@ def make_relative(folder: Path, feature_set_id: str = "test_simple", **card: Any
         np.random.default_rng(0).normal(-30, 5, (6, columns)),
     )
     return folder
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    """Invented vectors of `seed193`: float32 [count, COLUMNS]."""
+    return np.random.default_rng(seed).normal(0, 3, (count, COLUMNS)).astype(np.float32)
+
+
+def edit_card(folder: Path, **changes) -> None:
+    """Change fields of a bundle's card on disk."""
+    path = folder / CARD
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -113,7 +113,7 @@ def on_calls(
         for way, model in (("alone", bundle), ("adapted", fitted)):
             if model is not None:
                 probabilities = model.predict(stored.matrix)
-                found = score_calls(customers, stored, probabilities, bundle.labels, SIX)
+                found = score_calls(customers, stored, probabilities, bundle, SIX)
                 rows.append({"bundle": bundle.card.name, "way": way, **found})
     corpus = bench.corpus("RAVDESS")
     if recipe is None or corpus is None:
@@ -135,7 +135,7 @@ def on_calls(
                 break
             probabilities[fold == number] = model.predict(stored.matrix[fold == number])
         else:
-            found = score_calls(customers, stored, probabilities, trained[0].labels, EIGHT)
+            found = score_calls(customers, stored, probabilities, trained[0], EIGHT)
             rows.append({"bundle": "by actor", "way": way, **found})
     return rows
 
@@ -144,13 +144,14 @@ def score_calls(
     customers: Sequence[Truth],
     stored: Stored,
     probabilities: np.ndarray,
-    labels: Sequence[str],
+    bundle: Bundle,
     within: Sequence[str],
 ) -> dict[str, Any]:
     """Figures by turn, for calls in one mood and in several; and how calls with anger are found.
 
-    A turn's probabilities are those of the segments that overlap with it, weighted by the seconds
-    in common.
+    `bundle` gave the probabilities [n, labels], or has the labels and the threshold of those that
+    did. A turn's probabilities are those of the segments that overlap with it, weighted by the
+    seconds in common.
     """
     rows_of = {uri: np.flatnonzero(stored.uri == uri) for uri in np.unique(stored.uri)}
     nothing = np.array([], dtype=int)
@@ -169,7 +170,7 @@ def score_calls(
                 answers.append(shared @ probabilities[rows] / shared.sum())
                 one_mood.append(len(moods) == 1)
     question = ask(
-        [turn.emotion for turn in turns], [turn.speaker for turn in turns], labels, within
+        [turn.emotion for turn in turns], [turn.speaker for turn in turns], bundle.labels, within
     )
     own, constant = np.array(answers)[question.rows], np.array(one_mood)[question.rows]
     total = sum(len(customer.turns) for customer in customers)
@@ -178,10 +179,10 @@ def score_calls(
         "calls_built": len(customers),
         "turns": total,
         "covered": len(turns) / total,
-        "all": question.figures(own),
+        "all": question.figures(own, bundle.unsure_segment_below),
         "one_mood": _uar(question, own, constant),
         "several_moods": _uar(question, own, ~constant),
-        "calls": angry_calls(customers, stored, probabilities[:, list(labels).index("angry")]),
+        "calls": angry_calls(customers, stored, probabilities[:, bundle.labels.index("angry")]),
     }
 
 

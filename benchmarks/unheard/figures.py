@@ -52,9 +52,23 @@ class Question:
         merged = probabilities @ self.merge
         return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
 
-    def figures(self, probabilities: np.ndarray) -> dict[str, Any]:
-        """`measure` of the bundle's probabilities [n, labels of the bundle] of the tested clips."""
-        return measure(self.answers(probabilities), self.truth, self.labels, self.speakers)
+    def figures(self, probabilities: np.ndarray, unsure_below: float) -> dict[str, Any]:
+        """Figures of the bundle's probabilities [n, labels of the bundle] of the tested clips.
+
+        Returns
+        -------
+        dict
+            Those of `measure`; `sure`, the share of clips whose confidence is not below the
+            bundle's threshold; and `right_if_sure`, None if there are none.
+        """
+        answers = self.answers(probabilities)
+        sure = probabilities.max(axis=1) >= unsure_below
+        right = answers.argmax(axis=1) == self.truth
+        return {
+            **measure(answers, self.truth, self.labels, self.speakers),
+            "sure": float(sure.mean()),
+            "right_if_sure": float(right[sure].mean()) if sure.any() else None,
+        }
 
 
 def ask(

@@ -94,7 +94,7 @@ def by_actor(bench: Bench, corpus: Corpus, recipe: Recipe) -> dict[str, Any]:
             if fitted := adapt(bundle, matrix[own]):
                 answers["adapted"][own] = fitted.predict(matrix[own])
         found["conditions"][condition] = {
-            way: question.figures(probabilities[question.rows])
+            way: question.figures(probabilities[question.rows], bundles[0].unsure_segment_below)
             for way, probabilities in answers.items()
             if not np.isnan(probabilities).any()
         }
@@ -177,4 +177,5 @@ def archives(bench: Bench, bundle: Bundle, condition: str = "mulaw") -> list[dic
 
 
 def _figures(question: Question, bundle: Bundle, matrix: np.ndarray) -> dict[str, Any]:
-    return question.figures(bundle.predict(matrix[question.rows]))
+    probabilities = bundle.predict(matrix[question.rows])
+    return question.figures(probabilities, bundle.unsure_segment_below)

@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     from ser_core.models import recipes
     from ser_core.models.recipes.base import common_options, own_options
 
-    add_corpora(parser, "; of several, the first gives the labels and the test")
+    add_corpora(parser, "; of several, the first gives the labels")
     parser.add_argument("--save", required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "--recipe", choices=recipes.recipe_names(),

@@ -116,7 +116,8 @@ def balance(probabilities: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, labels)]
-        Of the model that knows no archive.
+        Of the model that knows no archive, not calibrated: what was measured when it was trained
+        had no calibration yet.
 
     Returns
     -------

@@ -296,6 +296,11 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
         card = replace(card, labels=check_labels(card.labels))
     except (SerError, TypeError, AttributeError) as error:
         raise BundleError(f"{folder / CARD}: labels: {error}") from None
+    if card.any_use not in (None, True, False):
+        raise BundleError(
+            f"{folder / CARD}: any_use={card.any_use!r} found, true, false or null expected"
+        )
+    card = replace(card, attribution=tuple(map(str, card.attribution or ())))
     if card.adapted is not None:
         card = replace(card, adapted=_adaptation(folder, card.adapted))
     _check_number(folder, card, "temperature", above=0.0, upto=math.inf)

@@ -163,12 +163,15 @@ def _results(card: Card) -> Iterator[str]:
     yield "## Results\n"
     if card.adapted:
         yield f"Those of {card.adapted.base}, which knows no archive.\n"
+    tested = card.corpora[0]["name"] if card.corpora else "one corpus"
+    if "questions" in card.measures:
+        tested = "the corpora of the rows"
     yield (
-        f"Tested on {card.corpora[0]['name'] if card.corpora else 'one corpus'}, each utterance "
-        "one whole clip. UAR is the unweighted average recall of the labels; chance is "
-        f"{1 / len(card.labels):.1%}. Intervals are 95 %, by resampling speakers. The network in "
-        "this bundle was trained on all utterances with the same settings. The figures come from "
-        "networks that were not trained on the utterances that they were tested on.\n"
+        f"Tested on {tested}, each utterance one whole clip. UAR is the unweighted average recall "
+        f"of the labels; chance is {1 / len(card.labels):.1%}. Intervals are 95 %, by resampling "
+        "speakers. The network in this bundle was trained on all utterances with the same "
+        "settings. The figures come from networks that were not trained on the utterances that "
+        "they were tested on.\n"
     )
     if card.channel_normalisation:
         yield (
@@ -207,15 +210,15 @@ def _measures(card: Card) -> Iterator[str]:
     measures = card.measures
     if "groups" in measures:
         yield from _groups(measures["groups"])
-    if "questions" in measures:
+    if measures.get("questions"):
         yield from _questions(measures["questions"])
     yield "\n## Confidence\n"
     made_up = "recordings" in measures["unsure"]
     yield (
         (
-            "Temperature and thresholds were fitted to the predictions for corpora that were left "
-            "out of the training."
-            if "questions" in measures
+            "Temperature and thresholds were fitted to the predictions for "
+            f"{measures['fitted_to']}, and are measured on the same."
+            if "fitted_to" in measures
             else "Temperatures and thresholds were fitted to out-of-fold predictions, and are "
             "measured here on folds that they were not fitted to."
         )
@@ -263,8 +266,6 @@ def _questions(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield (
         "The probabilities of the labels on one side are added up. `found` is the share of these "
         f"clips above the threshold that {rows[0]['false_alarms']:.0%} of the others exceed.\n"
-        if rows
-        else ""
     )
     yield "| question | test | AUC | found | threshold |"
     yield "| --- | --- | --- | --- | --- |"

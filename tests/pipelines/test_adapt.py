@@ -18,6 +18,7 @@ from pipelines import archives
 from pipelines.commands import adapt, model
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.steps.item import Item
+from pipelines.storage import bundles, files
 from ser_core import models, tables
 from ser_core.errors import BundleError
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
@@ -80,10 +81,10 @@ def card_of(folder):
     return models.read_card(folder)
 
 
-def test_from_the_archive_to_labels(ser, archive, level, tmp_path, capsys):
+def test_from_the_archive_to_labels(ser_here, archive, level, tmp_path, capsys):
     out = shutil.copytree(archive, tmp_path / "out")
     here = tmp_path / "level-here"
-    done = ser("adapt", "--output", out, "--model", level, "--save", here)
+    done = ser_here("adapt", "--output", out, "--model", level, "--save", here)
     assert done.returncode == 0, done.stderr
     printed = done.stdout
     assert "60 calls with 1.5 hours of speech in 1,080 segments (2026-03-01)" in printed
@@ -95,7 +96,7 @@ def test_from_the_archive_to_labels(ser, archive, level, tmp_path, capsys):
     assert (card.adapted.segments, card.adapted.recordings) == (1_080, 60)
     assert card.adapted.hours == pytest.approx(1.5)
 
-    done = ser("label", "--output", out, "--model", here, "--workers", "1")
+    done = ser_here("label", "--output", out, "--model", here)
     assert done.returncode == 0, done.stderr
     found = duckdb.sql(
         f"SELECT s.label, count(*) FROM '{out}/segments/**/*.parquet' s JOIN "
@@ -279,13 +280,15 @@ def test_an_archive_that_has_moved(archive, level, tmp_path, moved, calls, says)
     assert archives.advice(str(out), str(tmp_path / "here"), "r20260303T000000") is None
 
 
-def test_a_run_says_so_and_never_fails_by_it(ser, archive, level, tmp_path, monkeypatch, capsys):
+def test_a_run_says_so_and_never_fails_by_it(
+    ser_here, archive, level, tmp_path, monkeypatch, capsys
+):
     from pipelines.commands import run
 
     out = shutil.copytree(archive, tmp_path / "out")
     soundfile.write(tmp_path / "a.wav", call([(1, 3, -20)], 4), 8_000)
-    words = ("--output", out, "--model", level, "--workers", "1")
-    done = ser("run", "--input", tmp_path / "a.wav", *words)
+    words = ("--output", out, "--model", level)
+    done = ser_here("run", "--input", tmp_path / "a.wav", *words)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if "ser adapt" in line]
     assert len(lines) == 1
@@ -296,3 +299,24 @@ def test_a_run_says_so_and_never_fails_by_it(ser, archive, level, tmp_path, monk
     monkeypatch.setattr(archives, "advice", fail)
     run._advise(str(out), str(level), FIRST)
     assert capsys.readouterr().out == ""
+
+
+# Bundles that lie elsewhere
+
+
+def test_the_archive_travels_with_the_bundle(archive, level, tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    card = adapted(archive, level, folder)
+    fetched = []
+
+    def fetch(uri, path):
+        fetched.append(uri.rpartition("/")[2])
+        shutil.copy(folder / fetched[-1], path)
+
+    monkeypatch.setattr(files, "_fetch", fetch)
+    for read in (bundles.check, lambda uri: bundles.load(uri).card):
+        fetched.clear()
+        assert read("s3://models/here") == card
+        assert set(fetched) == set(card.files) > {"archive.npz"}
+    copied = bundles.for_workers(str(folder), str(tmp_path / "staged"), local=False)
+    assert models.check(copied) == card

@@ -7,9 +7,12 @@ import shutil
 
 import matplotlib.image
 import pytest
+import soundfile
 
+from ser_core import models
 from tests.conftest import CALLS, URI_FIELDS
-from tests.ser_core.test_training import speak
+from tests.speechlike import voice
+from tests.tones import speak
 
 CALL = "billing/20260301T091500_c0001.wav"
 
@@ -151,20 +154,29 @@ def test_train_evaluate_and_use_a_bundle(ser, tmp_path):
 @pytest.mark.long
 def test_train_by_recipe_calls(ser, tmp_path):
     speak(tmp_path / "tones")
+    (tmp_path / "voices").mkdir()
+    for seed, speaker in enumerate(("ann", "bob")):
+        for emotion, level_db in (("angry", -20.0), ("sad", -45.0)):
+            samples = voice(1.0, level_db=level_db, seed=seed)
+            soundfile.write(tmp_path / "voices" / f"{speaker}_{emotion}.wav", samples, 8_000)
     done = ser(
-        *("train", "--corpus", f"ravdess={tmp_path / 'tones'}", "--effort", "0.001"),
+        *("train", "--corpus", f"ravdess={tmp_path / 'tones'}", "--feature-set", "test_simple"),
+        *("--unheard", f"test_voices={tmp_path / 'voices'}", "--decay", "0.3"),
         *("--emotions", "happy,sad,angry", "--folds", "2", "--save", tmp_path / "quick"),
         *("--cache", tmp_path / "cache"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for message in ("36 utterances", "G.711 mu-law", "For commercial use take calls"):
+    for message in ("36 utterances", "first look", "For commercial use take calls"):
         assert message in done.stdout
-    assert "networks (18)" in done.stderr
+    # What was never heard comes first.
+    unheard, heard = done.stdout.index("Voices (never heard)"), done.stdout.index("new speakers)")
+    assert unheard < heard
     assert "Warning" not in done.stderr
+    card = models.read_card(tmp_path / "quick")
+    assert (card.settings["recipe"], card.settings["decay"]) == ("calls", 0.3)
     out = tmp_path / "out"
     done = ser("run", "--input", CALLS / "sales", "--output", out, "--model", tmp_path / "quick")
     assert "3 labelled" in done.stdout
-    assert "For commercial use take calls" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -172,14 +184,17 @@ def test_train_by_recipe_calls(ser, tmp_path):
     [
         (["--corpus", "ravdess"], "NAME=DIR such as"),
         (["--corpus", "ravdes=x"], "unknown corpus 'ravdes'"),
-        (["--corpus", "ravdess=nowhere"], "nowhere"),
+        (["--corpus", "ravdess=nowhere", "--feature-set", "telephone"], "nowhere"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--epochs", "0"], "epochs"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--dropout", "1.5"], "dropout"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--layers", "a,b"], "whole numbers"),
         (["--corpus", "ravdess=x", "--recipe", "seed", "--optimizer", "adm"], "optimizer"),
-        (["--corpus", "ravdess=x", "--recipe", "seed", "--effort", "2"], "--recipe calls"),
+        (["--corpus", "ravdess=x", "--recipe", "seed", "--decay", "2"], "--recipe calls"),
         (["--corpus", "ravdess=x", "--scale", "zscore"], "use --recipe seed"),
-        (["--corpus", "ravdess=x", "--effort", "0"], "effort=0.0: a number above 0 expected"),
+        (["--corpus", "ravdess=x", "--decay", "0"], "decay=0.0: a number above 0 expected"),
+        (["--corpus", "ravdess=x", "--decay", "much"], "--decay"),
+        (["--corpus", "ravdess=x", "--unheard", "emovo"], "NAME=DIR expected, such as emovo="),
+        (["--corpus", "ravdess=x", "--unheard", "emovo=a,"], "NAME=DIR expected, such as"),
         (["--corpus", "ravdess=x", "--noise", "nowhere"], "--noise nowhere: no such folder"),
     ],
 )

@@ -11,7 +11,7 @@ from ser_core.corpora import Corpus, Utterance
 from ser_core.models import evaluation
 from tests import tiny_bundle
 from tests.ser_core.test_evaluation import SPEAKERS, clips, right
-from tests.ser_core.test_training import speak
+from tests.tones import speak
 
 
 @pytest.fixture(scope="module")

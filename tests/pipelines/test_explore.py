@@ -7,7 +7,7 @@ import soundfile
 
 from tests.browser import chromium
 from tests.pipelines.test_mistakes import ends
-from tests.ser_core.test_training import speak
+from tests.tones import speak
 
 
 @pytest.mark.long

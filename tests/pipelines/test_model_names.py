@@ -111,17 +111,12 @@ def test_the_table_is_true_of_the_models_that_are_shipped():
         assert name in models.bundled_names()
 
 
-def test_a_night_goes_on_in_an_output_of_other_features(ser, tmp_path):
+def test_a_night_goes_on_in_an_output_of_other_features(ser_here, tmp_path):
     """`ser run` without --model, where the output holds the features of `seed`."""
-    for i in range(2):
-        soundfile.write(tmp_path / f"{i}.wav", call([(1, 3, -20)], 4, seed=i), RATE)
-    words = ("--output", tmp_path / "out", "--workers", "1")
-    done = ser("run", "--input", tmp_path / "0.wav", *words, "--model", "seed")
-    assert done.returncode == 0, done.stderr
-    done = ser("run", "--input", tmp_path / "*.wav", *words)
+    soundfile.write(tmp_path / "0.wav", call([(1, 3, -20)], 4), RATE)
+    output = output_of(tmp_path / "out", "seed193")
+    done = ser_here("run", "--input", tmp_path / "*.wav", "--output", output)
     assert done.returncode == 0, done.stderr
     assert "holds features of 'seed193' and goes on with model seed" in done.stdout
-    ids = duckdb.sql(
-        f"SELECT DISTINCT model_id FROM '{tmp_path}/out/recordings/**/*.parquet'"
-    ).fetchall()
+    ids = duckdb.sql(f"SELECT model_id FROM '{output}/recordings/**/*.parquet'").fetchall()
     assert ids == [(models.read_card("seed").id,)]

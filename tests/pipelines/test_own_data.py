@@ -11,7 +11,7 @@ import pytest
 from ser_core import features, models
 from tests.conftest import CALLS
 from tests.pipelines.test_mistakes import ends
-from tests.ser_core.test_training import speak
+from tests.tones import speak
 
 HEADER = "uri,channel,start_s,end_s,label,annotator,speaker"
 
@@ -88,15 +88,22 @@ def test_a_table_of_labels_and_public_corpora(ser_here, labels, tmp_path):
 @pytest.mark.long
 def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser_here, labels, tmp_path):
     done = ser_here(
-        "train", "--corpus", f"csv={labels}", "--feature-set", "test_simple", "--scale", "zscore",
-        "--epochs", "4", "--save", tmp_path / "simple", "--cache", tmp_path / "cache",
+        "train", "--corpus", f"csv={labels}", "--feature-set", "test_simple",
+        "--save", tmp_path / "simple", "--cache", tmp_path / "cache",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     card = models.read_card(tmp_path / "simple")
     assert card.feature_set == "test_simple"
     assert card.fingerprint == features.get("test_simple").fingerprint
-    assert (card.settings["recipe"], card.settings["layers"]) == ("seed", [8, 4, 2])
-    assert set(card.results) == {"speaker", "speaker_mulaw"}
+    assert card.settings["recipe"] == "calls"
+    assert {"labels_mulaw_folds", "labels_clean_folds"} <= set(card.results)
+    again = ser_here(
+        "train", "--corpus", f"csv={labels}", "--from", tmp_path / "simple", "--save",
+        tmp_path / "again", "--folds", "2", "--cache", tmp_path / "cache",
+    )  # fmt: skip
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "penalty" in again.stdout + again.stderr or "do not help" in again.stdout + again.stderr
+    assert models.read_card(tmp_path / "again").settings["from"] == card.id
     done = ser_here(
         "run", "--input", CALLS, "--output", tmp_path / "out", "--model", tmp_path / "simple",
         "--channel-roles", "agent,customer", "--date", "2026-03-01",
@@ -128,13 +135,13 @@ def test_mistakes_of_labels_end_a_training_before_it_begins(ser_here, labels, tm
         (("--split", "random"), "does not apply to recipe calls, which always splits by speaker"),
         (("--epochs", "3"), "--epochs does not apply to recipe calls"),
         (("--recipe", "seed", "--from", "calls"), "--from does not apply to recipe seed"),
-        (("--from", "calls", "--architecture", "cnn"), "--architecture does not apply with --from"),
+        (("--from", "calls", "--decay", "1"), "--decay does not apply with --from"),
+        (("--from", "calls", "--feature-set", "voice"), "--feature-set does not apply with --from"),
         (("--recipe", "transfer"), "needs a bundle to start from: give --from"),
-        (("--recipe", "calls", "--feature-set", "seed193"), "--feature-set does not apply to"),
         (("--feature-set", "gone"), "no feature set is called 'gone'"),
         (("--from", "gone"), "model 'gone': no such folder"),
-        (("--from", "seed"), "only bundles of recipe calls can be started from"),
-        (("--label-map", "gone.csv"), "gone.csv: cannot be read"),
+        (("--from", "seed"), "only bundles of recipe calls of this version can be started from"),
+        (("--recipe", "seed", "--label-map", "gone.csv"), "gone.csv: cannot be read"),
     ],
 )
 def test_settings_that_do_not_go_together(ser_here, labels, tmp_path, words, says):

@@ -14,6 +14,7 @@ from ser_core.corpora import Corpus, Utterance, cremad, open_corpus, relabel
 from ser_core.corpora.clips import read_clip
 from ser_core.corpora.file_names import NO_AUDIO, NOT_NAMED
 from ser_core.corpora.problems.labelling import check_annotators
+from ser_core.corpora.problems.recordings import check_copy
 from ser_core.errors import CorpusError
 from ser_core.models.evaluation_plan import true_label
 from ser_core.models.targets import label_shares
@@ -196,6 +197,13 @@ def test_explore_counts_clips_heard_as_another_emotion(release):
     assert "Of 3 utterances" in problem.found
     assert "1 have more votes" in problem.found
     assert problem.examples == ("1002_TIE_SAD_XX.wav",)
+
+
+def test_explore_repeats_the_warnings_with_advice(tmp_path):
+    folder = write_copy(tmp_path)
+    (folder / "clips.csv").unlink()
+    titles = [problem.title for problem in check_copy(open_corpus("cremad", folder), [])]
+    assert titles == ["Lossy copy", "No votes"]
 
 
 def test_the_real_copy(corpora):

@@ -252,6 +252,17 @@ def test_weights_may_be_zero() -> None:
     assert (scale > 0).all()
 
 
+def test_the_builder_writes_the_shipped_graph() -> None:
+    # The published weights are not here: the shipped ones are quantised again.
+    built, shipped = onnx.load_from_string(build.build(shipped_weights())), onnx.load(encoder.FILE)
+    assert built.graph.node == shipped.graph.node
+    for ours, theirs in zip(built.graph.initializer, shipped.graph.initializer, strict=True):
+        assert ours.name == theirs.name
+        np.testing.assert_allclose(
+            numpy_helper.to_array(ours), numpy_helper.to_array(theirs), rtol=1e-6
+        )
+
+
 def test_smoothing_changes_no_output() -> None:
     random = np.random.default_rng(0)
     weights = {

@@ -229,11 +229,11 @@ class Graph:
 
     def norm(self, x: str, weights: Mapping[str, np.ndarray], name: str) -> str:
         """Layer normalisation (J. L. Ba et al. 2016)."""
-        gamma, beta = (self.constant(f"{name}.{k}", weights[f"{name}.{k}"]) for k in _GAMMA_BETA)
+        gamma, beta = (
+            self.constant(parameter, weights[parameter])
+            for parameter in (f"{name}.gamma", f"{name}.beta")
+        )
         return self("LayerNormalization", x, gamma, beta, axis=-1, epsilon=LAYER_NORM_EPSILON)
-
-
-_GAMMA_BETA = ("gamma", "beta")
 
 
 def log_mel(g: Graph, power: str) -> str:

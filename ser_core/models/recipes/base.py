@@ -26,8 +26,8 @@ from ser_core.models.scores import Scores
 
 # Advice for few labels.
 SIMPLER = (
-    "with few data a simpler model learns more: --from calls only fits the last layers of a "
-    "trained model, and --architecture dnn trains the smallest networks"
+    "few labels teach little from scratch: --from calls starts from a trained model and stays near "
+    "it where the labels do not help"
 )
 Say = Callable[[str], None]
 # Coverage, risk, and the point of both at the threshold for `unsure`.
@@ -118,7 +118,7 @@ class Work:
     jobs : int >= 1, optional
         Processes of one thread each; one per core by default.
     cache : Path, optional
-        Where vectors and networks are kept; see `ser_core.corpora.vectors.cache_folder`.
+        Where vectors are kept; see `ser_core.corpora.vectors.cache_folder`.
     progress : callable, optional
         Called with a stage, the work done in it, and its total.
     say : callable, optional

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ser_core.corpora import Corpus, Utterance
+from ser_core.corpora import Corpus, Utterance, relabel
 from ser_core.emotions import CALM, in_label_space
 from ser_core.errors import TrainingError
 from ser_core.models import archive
@@ -100,6 +100,31 @@ class Classifier:
         return self.alone(vectors * scale + offset)
 
 
+def to_label_space(corpus: Corpus, labels: Sequence[str]) -> Corpus:
+    """The corpus with its emotions and votes renamed to the labels that they count as."""
+    emotions = {
+        emotion
+        for utterance in corpus.utterances
+        for emotion in (utterance.emotion, *(label for label, _ in utterance.shares))
+    }
+    label_map = {emotion: in_label_space(emotion, labels) or emotion for emotion in emotions}
+    return relabel(corpus, label_map)
+
+
+def without_speakers(parts: Sequence[Clips], speakers: Collection[str]) -> list[Clips]:
+    """The clips of other speakers, without corpora that have none.
+
+    Two files of labels may name the same caller, who must not be heard in one and tested in the
+    other.
+    """
+    rest = []
+    for part in parts:
+        kept = ~np.isin(part.speakers, list(speakers))
+        if kept.any():
+            rest.append(part if kept.all() else part.of(kept))
+    return rest
+
+
 def gather(
     corpus: Corpus,
     labels: Sequence[str],
@@ -117,11 +142,7 @@ def gather(
     CorpusError
         Files that cannot be read.
     """
-    utterances = tuple(
-        replace(utterance, emotion=label)
-        for utterance in corpus.utterances
-        if (label := in_label_space(utterance.emotion, labels)) is not None
-    )
+    utterances = tuple(utterance for utterance in corpus.utterances if utterance.emotion in labels)
     truth = label_indices(utterances, labels)
     if len(np.unique(truth)) < 2:
         raise TrainingError(
@@ -131,7 +152,7 @@ def gather(
         )
     vectors = {name: work.extract(utterances, feature_set, name, noise) for name in conditions}
     targets = soft_targets(utterances, truth, label_shares(utterances, labels))
-    return Clips(corpus.name, utterances, truth, targets, (targets > 0).any(axis=0), vectors)
+    return Clips(corpus.name, utterances, truth, targets, np.any(targets > 0, axis=0), vectors)
 
 
 def soft_targets(

@@ -15,8 +15,8 @@ from ser_core.errors import TrainingError
 from ser_core.models.runtime import load_keras
 
 _ITERATIONS = 150
-# Keras adds it to the variance of a Normalization layer's inputs.
-_SMALLEST = 1e-7
+# Added to the logits of masked labels: their probability is zero.
+_MASKED = -1e4
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,19 @@ class Head:
 
         return softmax(scaled @ self.kernel + self.bias, axis=1).astype(np.float32)
 
-    def as_network(self, mean: np.ndarray, sd: np.ndarray) -> Any:
-        """Keras model from vectors [n, d] to probabilities [n, k], with the scale in front."""
+    def as_network(self, mean: np.ndarray, std: np.ndarray) -> Any:
+        """Keras model from vectors [n, d] to probabilities [n, k], with the scale in front.
+
+        A feature with std 0 does not count.
+        """
         keras = load_keras()
         inputs = keras.Input((len(self.kernel),), name="vector")
-        variance = np.maximum(sd.astype(np.float64) ** 2, _SMALLEST)
+        varies = std > 0
+        variance = np.where(varies, np.square(std, dtype=np.float64), 1.0)
         scaled = keras.layers.Normalization(mean=mean, variance=variance, name="scale")(inputs)
         dense = keras.layers.Dense(len(self.bias), activation="softmax", name="head")
         network = keras.Model(inputs, dense(scaled), name="calls")
-        dense.set_weights([self.kernel, self.bias])
+        dense.set_weights([np.where(varies[:, None], self.kernel, 0), self.bias])
         return network
 
 
@@ -87,7 +91,7 @@ def fit(
     x = np.ascontiguousarray(scaled, dtype=np.float32)
     d, k = x.shape[1], targets.shape[1]
     weight = (weight / weight.sum()).astype(np.float32)[:, None]
-    masked = np.where(allowed, np.float32(0), np.float32(-1e4))
+    masked = np.where(allowed, np.float32(0), np.float32(_MASKED))
     origin = np.zeros((d, k), np.float32) if start is None else start.kernel
     bias = np.zeros(k, np.float32) if start is None else start.bias
 
@@ -95,10 +99,10 @@ def fit(
         kernel = values[: d * k].reshape(d, k).astype(np.float32)
         logits = x @ kernel + values[d * k :].astype(np.float32) + masked
         logits -= logits.max(axis=1, keepdims=True)
-        odds = np.exp(logits)
-        total = odds.sum(axis=1, keepdims=True)
+        exponentials = np.exp(logits)
+        total = exponentials.sum(axis=1, keepdims=True)
         entropy = -float((weight * targets * (logits - np.log(total))).sum(dtype=np.float64))
-        slope = weight * (odds / total - targets)
+        slope = weight * (exponentials / total - targets)
         moved = kernel - origin
         penalty = 0.5 * decay * float(np.square(moved, dtype=np.float64).sum())
         gradient = np.concatenate([(x.T @ slope + decay * moved).ravel(), slope.sum(axis=0)])
@@ -109,6 +113,9 @@ def fit(
         loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "maxcor": 15}
     )
     if not np.isfinite(found.fun):
-        raise TrainingError("the training diverged: its loss is not finite; are the vectors?")
+        raise TrainingError(
+            "the training diverged: its loss is not finite; check that all vectors of the feature "
+            "set are"
+        )
     kernel, bias = found.x[: d * k].reshape(d, k), found.x[d * k :]
     return Head(kernel.astype(np.float32), bias.astype(np.float32))

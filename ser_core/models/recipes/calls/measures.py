@@ -29,6 +29,8 @@ from ser_core.models.recipes.calls.data import HEADLINE, Clips
 from ser_core.models.scores import Scores, score
 
 ALONE, ADAPTED = "alone", "adapted"
+# The last part of the keys of tests on speakers that were held out, fold by fold.
+FOLDS = "folds"
 # The share of false alarms at which the calls that are found are counted.
 FALSE_ALARMS = 0.05
 # A made-up recording has at most this many clips of one speaker in one mood.
@@ -64,9 +66,9 @@ class Predictions:
 
     @property
     def key(self) -> str:
-        """Key of the result in the card."""
-        name = "".join(letter for letter in self.corpus.lower() if letter.isalnum())
-        return f"{name}_{self.condition}_{self.known}"
+        """Key of the result in the card, such as `emodb_mulaw_adapted` or `cremad_clean_folds`."""
+        last = self.known if self.unheard else FOLDS
+        return f"{key_of(self.corpus)}_{self.condition}_{last}"
 
     @property
     def title(self) -> str:
@@ -74,11 +76,6 @@ class Predictions:
         who = "never heard" if self.unheard else "new speakers"
         adapted = ", adapted" if self.known == ADAPTED else ""
         return f"{self.corpus} ({who}), {CONDITIONS[self.condition].title}{adapted}"
-
-    @property
-    def right(self) -> np.ndarray:
-        """Whether the likeliest label is the true one, bool [n]."""
-        return self.probabilities.argmax(axis=1) == self.clips.truth
 
     def calibrated(self, temperature: float) -> Predictions:
         """The same with calibrated probabilities."""
@@ -93,6 +90,11 @@ class Predictions:
             speakers=self.clips.speakers,
             protocol=self.title,
         )
+
+
+def key_of(corpus: str) -> str:
+    """A corpus's name in the keys of results."""
+    return "".join(letter for letter in corpus.lower() if letter.isalnum())
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def measure(tests: Sequence[Predictions], labels: Sequence[str]) -> Measured:
     tests : sequence of Predictions
     labels : sequence of k str
     """
+    any_unheard = any(test.unheard for test in tests)
     unheard = [test for test in tests if test.unheard] or list(tests)
     temperature = fit_temperature(*_joined(unheard))
     tests = [test.calibrated(temperature) for test in tests]
@@ -177,6 +180,9 @@ def measure(tests: Sequence[Predictions], labels: Sequence[str]) -> Measured:
             "calibration_error": errors
             | {test.title: calibration_error(reliability(*_confidence([test]))) for test in tests},
             "unsure": unsure,
+            "fitted_to": "corpora that were left out of the training"
+            if any_unheard
+            else "speakers that were held out",
         },
         bins=bins,
         curves=curves,

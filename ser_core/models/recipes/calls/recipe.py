@@ -31,9 +31,18 @@ from ser_core.models.recipes.calls.data import (
     Classifier,
     Clips,
     gather,
+    to_label_space,
     train,
+    without_speakers,
 )
-from ser_core.models.recipes.calls.measures import ADAPTED, ALONE, Measured, Predictions, measure
+from ser_core.models.recipes.calls.measures import (
+    ADAPTED,
+    ALONE,
+    Measured,
+    Predictions,
+    key_of,
+    measure,
+)
 from ser_core.models.recipes.preparation import (
     LabelledClips,
     count_title,
@@ -44,6 +53,8 @@ from ser_core.models.recipes.preparation import (
 )
 
 _REFERENCE_ROWS = 12
+# Probabilities of a corpus's own labels are at least this before they are divided by their sum.
+_SMALLEST = 1e-30
 # A corpus is left out for a test only if the others keep this share of all speakers. With less,
 # another model is tested than the one that is made.
 _SHARE_LEFT = 0.5
@@ -92,19 +103,22 @@ class CallsRecipe(Recipe):
     simpler: ClassVar[str] = SIMPLER
 
     feature_set: str = option(
-        "voice", "feature set, such as voice or telephone (default: voice)", metavar="NAME"
+        "voice",
+        "feature set, such as voice or telephone; also of recipe seed (default: voice, of recipe "
+        "seed seed193)",
+        metavar="NAME",
     )
     unheard: tuple[tuple[str, Path], ...] = option(
         (),
-        "corpora to measure and calibrate on, never trained on",
+        "corpora to measure and calibrate on, which are never trained on",
         parse=named_folders,
         metavar="NAME=DIR,…",
     )
     decay: float = option(
-        0.1, "strength of the penalty on the weights (default: 0.1)", parse=float, metavar="X"
+        0.1, "strength of the L2 penalty on the weights (default: 0.1)", parse=float, metavar="X"
     )
     noise: Path | None = option(  # noqa: RUF009
-        None, "recorded noises to train with", parse=Path, metavar="DIR"
+        None, "recorded noises to train with (default: synthetic noise)", parse=Path, metavar="DIR"
     )
 
     def __post_init__(self) -> None:
@@ -121,17 +135,22 @@ class CallsRecipe(Recipe):
         """See `Recipe.train`; the first corpus gives the labels."""
         first = LabelledClips.of(self.tested(corpora), self)
         held = [open_corpus(name, folder) for name, folder in self.unheard]
+        _check_names([*corpora, *held])
+        # The first corpus has just the emotions that were asked for.
+        corpora = [corpora[0], *(to_label_space(corpus, first.labels) for corpus in corpora[1:])]
         left_out = _left_out(corpora)
         parts = [
-            self._gather(
-                corpus, first.labels, _conditions(corpus in left_out or not left_out), work
-            )
-            for corpus in corpora
+            self._gather(corpus, first.labels, _conditions(place in left_out or not left_out), work)
+            for place, corpus in enumerate(corpora)
         ]
-        others = [self._gather(corpus, first.labels, TESTED, work) for corpus in held]
+        others = [
+            self._gather(to_label_space(corpus, first.labels), first.labels, TESTED, work)
+            for corpus in held
+        ]
         classifier = train(parts, decay=self.decay, seed=self.seed)
         tests = [
-            *self._test_unheard(classifier, parts, others, [c.name for c in left_out], work),
+            *(test for clips in others for test in run_tests(classifier, clips, unheard=True)),
+            *self._test_left_out(parts, left_out, work),
             *self._test_folds(parts, first, work),
         ]
         measured = measure(tests, first.labels)
@@ -164,20 +183,17 @@ class CallsRecipe(Recipe):
     ) -> Clips:
         return gather(corpus, labels, self.feature_set, conditions, work, self.noise)
 
-    def _test_unheard(
-        self,
-        classifier: Classifier,
-        parts: Sequence[Clips],
-        others: Sequence[Clips],
-        left_out: Sequence[str],
-        work: Work,
+    def _test_left_out(
+        self, parts: Sequence[Clips], left_out: Sequence[int], work: Work
     ) -> list[Predictions]:
-        """Tests on corpora that are not trained on, and on corpora left out one by one."""
-        tests = [test for clips in others for test in run_tests(classifier, clips, unheard=True)]
-        for number, name in enumerate(left_out):
-            rest = [part for part in parts if part.name != name]
-            (part,) = (part for part in parts if part.name == name)
-            tests += run_tests(train(rest, decay=self.decay, seed=self.seed), part, unheard=True)
+        """Tests on corpora that are left out of the training one by one."""
+        tests: list[Predictions] = []
+        for number, place in enumerate(left_out):
+            others = [part for other, part in enumerate(parts) if other != place]
+            rest = without_speakers(others, set(parts[place].speakers))
+            if rest:
+                classifier = train(rest, decay=self.decay, seed=self.seed)
+                tests += run_tests(classifier, parts[place], unheard=True)
             work.report("corpora left out", number + 1, len(left_out))
         return tests
 
@@ -188,7 +204,8 @@ class CallsRecipe(Recipe):
         tests: list[list[Predictions]] = []
         for fold in range(self.folds):
             out = first.folds == fold
-            classifier = train([parts[0].of(~out), *parts[1:]], decay=self.decay, seed=self.seed)
+            rest = without_speakers(parts, set(parts[0].speakers[out]))
+            classifier = train(rest, decay=self.decay, seed=self.seed)
             tests.append(run_tests(classifier, parts[0].of(out), unheard=False))
             if fold == 0 and work.say:
                 headline = next(test for test in tests[0] if test.condition == HEADLINE)
@@ -217,11 +234,24 @@ class CallsRecipe(Recipe):
         }
 
 
-def _left_out(corpora: Sequence[Corpus]) -> list[Corpus]:
-    """The corpora that are left out one by one for a test."""
+def _check_names(corpora: Sequence[Corpus]) -> None:
+    """Refuse corpora whose results would have one key, or that are trained on and unheard."""
+    names: dict[str, str] = {}
+    for corpus in corpora:
+        key = key_of(corpus.name)
+        if key in names:
+            raise TrainingError(
+                f"two corpora are called {names[key]}, among those to train on and those of "
+                "--unheard; give each once, and rename the file of one if two have one name"
+            )
+        names[key] = corpus.name
+
+
+def _left_out(corpora: Sequence[Corpus]) -> list[int]:
+    """Places of the corpora that are left out one by one for a test."""
     speakers = [len({utterance.speaker for utterance in c.utterances}) for c in corpora]
     most = (1 - _SHARE_LEFT) * sum(speakers)
-    return [c for c, count in zip(corpora, speakers, strict=True) if count <= most]
+    return [place for place, count in enumerate(speakers) if count <= most]
 
 
 def _conditions(is_tested: bool) -> tuple[str, ...]:
@@ -232,14 +262,16 @@ def _conditions(is_tested: bool) -> tuple[str, ...]:
 def run_tests(classifier: Classifier, clips: Clips, *, unheard: bool) -> list[Predictions]:
     """Tests of a classifier on clips under `TESTED`: alone, and adapted to a corpus unheard."""
     agreed = clips.of(clips.agreed)
-    tests = []
+    tests: list[Predictions] = []
+    if not len(agreed.truth):
+        return tests
     for condition in (name for name in TESTED if name in clips.vectors):
         vectors = agreed.vectors[condition]
         answers = {ALONE: classifier.alone(vectors)}
         if unheard:
             answers[ADAPTED] = classifier.adapted(vectors)
         for known, probabilities in answers.items():
-            possible = probabilities * clips.allowed
+            possible = np.maximum(probabilities, _SMALLEST) * clips.allowed
             possible /= possible.sum(axis=1, keepdims=True)
             tests.append(Predictions(clips.name, condition, known, agreed, possible, unheard))
     return tests

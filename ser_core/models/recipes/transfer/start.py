@@ -12,6 +12,7 @@ from ser_core.errors import BundleError
 from ser_core.models import bundle
 from ser_core.models.archive import FeatureStatistics
 from ser_core.models.card import Card, read_card
+from ser_core.models.folder import read_training
 from ser_core.models.recipes.calls.data import standardise
 from ser_core.models.recipes.calls.head import Head
 from ser_core.models.runtime import load_keras
@@ -71,6 +72,10 @@ def take_apart(name: str | os.PathLike) -> Start:
     heads = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if len(scales) != 1 or len(heads) != 1:
         raise BundleError(f"{card.id}: its network is not the one that recipe calls makes")
-    mean, variance = (np.ravel(np.asarray(x)) for x in (scales[0].mean, scales[0].variance))
     kernel, bias = heads[0].get_weights()
-    return Start(card, Head(kernel, bias), FeatureStatistics(mean, np.sqrt(variance)))
+    scale = FeatureStatistics.of(read_training(name), len(kernel))
+    if scale is None:
+        raise BundleError(
+            f"{card.id}: reference.npz lacks feature_mean and feature_std; copy the bundle again"
+        )
+    return Start(card, Head(kernel, bias), scale)
