@@ -50,7 +50,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["ser_core", "ser_core.*", "pipelines", "pipelines.*"]),
     package_data={
-        "ser_core.features": ["projection.npz"],
+        "ser_core.features": ["scale.npz"],
         "ser_core.features.encoder": ["encoder.onnx", "LICENSE", "SOURCE.md"],
         "ser_core.models": ["bundled/*/*"],
         "ser_core.report": ["templates/*"],

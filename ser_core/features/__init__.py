@@ -40,6 +40,7 @@ _BUILT_IN = {
     "librosa193": "ser_core.features.librosa193",
     "seed193": "ser_core.features.seed193",
     "telephone": "ser_core.features.telephone",
+    "voice": "ser_core.features.voice",
 }
 _ENTRY_POINTS = "ser_core.features"
 
