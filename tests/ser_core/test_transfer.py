@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from ser_core import models, training
 from ser_core.corpora import Corpus, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle
+from ser_core.models.card import BUNDLED, REFERENCE
 from ser_core.models.folder import read_reference
 from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
@@ -217,3 +219,16 @@ def test_a_bundle_of_own_data_may_know_who_speaks_in_others(buzzes):  # noqa: F8
 def test_others_of_a_channel():
     found = other_rows(np.array([3, 5, 3, 3, 7]))
     assert [sorted(row[row >= 0].tolist()) for row in found] == [[2, 3], [], [0, 3], [0, 2], []]
+
+
+def test_an_adapted_bundle_is_started_from_its_base(tmp_path):
+    base = shutil.copytree(BUNDLED / "calls-fast", tmp_path / "base")
+    with np.load(base / REFERENCE) as kept:
+        arrays = dict(kept)
+    columns = arrays["inputs"].shape[1]
+    arrays |= {"feature_mean": np.zeros(columns), "feature_std": np.ones(columns)}
+    np.savez(base / REFERENCE, **arrays)
+    loaded = models.load(base)
+    here = loaded.adapted(np.random.default_rng(0).normal(1, 2, (60, columns)))
+    here.save(tmp_path / "here")
+    assert take_apart(tmp_path / "here").card == loaded.card
