@@ -39,7 +39,7 @@ from ser_core import features
 
 ROOT = Path(__file__).parents[1]
 TELEPHONE_HZ = 8_000
-SETS = ("librosa193", "seed193", "telephone", "encoder")
+SETS = ("librosa193", "seed193", "telephone", "voice")
 OPENSMILE = ("eGeMAPSv02", "ComParE_2016")
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import bundles, published
+from pipelines.storage import bundles, files, published
 from ser_core import features, models, tables
 from ser_core.models import archive
 from ser_core.tables.reader import night_of, run_of
@@ -129,9 +131,8 @@ def advice(output: str, model: str, since: str) -> str | None:
     if fitted is None:
         if not _is_large(reader):
             return None
-        return (
-            "the archive is large enough to fit the model to it, without labels: ser adapt "
-            f"--output {output} --save calls-here"
+        return "the archive is large enough to fit the model to it, without labels: " + _command(
+            output, model, save=f"{posixpath.basename(model)}-here"
         )
     matrix, recording = _night(reader, since)
     if len(np.unique(recording)) < _NIGHT_CALLS:
@@ -141,9 +142,16 @@ def advice(output: str, model: str, since: str) -> str | None:
         return None
     return (
         f"tonight's calls differ from those that the model was fitted to on {fitted.date} "
-        f"(distance {distance:.2f}, up to {archive.MOVED:g} expected): fit it again with ser adapt "
-        f"--output {output} --nights 30 --save {model}"
-    )
+        f"(distance {distance:.2f}, up to {archive.MOVED:g} expected): fit it again with "
+        + _command(
+            output, model, "--nights", "30",
+            save=posixpath.basename(model) if files.is_remote(model) else model,
+        )
+    )  # fmt: skip
+
+
+def _command(output: str, model: str, *more: str, save: str) -> str:
+    return shlex.join(["ser", "adapt", "--output", output, "--model", model, *more, "--save", save])
 
 
 def _is_large(reader: tables.Reader) -> bool:

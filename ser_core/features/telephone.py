@@ -149,20 +149,11 @@ FUNCTIONALS = slice(0, NAMES.index(f"third1_{MFCC[0]}_mean"))
 
 def compute(samples: np.ndarray) -> np.ndarray:
     """Vector of one segment: float32 [n] at 8 kHz, finite, n >= 1 -> float32 [names]."""
-    return _compute(samples, len(NAMES))
-
-
-def functionals(samples: np.ndarray) -> np.ndarray:
-    """The functionals alone, `compute(samples)[FUNCTIONALS]`, for less: float32 [651]."""
-    return _compute(samples, FUNCTIONALS.stop)
-
-
-def _compute(samples: np.ndarray, size: int) -> np.ndarray:
     signal = band_limited(samples)
     if signal is None:
-        return np.zeros(size, dtype=np.float32)
+        return np.zeros(len(NAMES), dtype=np.float32)
     with _blas().limit(limits=1):
-        vector = _describe(signal, whole=size > FUNCTIONALS.stop)
+        vector = _describe(signal)
     largest = np.finfo(np.float16).max
     # Adding zero removes negative zeros.
     return np.clip(vector, -largest, largest).astype(np.float16).astype(np.float32) + 0.0
@@ -174,8 +165,8 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def _describe(signal: np.ndarray, *, whole: bool) -> np.ndarray:
-    """All dimensions of a band-limited signal, or the functionals, before rounding."""
+def _describe(signal: np.ndarray) -> np.ndarray:
+    """All dimensions of a band-limited signal, before rounding."""
     signal, energy_db, active = _active_span(signal)
     power = _power(signal, FRAME, N_FFT)
     mel_db = log_mel(power)
@@ -193,7 +184,10 @@ def _describe(signal: np.ndarray, *, whole: bool) -> np.ndarray:
     per_mel, per_mfcc, per_delta, per_spectral = np.split(
         over_active, np.cumsum([N_MELS, N_MFCC, N_MFCC])
     )
-    vector = np.concatenate(
+    active_thirds = thirds(np.concatenate([mfcc.T, spectral]), active, ACTIVE_SPREAD)
+    voiced_thirds = thirds(voice, voiced, VOICE_SPREAD)
+    semitones = voice[0] - over_voiced[0, STATISTICS.index("p50")]
+    return np.concatenate(
         [
             per_mel[:, _columns(MEL_STATISTICS)].ravel(),
             per_mfcc.ravel(),
@@ -204,16 +198,6 @@ def _describe(signal: np.ndarray, *, whole: bool) -> np.ndarray:
             changes(energy_db, active, STEADY_DB_PER_S),
             timing(voiced, active, energy_db),
             modulation(mel_db).ravel(),
-        ]
-    )
-    if not whole:
-        return vector
-    active_thirds = thirds(np.concatenate([mfcc.T, spectral]), active, ACTIVE_SPREAD)
-    voiced_thirds = thirds(voice, voiced, VOICE_SPREAD)
-    semitones = voice[0] - over_voiced[0, STATISTICS.index("p50")]
-    return np.concatenate(
-        [
-            vector,
             np.hstack([active_thirds, voiced_thirds]).ravel(),
             picture(mel_db, semitones, voice[1], voiced, energy_db).ravel(),
         ]

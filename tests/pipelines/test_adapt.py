@@ -247,7 +247,7 @@ def test_a_large_archive_and_a_model_that_is_not_fitted(archive, level, tmp_path
     line = archives.advice(archive, str(level), FIRST)
     assert line == (
         "the archive is large enough to fit the model to it, without labels: ser adapt --output "
-        f"{archive} --save calls-here"
+        f"{archive} --model {level} --save level-here"
     )
     small = night(tmp_path / "small", stored_calls(49))
     assert archives.advice(small, str(level), FIRST) is None
