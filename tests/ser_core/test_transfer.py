@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import json
-=======
->>>>>>> origin/main
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +14,8 @@ from ser_core import models, training
 from ser_core.corpora import Corpus, Utterance, vectors
 from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle
-<<<<<<< HEAD
 from ser_core.models.archive import TRAINING, FeatureStatistics
 from ser_core.models.calibration import calibrate
-=======
-from ser_core.models.card import BUNDLED, REFERENCE
-from ser_core.models.folder import read_reference
->>>>>>> origin/main
 from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls.head import Head
@@ -264,7 +256,6 @@ def test_settings_out_of_bounds_are_named(calls_bundle):
 
 def test_speakers_whom_the_start_may_know_are_warned_of(start, callers, buzzes):
     corpora = [{"name": "learn", "licence": "own data"}, {"name": "EMO-DB", "licence": "free"}]
-<<<<<<< HEAD
     other = replace(start, card=replace(start.card, corpora=corpora))
     lines = []
     (warned,) = transfer._with_warnings([callers], other, Work(say=lines.append))
@@ -273,28 +264,3 @@ def test_speakers_whom_the_start_may_know_are_warned_of(start, callers, buzzes):
     assert transfer._with_warnings([buzzes], other, Work()) == [buzzes]
     (warned,) = transfer._with_warnings([buzzes], start, Work())
     assert "was trained on Buzzes" in warned.warnings[-1]
-=======
-    start = Start(replace(models.read_card("calls"), corpora=corpora), None, ())
-    mine = replace(buzzes, name="more", own=True)
-    ((warning,),) = (c.warnings[-1:] for c in transfer._with_warnings([mine], start, Work()))
-    assert "was trained on learn: for speakers" in warning
-    assert transfer._with_warnings([buzzes], start, Work()) == [buzzes]
-
-
-def test_others_of_a_channel():
-    found = other_rows(np.array([3, 5, 3, 3, 7]))
-    assert [sorted(row[row >= 0].tolist()) for row in found] == [[2, 3], [], [0, 3], [0, 2], []]
-
-
-def test_an_adapted_bundle_is_started_from_its_base(tmp_path):
-    base = shutil.copytree(BUNDLED / "calls-fast", tmp_path / "base")
-    with np.load(base / REFERENCE) as kept:
-        arrays = dict(kept)
-    columns = arrays["inputs"].shape[1]
-    arrays |= {"feature_mean": np.zeros(columns), "feature_std": np.ones(columns)}
-    np.savez(base / REFERENCE, **arrays)
-    loaded = models.load(base)
-    here = loaded.adapted(np.random.default_rng(0).normal(1, 2, (60, columns)))
-    here.save(tmp_path / "here")
-    assert take_apart(tmp_path / "here").card == loaded.card
->>>>>>> origin/main
