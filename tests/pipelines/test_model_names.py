@@ -115,8 +115,9 @@ def test_a_night_goes_on_in_an_output_of_other_features(ser_here, tmp_path):
     """`ser run` without --model, where the output holds the features of `seed`."""
     soundfile.write(tmp_path / "0.wav", call([(1, 3, -20)], 4), RATE)
     output = output_of(tmp_path / "out", "seed193")
-    done = ser_here("run", "--input", tmp_path / "*.wav", "--output", output)
-    assert done.returncode == 0, done.stderr
+    words = ("--input", tmp_path / "*.wav", "--output", output, "--timeout-s", "600")
+    done = ser_here("run", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "holds features of 'seed193' and goes on with model seed" in done.stdout
     ids = duckdb.sql(f"SELECT model_id FROM '{output}/recordings/**/*.parquet'").fetchall()
     assert ids == [(models.read_card("seed").id,)]
