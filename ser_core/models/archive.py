@@ -39,6 +39,8 @@ MIN_STD = 0.25
 MOVED = 0.5
 # An emotion counts as at least this share of an archive when its emotions are balanced.
 RAREST = 0.02
+# The largest weight of a row when the emotions are balanced, in units of the mean weight.
+MOST = 3.0
 # Whether the archive's shares of the emotions are estimated as well (`ser_core.models.priors`).
 ESTIMATE_PRIORS = False
 # The training's statistics in `reference.npz`.
@@ -108,7 +110,7 @@ class ArchiveStatistics:
 
 
 def balance(probabilities: np.ndarray) -> np.ndarray:
-    """Weights of rows by which an archive's emotions count about alike, as the model sees them.
+    """Weights of rows by which an archive's emotions count more alike, as the model sees them.
 
     Most archives are mostly neutral. Their plain mean is that of neutral speech, while the
     training's is that of all emotions alike.
@@ -122,7 +124,8 @@ def balance(probabilities: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray [shape=(n,)]
-        Their mean is 1 where all labels occur.
+        At most `MOST` times their mean: of an archive that is far from the training, the model may
+        see nothing but one label and a few chance ones.
 
     Examples
     --------
@@ -130,7 +133,8 @@ def balance(probabilities: np.ndarray) -> np.ndarray:
     array([0.67, 0.67, 0.67, 2.  ])
     """
     common = np.maximum(probabilities.mean(axis=0, dtype=np.float64), RAREST)
-    return (probabilities / common).mean(axis=1)
+    weights = (probabilities / common).mean(axis=1)
+    return np.minimum(weights, MOST * weights.mean())
 
 
 def measure(
