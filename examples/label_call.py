@@ -42,8 +42,8 @@ def main(path: Path = SAMPLE_CALL, channel: int = 1) -> None:
         ]
     )
 
-    # 4. Predict. Rows with one channel id are one voice: each is compared with the others.
-    probabilities = bundle.predict(vectors, channel=np.zeros(len(vectors), dtype=int))
+    # 4. Predict. Each segment is predicted by itself.
+    probabilities = bundle.predict(vectors)
 
     print("start_s  end_s  label      confidence")
     for segment, row in zip(segments, probabilities, strict=True):

@@ -126,10 +126,11 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
         A PNG.
     """
     names = list(next(iter(results.values())))
-    figure = style.figure(7.5, 1.1 + 0.36 * len(names))
+    figure = style.figure(7.5, 1.1 + max(0.36, 0.18 * len(results)) * len(names))
+    step = min(0.3, 0.8 / len(results))
     axes = figure.subplots()
     for i, (known, by_condition) in enumerate(results.items()):
-        places = np.arange(len(names)) + 0.3 * (i - (len(results) - 1) / 2)
+        places = np.arange(len(names)) + step * (i - (len(results) - 1) / 2)
         scores = [by_condition[name] for name in names]
         uar = np.array([100 * each.uar for each in scores])
         ends = 100 * np.array([each.interval or (each.uar, each.uar) for each in scores]).T
@@ -146,7 +147,7 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
     axes.set_ylim(len(names) - 0.5, -0.9)
     axes.set_xlim(0, 100)
     axes.set_xlabel("UAR in %, unseen speakers; bars are 95 % intervals")
-    axes.legend(loc="center left", bbox_to_anchor=(0.17, 0.5))
+    axes.legend(loc="center right")
     return style.png(figure)
 
 

@@ -293,8 +293,9 @@ def figures_of(measured: Measured, first: LabelledClips, corpus: Corpus) -> Figu
     """The figures to draw."""
     by_known: dict[str, dict[str, Any]] = {}
     for key, scores in measured.results.items():
-        name, condition, known = key.rsplit("_", 2)
-        by_known.setdefault(f"{name}, {known}", {})[CONDITIONS[condition].title] = scores
+        _, condition, known = key.rsplit("_", 2)
+        corpus_name, _, _ = scores.protocol.partition(" (")
+        by_known.setdefault(f"{corpus_name}, {known}", {})[CONDITIONS[condition].title] = scores
     by_known = {name: found for name, found in by_known.items() if len(found) == len(TESTED)}
     errors = measured.measures["calibration_error"]
     return Figures(
