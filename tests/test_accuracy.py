@@ -257,7 +257,7 @@ def test_the_page_has_a_row_for_each_test_and_leaves_out_what_was_not_measured(
     page = accuracy.render({**figures, "cards": [model.card]})
     scores = unheard[0]["conditions"]["mulaw"]["adapted"]["scores"]
     assert f"{100 * scores['uar']:.1f} ({100 * scores['uar_low']:.1f} to" in page
-    tables = [line for line in page.splitlines() if line.startswith("| `by-level` | Loud, 3 emot")]
+    tables = [line for line in page.splitlines() if line.startswith("| `by-level` | Soft, 3 emot")]
     assert len(tables) == 2, "alone and adapted"
     assert page.index("never heard") < page.index("## Archives") < page.index("## Trials")
     assert "## On calls" not in page
