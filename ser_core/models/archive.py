@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -297,7 +297,7 @@ def fit(
     matrix: np.ndarray,
     recording: np.ndarray | None,
     training: FeatureStatistics,
-    balanced: np.ndarray,
+    predict: Callable[[np.ndarray], np.ndarray],
     *,
     base: str,
     date: str,
@@ -307,14 +307,36 @@ def fit(
 
     Parameters
     ----------
-    matrix, recording, training, balanced
-        As `measure`.
+    matrix, recording, training, predict
+        As `measure_balanced`.
     base, date, hours
         As `Archive`.
     """
-    statistics, weights = measure(matrix, recording, training, balanced)
+    statistics, weights = measure_balanced(matrix, recording, training, predict)
     scale, offset = mapping(statistics, training)
     return Archive(base, date, statistics, scale, offset, hours), weights
+
+
+def measure_balanced(
+    matrix: np.ndarray,
+    recording: np.ndarray | None,
+    training: FeatureStatistics,
+    predict: Callable[[np.ndarray], np.ndarray],
+) -> tuple[ArchiveStatistics, np.ndarray]:
+    """As `measure`, with the archive's emotions balanced by a first mapping's predictions.
+
+    A model that knows no archive would balance wrongly where the archive is far from the training.
+
+    Parameters
+    ----------
+    matrix, recording, training
+        As `measure`.
+    predict : callable
+        Probabilities [n, labels] of mapped vectors [n, d].
+    """
+    scale, offset = mapping(measure(matrix, recording, training)[0], training)
+    balanced = balance(predict(matrix * scale + offset))
+    return measure(matrix, recording, training, balanced)
 
 
 def mapping(found: ArchiveStatistics, training: FeatureStatistics) -> tuple[np.ndarray, np.ndarray]:

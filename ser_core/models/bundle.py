@@ -195,7 +195,7 @@ class Bundle:
                 "expected; give the features of more recordings"
             )
         fitted, weights = archive.fit(
-            matrix, recording, base.check_adaptable(), archive.balance(base._raw(matrix)),
+            matrix, recording, base.check_adaptable(), base._raw,
             base=base.id, date=(date or dt.date.today()).isoformat(), hours=hours,
         )  # fmt: skip
         here = replace(base, _archive=fitted)

@@ -184,12 +184,6 @@ def test_a_feature_that_is_constant_in_the_training_stays_as_it_is():
 # The bundle
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the emotions are balanced by a model that knows no archive, which is wrong where the "
-    "archive is far from the training: 46 % of the labels are recovered here, with the plain "
-    "statistics 99 %, balanced by the labels after a first mapping 99 %",
-)
 def test_adapting_recovers_the_labels(loaded, here):
     expected = loaded.predict(speech(1_000, seed=5)).argmax(axis=1)
     matrix = calls(1_000, seed=5)

@@ -94,8 +94,7 @@ class Classifier:
 
     def adapted(self, vectors: np.ndarray, recording: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of an archive's vectors, adapted to these: float32 [n, k]."""
-        balance = archive.balance(self.alone(vectors))
-        statistics, _ = archive.measure(vectors, recording, self.normal, balance)
+        statistics, _ = archive.measure_balanced(vectors, recording, self.normal, self.alone)
         scale, offset = archive.mapping(statistics, self.normal)
         return self.alone(vectors * scale + offset)
 
