@@ -168,7 +168,7 @@ def start(words) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def wait_for(condition, seconds: float = 60) -> bool:
+def wait_for(condition, seconds: float = 180) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

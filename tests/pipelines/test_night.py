@@ -344,4 +344,4 @@ def test_the_default_model_labels_the_sample_calls(night_out):
     assert {row["meta_queue"] for row in found} == {"billing", "odd", "sales", "support"}
     assert all(row["call_time"].date() == dt.date(2026, 3, 1) for row in found)
     (run,) = rows(night_out, "runs")
-    assert "not for commercial use" in run["model_licence"]
+    assert "any use, with attribution" in run["model_licence"]
