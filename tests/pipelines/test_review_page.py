@@ -134,7 +134,8 @@ def test_page_plays_the_segment_alone(visit, night, tmp_path):
         seen.append(place(page))
         assert start - 0.05 <= seen[0] < seen[1] <= end
         until(page, "audio.paused")
-        assert place(page) == pytest.approx(end, abs=0.15)
+        # A busy browser looks at the clock a little late, never early.
+        assert end - 0.15 <= place(page) <= end + 0.75
         page.keyboard.press(" ")
         until(page, f"!audio.paused && audio.currentTime < {end - 0.3}")
         page.keyboard.press("ArrowRight")
