@@ -42,6 +42,7 @@ RAREST = 0.02
 # The largest weight of a row when the emotions are balanced, in units of the mean weight.
 MOST = 3.0
 # Whether the archive's shares of the emotions are estimated as well (`ser_core.models.priors`).
+# In mostly neutral archives more labels are then right, but UAR falls (docs/accuracy.md, "Trials").
 ESTIMATE_PRIORS = False
 # The training's statistics in `reference.npz`.
 TRAINING = ("feature_mean", "feature_std")
