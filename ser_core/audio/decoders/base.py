@@ -1,0 +1,29 @@
+"""What a decoder is, and how it says that it does not read a file."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Decoder(Protocol):
+    """An open file that gives samples in order.
+
+    `frames` is the length that the header declares, None where it declares none.
+    """
+
+    rate_hz: int
+    channels: int
+    codec: str
+    frames: int | None
+
+    def read(self, frames: int) -> np.ndarray:
+        """Give the next samples: float32 [m, channels], m <= frames; m == 0 at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class RefusedError(Exception):
+    """A decoder does not read this file; the message is the library's own."""
