@@ -38,7 +38,7 @@ class Facts:
     snr_db : tuple of float or None
         Level of loud frames over that of quiet frames; None where nothing sounds.
     remark : str, optional
-        That the recording is cut, where that can be detected.
+        That the recording is cut, and what else a decoder remarks, joined by "; ".
     """
 
     rate_hz: int

@@ -155,9 +155,10 @@ class AudioStream:
         return AudioError("empty", f"a header{promise}, and no samples", self._uri)
 
     def _remark(self, seconds: float) -> str | None:
+        remarks = list(self._decoder.remarks)
         if self.declared_s is not None and self.declared_s - seconds > CUT_TOLERANCE_S:
-            return f"cut: {seconds:.1f} of {self.declared_s:.1f} s are there"
-        return None
+            remarks.insert(0, f"cut: {seconds:.1f} of {self.declared_s:.1f} s are there")
+        return "; ".join(remarks) or None
 
 
 def open(

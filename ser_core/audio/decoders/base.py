@@ -10,13 +10,15 @@ import numpy as np
 class Decoder(Protocol):
     """An open file that gives samples in order.
 
-    `frames` is the length that the header declares, None where it declares none.
+    `frames` is the length that the header declares, None where it declares none. `remarks` tell
+    what of the file could not be used, or was read otherwise than as it is; complete at the end.
     """
 
     rate_hz: int
     channels: int
     codec: str
     frames: int | None
+    remarks: list[str]
 
     def read(self, frames: int) -> np.ndarray:
         """Give the next samples: float32 [m, channels], m <= frames; m == 0 at the end."""

@@ -29,6 +29,7 @@ class PyAVDecoder:
 
     def _open(self, av: Any, file: BinaryIO) -> None:
         self._file = file
+        self.remarks: list[str] = []
         self._container = av.open(file, mode="r")
         if not self._container.streams.audio:
             raise ValueError("no audio stream in it")

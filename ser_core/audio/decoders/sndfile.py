@@ -44,6 +44,7 @@ class SoundFileDecoder:
         except (TypeError, ValueError) as error:
             raise RefusedError(str(error)) from error
         self._file = file
+        self.remarks: list[str] = []
         self.rate_hz, self.channels = self._sound.samplerate, self._sound.channels
         self.codec = formats.codec_name(self._sound.subtype)
         # For a cut Ogg file, libsndfile reports the samples that are left: no header has a length.
