@@ -51,6 +51,29 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def channel_roles(text: str) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
+    """Roles of the channels in order, or a table of them.
+
+    Examples
+    --------
+    >>> channel_roles("agent,customer")
+    ('agent', 'customer')
+    >>> channel_roles("inbound=agent,customer; outbound=customer,agent")["outbound"]
+    ('customer', 'agent')
+    """
+    if "=" not in text and ";" not in text:
+        return names(text)
+    table: dict[str, tuple[str, ...]] = {}
+    for row in filter(None, (row.strip() for row in text.split(";"))):
+        value, equals, roles = (word.strip() for word in row.partition("="))
+        if not (value and equals and names(roles)) or value in table:
+            raise argparse.ArgumentTypeError(
+                f"{row!r} found, a row such as inbound=agent,customer expected, one for each value"
+            )
+        table[value] = names(roles)
+    return table
+
+
 def add_output(parser: ArgumentParser) -> None:
     """Add --output, the folder of the tables."""
     parser.add_argument(

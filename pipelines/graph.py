@@ -14,6 +14,7 @@ from apache_beam.ml.inference.base import RunInference
 from pipelines import ledger
 from pipelines.books import Listed, Part
 from pipelines.ledger import Stored
+from pipelines.role_rule import RoleRule
 from pipelines.steps import closing, predicting
 from pipelines.steps.dealing import deal
 from pipelines.steps.examining import ExamineRecordings
@@ -108,9 +109,14 @@ class Examine(beam.PTransform):
     """Source -> Item, by decoding. The parameters are those of `ExamineRecordings`."""
 
     def __init__(
-        self, settings: Settings, guard: Guard, fields: UriFields, progress: str | None = None
+        self,
+        settings: Settings,
+        guard: Guard,
+        fields: UriFields,
+        roles: RoleRule,
+        progress: str | None = None,
     ) -> None:
-        self._do = ExamineRecordings(settings, guard, fields, progress)
+        self._do = ExamineRecordings(settings, guard, fields, roles, progress)
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Item]:
         return sources | "Decode" >> beam.ParDo(self._do)

@@ -14,6 +14,8 @@ from pipelines.terminal import say
 
 if TYPE_CHECKING:
     from pipelines.nightly import Job
+    from pipelines.role_rule import RoleRule
+    from pipelines.uri_fields import UriFields
     from ser_core.examine import Settings
     from ser_core.models import Card
     from ser_core.tables import Labelling
@@ -23,8 +25,9 @@ def add_examination(parser: ArgumentParser) -> None:
     """Add the options of examining recordings: roles, fields of the URI, limits."""
     group = parser.add_argument_group("calls")
     group.add_argument(
-        "--channel-roles", type=arguments.names, default=(), metavar="ROLE,ROLE",
-        help="role of each channel, in order: agent, customer or unknown",
+        "--channel-roles", type=arguments.channel_roles, default=(), metavar="ROLE,ROLE",
+        help="role of each channel, in order: agent, customer or unknown; or a table by the "
+        "group `direction` of --uri-fields: 'inbound=agent,customer;outbound=customer,agent'",
     )  # fmt: skip
     group.add_argument(
         "--analyse", type=arguments.names, default=("customer",), metavar="ROLE,…",
@@ -34,7 +37,8 @@ def add_examination(parser: ArgumentParser) -> None:
     group.add_argument(
         "--uri-fields", default="", metavar="REGEX",
         help="regular expression searched in the URI: each named group becomes a column "
-        "meta_<name>, the group `time` becomes call_time",
+        "meta_<name>, the group `time` becomes call_time; the group `role` names the role of a "
+        "mono recording: customer, agent or mixed",
     )  # fmt: skip
     group.add_argument(
         "--time-format", metavar="FORMAT", help="format of `time` for strptime (default: ISO 8601)"
@@ -95,12 +99,28 @@ def examination_settings(options: Namespace, feature_set: str) -> Settings:
     from ser_core.audio import Limits
     from ser_core.examine import Settings
 
+    by_path = isinstance(options.channel_roles, dict)
     return Settings(
         feature_set=feature_set,
-        channel_roles=options.channel_roles,
+        channel_roles=() if by_path else options.channel_roles,
         analyse=options.analyse,
         limits=Limits(max_duration_s=options.max_hours * 3600, max_bytes=options.max_size_mb << 20),
     )
+
+
+def uri_fields(options: Namespace) -> UriFields:
+    """What the paths of recordings tell."""
+    from pipelines.uri_fields import UriFields
+
+    return UriFields(options.uri_fields, options.time_format)
+
+
+def role_rule(options: Namespace, settings: Settings, fields: UriFields) -> RoleRule:
+    """Whose voices a recording holds, by its path."""
+    from pipelines.role_rule import RoleRule
+
+    table = options.channel_roles if isinstance(options.channel_roles, dict) else None
+    return RoleRule(settings.channel_roles, table, fields.names, settings.analyse)
 
 
 def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
@@ -126,20 +146,19 @@ def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
 
 def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
     """The job of a command that examines recordings."""
-    from pipelines.uri_fields import UriFields
     from ser_core.guarded import Guard
 
     settings = examination_settings(options, labelling.feature_set)
+    fields = uri_fields(options)
     return job(
         options,
         labelling,
         **more,
         inputs=tuple(options.input),
-        channel_roles=settings.channel_roles,
-        analyse=settings.analyse,
-        limits=settings.limits,
+        settings=settings,
+        roles=role_rule(options, settings, fields),
         guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
-        fields=UriFields(options.uri_fields, options.time_format),
+        fields=fields,
         max_reject_ratio=options.max_reject_ratio,
     )
 

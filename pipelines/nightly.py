@@ -21,11 +21,12 @@ from functools import partial
 from pipelines import errors, graph, ledger, publishing, usage
 from pipelines.books import Books, Listed, Seal
 from pipelines.errors import NothingMatchedError
+from pipelines.role_rule import RoleRule
 from pipelines.runners.runner import Outcome, Runner
 from pipelines.steps.parts import Layout
 from pipelines.storage import bundles, files, published, store
 from pipelines.uri_fields import UriFields
-from ser_core import audio, features, models, tables
+from ser_core import features, models, tables
 from ser_core.examine import Settings
 from ser_core.guarded import Guard
 
@@ -56,10 +57,8 @@ class Job:
     model_licence : str or None
     inputs : tuple of str
         Patterns of the recordings; `label` has none.
-    channel_roles, analyse, limits
-        Of `Settings`; for `run`.
-    guard, fields
-        For `run`.
+    settings, roles, guard, fields
+        Of the examination; for `run`.
     chunk : int or None
         Recordings per run. None is one run.
     max_reject_ratio : float in [0, 1]
@@ -77,9 +76,8 @@ class Job:
     bundle: str | None = None
     model_licence: str | None = None
     inputs: tuple[str, ...] = ()
-    channel_roles: tuple[str, ...] = ()
-    analyse: tuple[str, ...] = ("customer",)
-    limits: audio.Limits = field(default_factory=audio.Limits)
+    settings: Settings | None = None
+    roles: RoleRule = field(default_factory=RoleRule)
     guard: Guard = field(default_factory=Guard)
     fields: UriFields = field(default_factory=UriFields)
     chunk: int | None = 5_000
@@ -123,12 +121,12 @@ class Task:
 
 def run(job: Job) -> int:
     """Examine and label the recordings that are new. Returns the exit status."""
-    settings = Settings(job.labelling.feature_set, job.channel_roles, job.analyse, job.limits)
+    settings = job.settings or Settings(job.labelling.feature_set)
     return work_off(
         job,
         Task(
             finder=ledger.NewRecordings(job.inputs, job.date, files.absolute(job.output)),
-            examine=partial(graph.Examine, settings, job.guard, job.fields),
+            examine=partial(graph.Examine, settings, job.guard, job.fields, job.roles),
             meta=lambda output: job.fields.names,
             nothing=f"--input {' '.join(job.inputs)}: nothing matches; "
             "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected",

@@ -14,12 +14,14 @@ from rich.table import Table
 
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError
+from pipelines.role_rule import RoleRule
 from pipelines.storage import files, published
 from pipelines.storage.inputs import local_path
 from pipelines.uri_fields import UriFields
 from ser_core import audio, features
 from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
+from ser_core.roles import Roles, roles_of
 from ser_core.tables import Reader
 
 # The headers of this many recordings are read to estimate the rest.
@@ -35,6 +37,7 @@ def print_plan(
     date: dt.date,
     settings: Settings,
     fields: UriFields,
+    roles: RoleRule,
     workers: int,
 ) -> None:
     """Print the plan.
@@ -54,7 +57,9 @@ def print_plan(
         for source in todo.elements:
             new.add(source)
     sample = new.sample
-    probes = [_probe(source, settings) for source in sample]
+    probes = [
+        _probe(source, settings, roles.roles(fields.read(source.uri)[1])) for source in sample
+    ]
     hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
     total_hours = sum(hours) / max(1, len(sample)) * todo.todo
     cost, basis = _cost(tables)
@@ -90,17 +95,17 @@ def _has_fields(fields: UriFields, uri: str) -> bool:
     return time is not None or any(value is not None for value in meta.values())
 
 
-def _probe(source: Source, settings: Settings) -> tuple[float | None, str | None]:
+def _probe(source: Source, settings: Settings, roles: Roles) -> tuple[float | None, str | None]:
     """Duration in seconds by the header, and the reason to expect a rejection, if any."""
     try:
         remote = files.is_remote(source.uri)
         file = files.read(source.uri) if remote else local_path(source.uri)
         with audio.open(file, source.uri, limits=settings.limits) as stream:
-            if stream.channels > 1 and stream.channels != len(settings.channel_roles):
-                return None, "channel_roles_unknown (--channel-roles)"
+            roles_of(stream.channels, roles)
             return stream.declared_s, None
     except AudioError as error:
-        return None, error.reason
+        option = " (--channel-roles)" if error.reason == "channel_roles_unknown" else ""
+        return None, error.reason + option
     except OSError:
         return None, "unreadable"
 

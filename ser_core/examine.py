@@ -19,9 +19,7 @@ import numpy as np
 
 from ser_core import audio, features, speech
 from ser_core.errors import AudioError, SerError
-
-ROLES = ("customer", "agent", "unknown")
-MIXED = "mixed"
+from ser_core.roles import MIXED, ROLES, Roles, roles_of
 
 # Samples up to this much are kept for the features (20 minutes of one channel at 8 kHz);
 # longer calls are decoded twice.
@@ -146,6 +144,7 @@ def examine(
     source: Source,
     settings: Settings,
     *,
+    roles: Roles | None = None,
     beat: Callable[[str | None], None] = lambda recording_id: None,
 ) -> Examined:
     """Decode a recording, find the speech of each channel, turn each stretch into a vector.
@@ -156,6 +155,8 @@ def examine(
         Local file with the recording's bytes.
     source : Source
     settings : Settings
+    roles : Roles, optional
+        Of this recording; by default those of the settings.
     beat : callable
         Called with the recording's id after each block and each segment, so that a watcher can
         tell a slow process from one that hangs.
@@ -166,12 +167,13 @@ def examine(
         With a reason where the recording is rejected.
     """
     clock = _Clock()
+    roles = roles or Roles(settings.channel_roles)
     found = Examined(source=source, cpu_s=clock.cpu_s)
     try:
         with clock("read"):
             found = replace(found, recording_id=_sha256(path, source.uri, settings.limits))
         beat(found.recording_id)
-        return _examine(path, found, settings, clock, lambda: beat(found.recording_id))
+        return _examine(path, found, settings, roles, clock, lambda: beat(found.recording_id))
     except AudioError as error:
         return replace(found, reason=error.reason, detail=error.detail)
     except MemoryError:
@@ -206,24 +208,25 @@ def _examine(
     path: str | os.PathLike,
     found: Examined,
     settings: Settings,
+    roles: Roles,
     clock: _Clock,
     beat: Callable[[], None],
 ) -> Examined:
     feature_set = features.get(settings.feature_set)
-    first = _find_speech(path, found.source.uri, settings, clock, beat)
+    first = _find_speech(path, found.source.uri, settings, roles, clock, beat)
     blocks = first.kept or _decode_again(path, found.source.uri, settings, first.analysed, clock)
     segments, vectors = _extract(first, blocks, feature_set, clock, beat)
     facts, analysed = first.facts, first.analysed
     speaking_s, overlap_s = _union_and_overlap(first.segments)
     return replace(
         found,
-        detail=facts.remark,
+        detail=_joined(facts.remark, _not_analysed(first)),
         duration_s=facts.duration_s,
         sample_rate_hz=facts.rate_hz,
         channels=facts.channels,
         codec=facts.codec,
         music_s=sum(first.music_s[c] for c in analysed),
-        clipping_ratio=float(np.mean([facts.clipping_ratio[c] for c in analysed])),
+        clipping_ratio=_mean([facts.clipping_ratio[c] for c in analysed]),
         snr_db=_lowest([facts.snr_db[c] for c in analysed]),
         bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in analysed]),
         silence_s=max(0.0, facts.duration_s - speaking_s),
@@ -241,12 +244,13 @@ def _find_speech(
     path: str | os.PathLike,
     uri: str,
     settings: Settings,
+    given: Roles,
     clock: _Clock,
     beat: Callable[[], None],
 ) -> _FirstPass:
     """Decode block by block, find the speech of each channel, and keep the samples if they fit."""
     with audio.open(path, uri, limits=settings.limits) as stream:
-        roles = _roles(stream.channels, settings, uri)
+        roles = roles_of(stream.channels, given, uri)
         analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
         finders = [speech.Finder(stream.rate) for _ in roles]
         kept: list[np.ndarray] | None = []
@@ -321,18 +325,16 @@ def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
         raise AudioError("unreadable", error.strerror or str(error), uri) from error
 
 
-def _roles(channels: int, settings: Settings, uri: str) -> tuple[str, ...]:
-    if channels == 1:
-        return (MIXED,)
-    if len(settings.channel_roles) == channels:
-        return settings.channel_roles
-    given = ",".join(settings.channel_roles)
-    raise AudioError(
-        "channel_roles_unknown",
-        f"{channels} channels, and --channel-roles "
-        + (f"names {len(settings.channel_roles)} ({given})" if given else "was not given"),
-        uri,
-    )
+def _not_analysed(first: _FirstPass) -> str | None:
+    """A remark on a recording that has nobody to analyse."""
+    if first.analysed:
+        return None
+    sides = " and ".join(dict.fromkeys(first.roles))
+    return f"{sides} only: not analysed (--analyse)"
+
+
+def _joined(*remarks: str | None) -> str | None:
+    return "; ".join(remark for remark in remarks if remark) or None
 
 
 def _decode_again(
@@ -397,6 +399,10 @@ def _slices(
 def _rms_db(samples: np.ndarray) -> float:
     power = float(np.mean(np.square(samples, dtype=np.float64)))
     return float(10 * np.log10(max(power, 1e-12)))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _lowest(values: Sequence[float | None]) -> float | None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 
 from ser_core.errors import SerError
-from ser_core.examine import Examined, Settings, Source, examine
+from ser_core.examine import Examined, Roles, Settings, Source, examine
 from ser_core.threads import use_one_thread
 
 # The first warm-up on a machine compiles the loops of the feature sets.
@@ -96,8 +96,15 @@ class Examiner:
         self._child, self._ready = _Child(process, ours), False
         return self._child
 
-    def examine(self, path: str, source: Source) -> Examined:
+    def examine(self, path: str, source: Source, roles: Roles | None = None) -> Examined:
         """Examine one recording; rejected where the child did not survive it.
+
+        Parameters
+        ----------
+        path : str
+        source : Source
+        roles : Roles, optional
+            Of this recording; by default those of the settings.
 
         Raises
         ------
@@ -105,7 +112,7 @@ class Examiner:
             No child could be started.
         """
         child = self._ready_child()
-        child.pipe.send((path, source))
+        child.pipe.send((path, source, roles))
         recording_id = None
         while True:
             if not child.pipe.poll(self._guard.timeout_s):
@@ -196,10 +203,10 @@ def main(descriptor: int) -> None:
     pipe.send(None)
     while True:
         try:
-            path, source = pipe.recv()
+            path, source, roles = pipe.recv()
         except EOFError:
             return
-        found = examine(path, source, settings, beat=pipe.send)
+        found = examine(path, source, settings, roles=roles, beat=pipe.send)
         pipe.send((found, _peak_memory_mb()))
 
 

@@ -8,7 +8,13 @@ from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
 from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, date, positive
-from pipelines.night_options import add_examination, checked_model, examination_settings
+from pipelines.night_options import (
+    add_examination,
+    checked_model,
+    examination_settings,
+    role_rule,
+    uri_fields,
+)
 
 HELP = "show what a run would do: counts, hours, time, problems"
 EXAMPLES = ("ser plan --input /calls --output /tables --channel-roles agent,customer",)
@@ -34,15 +40,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the plan; returns the exit status."""
     from pipelines import planning
-    from pipelines.uri_fields import UriFields
 
     _, card = checked_model(options)
+    settings = examination_settings(options, card.feature_set)
+    fields = uri_fields(options)
     planning.print_plan(
         inputs=options.input,
         output=options.output,
         date=options.date or dt.date.today(),
-        settings=examination_settings(options, card.feature_set),
-        fields=UriFields(options.uri_fields, options.time_format),
+        settings=settings,
+        fields=fields,
+        roles=role_rule(options, settings, fields),
         workers=options.workers or len(os.sched_getaffinity(0)),
     )
     return errors.DONE

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 
+from pipelines.role_rule import RoleRule
 from pipelines.steps.item import Item, inc_counter, naming_recording, tick
 from pipelines.storage import inputs
 from pipelines.uri_fields import UriFields
 from ser_core.examine import Examined, Settings, Source
 from ser_core.guarded import Examiner, Guard
+from ser_core.roles import Roles
 
 
 class ExamineRecordings(beam.DoFn):
@@ -21,15 +23,21 @@ class ExamineRecordings(beam.DoFn):
     settings : Settings
     guard : Guard
     fields : UriFields
+    roles : RoleRule
     progress : str, optional
         A folder of this machine where workers count the recordings that are done.
     """
 
     def __init__(
-        self, settings: Settings, guard: Guard, fields: UriFields, progress: str | None = None
+        self,
+        settings: Settings,
+        guard: Guard,
+        fields: UriFields,
+        roles: RoleRule,
+        progress: str | None = None,
     ) -> None:
         self._settings, self._guard = settings, guard
-        self._fields, self._progress = fields, progress
+        self._fields, self._roles, self._progress = fields, roles, progress
 
     def setup(self) -> None:
         self._examiner = Examiner(self._settings, self._guard)
@@ -39,15 +47,16 @@ class ExamineRecordings(beam.DoFn):
         self._examiner.close()
 
     def process(self, source: Source) -> Iterable[Item]:
+        call_time, meta = self._fields.read(source.uri)
         with naming_recording(source.uri):
-            examined = self._examine(source)
+            examined = self._examine(source, self._roles.roles(meta))
         inc_counter(examined.reason or "examined")
         tick(self._progress)
-        yield Item(examined, *self._fields.read(source.uri), self._examiner.peak_memory_mb)
+        yield Item(examined, call_time, meta, self._examiner.peak_memory_mb)
 
-    def _examine(self, source: Source) -> Examined:
+    def _examine(self, source: Source, roles: Roles) -> Examined:
         try:
             with inputs.as_local_file(source) as path:
-                return self._examiner.examine(path, source)
+                return self._examiner.examine(path, source, roles)
         except OSError as error:
             return Examined(source, reason="unreadable", detail=f"not fetched: {error}")

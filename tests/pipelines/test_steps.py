@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import RecordingError
+from pipelines.role_rule import RoleRule
 from pipelines.steps.examining import ExamineRecordings
 from pipelines.steps.item import Item
 from pipelines.steps.predicting import BundleHandler, predict_batch
@@ -87,7 +88,7 @@ def test_an_unexpected_error_in_examining_names_the_recording(error, says):
     def fail(*args):
         raise error
 
-    step = ExamineRecordings(Settings("test_simple"), Guard(), UriFields())
+    step = ExamineRecordings(Settings("test_simple"), Guard(), UriFields(), RoleRule())
     step._examiner = types.SimpleNamespace(examine=fail, peak_memory_mb=0.0)
     with pytest.raises(RecordingError, match=says):
         list(step.process(Source("/a.wav", 1, 1)))

@@ -11,6 +11,7 @@ import soundfile
 from ser_core import audio, examine, features
 from ser_core.errors import SerError
 from ser_core.examine import Settings, Source
+from ser_core.roles import Roles
 from tests.bad_files import make_bad_files
 from tests.speechlike import call
 
@@ -101,6 +102,35 @@ def test_mono_is_mixed_and_analysed(tmp_path):
     found = look(tmp_path / "mono.wav")
     assert {s.role for s in found.segments} == {"mixed"}
     assert found.overlap_s is None
+
+
+@pytest.mark.parametrize("role", ["customer", "agent"])
+def test_a_file_of_one_side_has_the_role_that_its_path_names(tmp_path, role):
+    path = tmp_path / "side.wav"
+    soundfile.write(path, CUSTOMER, RATE)
+    source, roles = Source(str(path), 1, 1), Roles(mono=role)
+    found = examine.examine(path, source, ROLES, roles=roles)
+    (channel,) = found.by_channel
+    assert (found.reason, channel.role) == (None, role)
+    assert channel.speech_s > 6
+    assert channel.analysed == bool(found.segments) == (role == "customer")
+    assert len(found.vectors) == len(found.segments)
+    if role == "agent":
+        assert found.detail == "agent only: not analysed (--analyse)"
+        assert (found.speech_s, found.clipping_ratio, found.snr_db) == (0, None, None)
+    settings = Settings("test_simple", analyse=("customer", "agent"))
+    found = examine.examine(path, source, settings, roles=roles)
+    assert {segment.role for segment in found.segments} == {role}
+
+
+def test_a_role_that_nobody_knows_is_said(tmp_path, both):
+    roles = Roles((), None, "direction 'inside' found", "role 'operator' found")
+    found = examine.examine(both, Source("u", 1, 1), ROLES, roles=roles)
+    assert found.reason == "channel_roles_unknown"
+    assert found.detail == "2 channels, and direction 'inside' found"
+    soundfile.write(tmp_path / "mono.wav", CUSTOMER, RATE)
+    found = examine.examine(tmp_path / "mono.wav", Source("u", 1, 1), ROLES, roles=roles)
+    assert (found.reason, found.detail) == ("channel_roles_unknown", "role 'operator' found")
 
 
 def test_bad_files_are_rejected_with_their_reason(tmp_path):
