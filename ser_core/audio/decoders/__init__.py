@@ -41,7 +41,7 @@ def open_decoder(file: BinaryIO, header: bytes, uri: str) -> Decoder:
         raise AudioError("corrupt", f"{container.name}: {refusal}", uri)
     file.seek(0)
     try:
-        return PyAVDecoder(file)
+        return PyAVDecoder(file, uri)
     except ImportError:
         raise AudioError(
             "unsupported_format",

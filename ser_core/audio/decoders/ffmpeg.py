@@ -1,65 +1,206 @@
-"""Decoder by FFmpeg, through PyAV (the extra `av`)."""
+"""Decoder by FFmpeg, through PyAV (the extra `av`): all audio tracks of a file.
+
+FFmpeg gets the file's bytes and nothing else. Formats that name other files or addresses
+(playlists, `concat`, image sequences) are not among `CONTAINERS`, and no protocol is allowed, so
+that nothing but the recording is read, no address is called and no socket listens.
+"""
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ser_core.audio.decoders.base import RefusedError
+from ser_core.audio.decoders.track import Track
+from ser_core.errors import AudioError
+
+# FFmpeg's names of the containers that are read. Those of `TIMED` store presentation times, so that
+# gaps are seen; in the others a packet follows the one before.
+TIMED = frozenset({"asf", "flv", "matroska", "mov", "mpeg", "mpegts", "nut", "ogg", "rm"})
+UNTIMED = frozenset(
+    {"aac", "ac3", "ac4", "act", "aiff", "amr", "amrnb", "amrwb", "ape", "au", "avi", "bit", "caf"}
+    | {"dsf", "dss", "dts", "dtshd", "eac3", "flac", "g722", "g723_1", "g726", "g729", "gsm"}
+    | {"iff", "ilbc", "ircam", "lc3", "loas", "mlp", "mmf", "mp3", "mpc", "mpc8", "nistsphere"}
+    | {"oma", "paf", "qcp", "sbc", "shn", "sln", "sox", "spdif", "tak", "truehd", "tta", "voc"}
+    | {"vqf", "w64", "wav", "wsd", "wv", "wve", "xwma"}
+)
+CONTAINERS = TIMED | UNTIMED
+# More tracks are no call.
+MAX_TRACKS = 32
+_EXTENSIONS = frozenset({".722", ".g722", ".g723", ".g723_1", ".g729", ".rco", ".tco"})
+_LAYOUTS = {0: "empty", 1: "mono", 2: "stereo"}
 
 
 class PyAVDecoder:
-    """Whatever FFmpeg reads: the first audio stream of a file.
+    """Whatever FFmpeg reads. Mono tracks are channels, in the order of the tracks.
+
+    Parameters
+    ----------
+    file : binary file object
+    uri : str
+        For messages, and for the extension of a headerless file.
 
     Raises
     ------
     ImportError
         PyAV is not installed.
     RefusedError
+    AudioError
+        `channel_roles_unknown` where mono and other tracks are mixed, `too_many_channels`.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, uri: str = "") -> None:
         import av
 
-        try:
-            self._open(av, file)
-        except (av.error.FFmpegError, ValueError, IndexError) as error:
-            raise RefusedError(getattr(error, "strerror", None) or str(error)) from error
-
-    def _open(self, av: Any, file: BinaryIO) -> None:
-        self._file = file
+        self._av, self._file, self._uri = av, file, uri
+        self._tracks: list[Track] = []
         self.remarks: list[str] = []
-        self._container = av.open(file, mode="r")
-        if not self._container.streams.audio:
-            raise ValueError("no audio stream in it")
-        stream = self._container.streams.audio[0]
-        if stream.codec_context is None:
-            raise ValueError("no decoder for the audio in it")
-        self.rate_hz = stream.codec_context.sample_rate
-        self.channels = stream.codec_context.channels
-        self.codec = stream.codec_context.name.removesuffix("float").removesuffix("fixed")
-        self.frames: int | None = None
-        if stream.duration and stream.time_base:
-            self.frames = int(stream.duration * stream.time_base * self.rate_hz)
-        layout = stream.codec_context.layout.name
-        self._resampler = av.AudioResampler(format="flt", layout=layout, rate=self.rate_hz)
-        self._packets = self._container.decode(stream)
-        self._rest = np.empty((0, self.channels), dtype=np.float32)
+        try:
+            self._open()
+        except (av.error.FFmpegError, ValueError) as error:
+            self._close_tracks()
+            if isinstance(error, av.error.ArgumentError):
+                raise RefusedError("not a container that is read") from error
+            raise RefusedError(getattr(error, "strerror", None) or str(error)) from error
+        except BaseException:
+            self._close_tracks()
+            raise
+
+    def _open(self) -> None:
+        with self._open_container() as container:
+            count = len(container.streams.audio)
+            timed = not TIMED.isdisjoint(container.format.name.split(","))
+        if count == 0:
+            raise ValueError("no audio track in it")
+        if count > MAX_TRACKS:
+            raise AudioError(
+                "too_many_channels",
+                f"{count} audio tracks, at most {MAX_TRACKS} expected",
+                self._uri,
+            )
+        for index in range(count):
+            track = Track(self._open_container, index, timed=timed, may_mix=count == 1)
+            self._tracks.append(track)
+        layouts = [track.channels for track in self._tracks]
+        names = ", ".join(_LAYOUTS.get(n, f"{n} channels") for n in layouts)
+        self.layout = f"{count} audio tracks: {names}" if count > 1 else ""
+        if count > 1 and set(layouts) != {1}:
+            raise AudioError(
+                "channel_roles_unknown",
+                f"{self.layout}; one track, or mono ones expected",
+                self._uri,
+            )
+        self.channels = sum(layouts)
+        self.rate_hz = max(track.rate_hz for track in self._tracks)
+        self.codec = "+".join(dict.fromkeys(track.codec for track in self._tracks))
+        declared_s = [track.declared_s() for track in self._tracks]
+        known_s = [seconds for seconds in declared_s if seconds]
+        self.frames = int(max(known_s) * self.rate_hz) if len(known_s) == count else None
+        self._ahead = [_Ahead(t.samples(self.rate_hz), t.channels) for t in self._tracks]
+
+    def _open_container(self) -> Any:
+        return self._av.open(
+            _Cursor(self._file, self._uri),
+            mode="r",
+            container_options={
+                "format_whitelist": ",".join(sorted(CONTAINERS)),
+                "protocol_whitelist": "",
+            },
+        )
+
+    @property
+    def filled_s(self) -> float:
+        """Seconds of silence that were put into gaps; of the track with most of it."""
+        return max(track.timeline.filled_s for track in self._tracks)
 
     def read(self, frames: int) -> np.ndarray:
+        parts = [ahead.take(frames) for ahead in self._ahead]
+        longest = max(map(len, parts))
+        if not longest:
+            self._finish()
+        if len(parts) == 1:
+            return parts[0]
+        samples = np.zeros((longest, self.channels), dtype=np.float32)
+        for column, part in enumerate(parts):
+            samples[: len(part), column] = part[:, 0]
+        return samples
+
+    def _finish(self) -> None:
+        nothing = [track.nothing_decoded for track in self._tracks]
+        if all(nothing):
+            raise AudioError("corrupt", str(nothing[0]), self._uri)
+        several = len(self._tracks) > 1
+        # A track that starts later than the others is no gap.
+        gaps_s = sum(
+            t.timeline.filled_s - (t.timeline.late_s if several else 0) for t in self._tracks
+        )
+        remarks = []
+        if gaps_s > 0:
+            remarks.append(f"gaps: {gaps_s:.1f} s without data were filled with silence")
+        for number, track in enumerate(self._tracks, start=1):
+            prefix = f"track {number}: " if several else ""
+            remarks += [prefix + remark for remark in track.remarks()]
+        self.remarks = remarks
+
+    def _close_tracks(self) -> None:
+        for track in self._tracks:
+            track.close()
+
+    def close(self) -> None:
+        self._close_tracks()
+        self._file.close()
+
+
+class _Ahead:
+    """Gives samples of a track in pieces of any length."""
+
+    def __init__(self, samples: Iterator[np.ndarray], channels: int) -> None:
+        self._samples = samples
+        self._rest = np.empty((0, channels), dtype=np.float32)
+
+    def take(self, frames: int) -> np.ndarray:
+        """The next samples, float32 [m, channels]; m < frames only at the end."""
         parts, count = [self._rest], len(self._rest)
-        while count < frames:
-            packet = next(self._packets, None)
-            if packet is None:
-                break
-            for part in self._resampler.resample(packet):
-                parts.append(part.to_ndarray().reshape(-1, self.channels))
-                count += len(parts[-1])
+        while count < frames and (part := next(self._samples, None)) is not None:
+            parts.append(part)
+            count += len(part)
         samples = np.concatenate(parts)
         self._rest = samples[frames:]
         return samples[:frames]
 
-    def close(self) -> None:
-        self._container.close()
-        self._file.close()
+
+class _Cursor(io.RawIOBase):
+    """A view of a file with a position of its own, so that several readers can share the file.
+
+    Of the name, FFmpeg sees the extension of headerless telephone codecs only.
+    """
+
+    def __init__(self, file: BinaryIO, uri: str) -> None:
+        extension = os.path.splitext(uri.lower())[1]
+        self.name = f"recording{extension if extension in _EXTENSIONS else ''}"
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == os.SEEK_CUR:
+            offset, whence = self._at + offset, os.SEEK_SET
+        self._at = self._file.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        self._file.seek(self._at)
+        data = self._file.read(size)
+        self._at += len(data)
+        return data
