@@ -31,6 +31,9 @@ REJECTION_REASONS: Mapping[str, RejectionReason] = {
     "too_large": RejectionReason("larger than --max-size-mb"),
     "too_many_channels": RejectionReason("more channels than a call has"),
     "not_finite": RejectionReason("samples that are not numbers (NaN or infinity)"),
+    "out_of_range": RejectionReason(
+        "floating-point samples far outside -1 to 1 that are no integers either"
+    ),
     "bad_sample_rate": RejectionReason("a sample rate outside 4,000 to 192,000 Hz"),
     "unreadable": RejectionReason("the bytes could not be read", tried_again=True),
     "timed_out": RejectionReason("decoding made no progress for --timeout-s"),

@@ -138,6 +138,11 @@ class Examined:
             return None
         return sum(segment.end_s - segment.start_s for segment in self.segments)
 
+    @property
+    def is_mostly_missing(self) -> bool:
+        """Whether more of the recording is missing than there is, by its remark."""
+        return audio.LESS_THAN_HALF in (self.detail or "")
+
 
 def examine(
     path: str | os.PathLike,

@@ -22,6 +22,7 @@ BAD_FILES = {
     "too_long.flac": "too_long",
     "channels_32.wav": "too_many_channels",
     "nan.wav": "not_finite",
+    "out_of_range.wav": "out_of_range",
     "rate_1hz.wav": "bad_sample_rate",
     "rate_1mhz.wav": "bad_sample_rate",
     "broken_link.wav": "unreadable",
@@ -54,6 +55,8 @@ def make_bad_files(folder: Path) -> dict[str, str]:
     holed = noise.copy()
     holed[100:110] = np.nan
     soundfile.write(folder / "nan.wav", holed, RATE_HZ, subtype="FLOAT")
+    holed[100:110] = 1e37
+    soundfile.write(folder / "out_of_range.wav", holed, RATE_HZ, subtype="FLOAT")
     soundfile.write(folder / "rate_1hz.wav", noise[:100], 1)
     soundfile.write(folder / "rate_1mhz.wav", noise, 1_000_000)
     link = folder / "broken_link.wav"

@@ -4,9 +4,10 @@
 `decode` is built on it. Whatever cannot be decoded raises `AudioError` with a reason. A cut
 recording gives the part that is there, with a remark.
 
-`formats` is the table of containers and codecs, `decoders` reads them (soundfile; PyAV for the
-rest, where it is installed), `headers` reads what a header declares, `facts` measures, and
-`stream` puts them together.
+`formats` is the table of containers and codecs, `parts` finds the recordings in a file, with
+`headers` (what WAV and AIFF declare) and `mpeg` (the frames of MP3); `decoders` reads them
+(soundfile; PyAV for the rest, where it is installed), `chain` joins them, `levels` finds the scale
+of floating point, `facts` measures, and `stream` puts them together.
 
 Examples
 --------
@@ -18,18 +19,21 @@ Examples
 ((2, 8000), 8000, 'mulaw')
 """
 
-from ser_core.audio.facts import CLIPPED_FROM, LEVEL_FRAME_S, SILENT_DB, Facts
+from ser_core.audio.facts import CLIPPED_FROM, LESS_THAN_HALF, LEVEL_FRAME_S, SILENT_DB, Facts
+from ser_core.audio.formats import RawFormat
 from ser_core.audio.stream import BLOCK_S, Audio, AudioStream, Limits, decode, open
 
 __all__ = [
     "BLOCK_S",
     "CLIPPED_FROM",
+    "LESS_THAN_HALF",
     "LEVEL_FRAME_S",
     "SILENT_DB",
     "Audio",
     "AudioStream",
     "Facts",
     "Limits",
+    "RawFormat",
     "decode",
     "open",
 ]

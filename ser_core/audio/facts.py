@@ -17,6 +17,8 @@ SNR_LOUD_PERCENTILE, SNR_QUIET_PERCENTILE = 95, 10
 SNR_MAX_DB = 100.0
 # Below this level a frame is empty: even the rounding of 16 bits is louder.
 SILENT_DB = -100.0
+# Ends the remark of a recording of which more is missing than there is. Its label is never sure.
+LESS_THAN_HALF = "less than half of the recording, so its label is unsure"
 
 
 @dataclass(frozen=True)

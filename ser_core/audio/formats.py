@@ -1,4 +1,4 @@
-"""The containers and codecs that are read: two tables.
+"""The containers and codecs that are read: tables.
 
 A container is a line in `CONTAINERS`, with a function in `headers` if its header declares a
 duration. A codec is a line in `CODECS` if it needs a name of ours, a WAV tag or an extension of
@@ -8,15 +8,17 @@ formats.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from ser_core.audio import headers
 from ser_core.audio.headers import Declared
+from ser_core.audio.views import View
+from ser_core.errors import SerError
 
-# Headerless telephone files have one channel at this rate.
+# Headerless telephone files have one channel at this rate, unless `RawFormat` says otherwise.
 HEADERLESS_RATE_HZ = 8_000
 
 
@@ -36,6 +38,8 @@ class Codec:
         Extensions of files that hold this codec's bytes and no header.
     framed : bool
         Whether samples come in frames that can be damaged: no sample means `corrupt`, not `empty`.
+    raw_endian : str
+        Byte order of headerless files, for soundfile; empty where the codec cannot be headerless.
     """
 
     name: str
@@ -43,35 +47,131 @@ class Codec:
     wav_tag: int | None = None
     headerless: tuple[str, ...] = ()
     framed: bool = False
+    raw_endian: str = ""
 
 
 CODECS = (
-    Codec("pcm_u8", "PCM_U8", wav_tag=0x0001),
-    Codec("pcm_s8", "PCM_S8"),
-    Codec("pcm_s16", "PCM_16", wav_tag=0x0001),
-    Codec("pcm_s24", "PCM_24", wav_tag=0x0001),
-    Codec("pcm_s32", "PCM_32", wav_tag=0x0001),
-    Codec("pcm_f32", "FLOAT", wav_tag=0x0003),
-    Codec("pcm_f64", "DOUBLE", wav_tag=0x0003),
-    Codec("mulaw", "ULAW", wav_tag=0x0007, headerless=(".ulaw", ".ul")),
-    Codec("alaw", "ALAW", wav_tag=0x0006, headerless=(".alaw", ".al")),
-    Codec("gsm", "GSM610", wav_tag=0x0031, headerless=(".gsm",)),
+    Codec("pcm_u8", "PCM_U8", wav_tag=0x0001, raw_endian="FILE"),
+    Codec("pcm_s8", "PCM_S8", raw_endian="FILE"),
+    Codec("pcm_s16", "PCM_16", wav_tag=0x0001, raw_endian="LITTLE"),
+    Codec("pcm_s16be", "PCM_16", raw_endian="BIG"),
+    Codec("pcm_s24", "PCM_24", wav_tag=0x0001, raw_endian="LITTLE"),
+    Codec("pcm_s32", "PCM_32", wav_tag=0x0001, raw_endian="LITTLE"),
+    Codec("pcm_f32", "FLOAT", wav_tag=0x0003, raw_endian="LITTLE"),
+    Codec("pcm_f64", "DOUBLE", wav_tag=0x0003, raw_endian="LITTLE"),
+    Codec("mulaw", "ULAW", wav_tag=0x0007, headerless=(".ulaw", ".ul"), raw_endian="FILE"),
+    Codec("alaw", "ALAW", wav_tag=0x0006, headerless=(".alaw", ".al"), raw_endian="FILE"),
+    Codec("gsm", "GSM610", wav_tag=0x0031, headerless=(".gsm",), raw_endian="FILE"),
+    Codec("adpcm_oki", "VOX_ADPCM", raw_endian="FILE"),
     Codec("adpcm_ima", "IMA_ADPCM", wav_tag=0x0011),
     Codec("adpcm_ms", "MS_ADPCM", wav_tag=0x0002),
     Codec("vorbis", "VORBIS", framed=True),
     Codec("opus", "OPUS", framed=True),
     Codec("mp1", "MPEG_LAYER_I"),
     Codec("mp2", "MPEG_LAYER_II"),
-    Codec("mp3", "MPEG_LAYER_III", framed=True),
+    Codec("mp3", "MPEG_LAYER_III", wav_tag=0x0055, framed=True),
     Codec("flac", framed=True),
 )
-# "Extensible": the format chunk names the codec elsewhere, and libsndfile looks there.
+# libsndfile reads one channel of these only.
+_MONO_ONLY = {"gsm", "adpcm_oki"}
+# "Extensible" without the rest of it: the codec stands elsewhere, and libsndfile looks there.
 WAV_EXTENSIBLE = 0xFFFE
+# Codecs in WAV files that only FFmpeg reads, for messages.
+_WAV_TAG_NAMES = {
+    0x0010: "OKI ADPCM", 0x0014: "G.723.1", 0x0020: "Yamaha ADPCM", 0x0022: "TrueSpeech",
+    0x0042: "G.723.1", 0x0045: "G.726", 0x0050: "MPEG layer I or II", 0x0064: "G.726",
+    0x0065: "G.722", 0x0083: "G.729", 0x00FF: "AAC", 0x0160: "WMA", 0x0161: "WMA",
+    0x0162: "WMA", 0x028F: "G.722", 0xA109: "Speex",
+}  # fmt: skip
 
-_BY_LIBSNDFILE = {codec.libsndfile: codec for codec in CODECS if codec.libsndfile}
+_BY_LIBSNDFILE = {codec.libsndfile: codec for codec in reversed(CODECS) if codec.libsndfile}
 _BY_EXTENSION = {extension: codec for codec in CODECS for extension in codec.headerless}
 _WAV_TAGS = {codec.wav_tag for codec in CODECS} | {WAV_EXTENSIBLE}
 _FRAMED = {codec.name for codec in CODECS if codec.framed}
+MPEG_CODECS = {codec.name for codec in CODECS if codec.libsndfile.startswith("MPEG")}
+_RAW_CODECS = {codec.name: codec for codec in CODECS if codec.raw_endian}
+RAW_CODECS = tuple(_RAW_CODECS)
+# Extensions of headerless files that `RawFormat` applies to unless it names others.
+RAW_EXTENSIONS = (*_BY_EXTENSION, ".vox", ".pcm", ".sln", ".raw")
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """Format of files that have no header.
+
+    Parameters
+    ----------
+    codec : str
+        One of `RAW_CODECS`; PCM is little-endian unless the name ends in "be".
+    rate_hz : int > 0
+    channels : int > 0
+        Interleaved.
+    extensions : tuple of str
+        Of the files; `RAW_EXTENSIONS` unless given.
+
+    Raises
+    ------
+    SerError
+        An unknown codec, or more channels than the codec has.
+    """
+
+    codec: str
+    rate_hz: int = HEADERLESS_RATE_HZ
+    channels: int = 1
+    extensions: tuple[str, ...] = RAW_EXTENSIONS
+
+    def __post_init__(self) -> None:
+        if self.codec not in _RAW_CODECS:
+            raise SerError(f"codec {self.codec!r} found, one of {', '.join(RAW_CODECS)} expected")
+        for name in ("rate_hz", "channels"):
+            if getattr(self, name) < 1:
+                raise SerError(f"{name}={getattr(self, name)} found, at least 1 expected")
+        if self.channels > 1 and self.codec in _MONO_ONLY:
+            raise SerError(f"{self.channels} channels of {self.codec} found, 1 expected")
+
+    @classmethod
+    def parse(cls, text: str) -> RawFormat:
+        """A format in words, such as "codec=mulaw,rate=8000,channels=2" or "ext=vox,codec=…".
+
+        Raises
+        ------
+        SerError
+        """
+        values: dict[str, str] = {}
+        for item in text.split(","):
+            name, equals, value = item.strip().partition("=")
+            if not equals or name not in ("codec", "rate", "channels", "ext") or name in values:
+                raise SerError(f"{item.strip()!r} found, codec=, rate=, channels= or ext= expected")
+            values[name] = value.strip()
+        if "codec" not in values:
+            raise SerError(f"no codec found, codec= with one of {', '.join(RAW_CODECS)} expected")
+        for name in ("rate", "channels"):
+            if not values.get(name, "1").isdecimal():
+                raise SerError(f"{name}={values[name]} found, a whole number expected")
+        return cls(
+            values["codec"],
+            int(values.get("rate", HEADERLESS_RATE_HZ)),
+            int(values.get("channels", 1)),
+            ("." + values["ext"].lower().lstrip("."),) if values.get("ext") else RAW_EXTENSIONS,
+        )
+
+    @property
+    def libsndfile(self) -> str:
+        return _RAW_CODECS[self.codec].libsndfile
+
+    @property
+    def endian(self) -> str:
+        return _RAW_CODECS[self.codec].raw_endian
+
+
+def raw_format(uri: str, given: Sequence[RawFormat] = ()) -> RawFormat | None:
+    """Format of a headerless file, by its extension; None where it must have a header."""
+    extension = PurePosixPath(uri.lower()).suffix
+    for format in given:
+        if extension in format.extensions:
+            return format
+    codec = _BY_EXTENSION.get(extension)
+    return RawFormat(codec.name) if codec else None
 
 
 @dataclass(frozen=True)
@@ -82,54 +182,103 @@ class Container:
     ----------
     name : str
         For messages.
+    magics : tuple of bytes
+        One of them is in the file, `magic_at` bytes after its start.
     matches : callable
-        Whether the first `headers.HEADER_BYTES` of a file are this format's.
+        Whether the first `headers.HEADER_BYTES` of a file, which have a magic, are this format's.
     for_libsndfile : callable
         Whether libsndfile reads the codec in it, by the same bytes. If so, its refusal means that
-        the file is damaged; if not, FFmpeg is asked.
-    declared : callable, optional
-        Duration and sample rate in the header, from the file, its first bytes and its size.
+        the file is damaged.
+    declared : callable
+        What the header declares, from the file, its first bytes and its size.
+    begins_part : callable
+        Whether a file begins here and not a later piece of one, by the same bytes.
+    holds_others : bool
+        Whether the file may hold whole files of other formats, as pictures and attachments.
     """
 
     name: str
-    matches: Callable[[bytes], bool]
+    magics: tuple[bytes, ...]
+    matches: Callable[[bytes], bool] = lambda header: True
+    magic_at: int = 0
     for_libsndfile: Callable[[bytes], bool] = lambda header: True
-    declared: Callable[[BinaryIO, bytes, int], Declared | None] = lambda file, header, size: None
+    declared: Callable[[BinaryIO | View, bytes, int], Declared] = lambda file, header, size: (
+        Declared()
+    )
+    begins_part: Callable[[bytes], bool] = lambda header: True
+    holds_others: bool = False
 
-
-def _begins(*magics: bytes, at: int = 0) -> Callable[[bytes], bool]:
-    return lambda header: header[at:].startswith(magics)
+    def is_start(self, header: bytes) -> bool:
+        """Whether the first bytes of a file are this format's."""
+        return header.startswith(self.magics, self.magic_at) and self.matches(header)
 
 
 def _never(header: bytes) -> bool:
     return False
 
 
-def _wav_codec_is_known(header: bytes) -> bool:
-    tag = headers.wav_tag(header)
-    return tag is None or tag in _WAV_TAGS
+def is_ogg_start(header: bytes) -> bool:
+    """Whether a page of Ogg is the first one of a stream ("beginning of stream")."""
+    return header[4:5] == b"\0" and header[5:6] in (b"\2", b"\6")
 
 
-CONTAINERS = (
-    Container("WAV", headers.is_wav, _wav_codec_is_known, headers.declared_by_wav),
-    Container("AIFF", headers.is_aiff, declared=headers.declared_by_aiff),
-    Container("FLAC", _begins(b"fLaC")),
-    Container("Ogg", _begins(b"OggS"), lambda header: b"Speex" not in header),
-    Container("MP3", _begins(b"ID3")),
-    Container("MP4 or M4A", _begins(b"ftyp", at=4), _never),
-    Container("AMR", _begins(b"#!AMR"), _never),
-    Container("WMA", _begins(bytes.fromhex("3026b275")), _never),
+def _ogg_codec_is_known(header: bytes) -> bool:
+    return b"OpusHead" in header or b"\x01vorbis" in header
+
+
+def _is_flac(header: bytes) -> bool:
+    """Whether the first block is a STREAMINFO, as it must be, with a possible rate."""
+    rate_hz = int.from_bytes(header[18:21], "big") >> 4
+    return header[4:5] in (b"\0", b"\x80") and header[5:8] == b"\0\0\x22" and rate_hz > 0
+
+
+def _is_au(header: bytes) -> bool:
+    offset, _, encoding, rate_hz, channels = (
+        int.from_bytes(header[at : at + 4], "big") for at in range(4, 24, 4)
+    )
+    return 24 <= offset < 1 << 16 and 1 <= encoding < 64 and rate_hz > 0 and 1 <= channels < 256
+
+
+def _is_matroska(header: bytes) -> bool:
+    return b"webm" in header or b"matroska" in header
+
+
+WAV = Container(
+    "WAV",
+    (b"RIFF", b"RIFX", b"RF64", b"BW64"),
+    headers.is_wav,
+    declared=headers.declared_by_wav,
 )
+MPEG = Container("MP3", ())  # recognised by its frames
+CONTAINERS = (
+    WAV,
+    Container("AIFF", (b"FORM",), headers.is_aiff, declared=headers.declared_by_aiff),
+    Container("FLAC", (b"fLaC",), _is_flac),
+    Container(
+        "Ogg", (b"OggS",), for_libsndfile=_ogg_codec_is_known, begins_part=is_ogg_start
+    ),
+    Container("CAF", (b"caff\0\1\0\0desc",)),
+    Container("Wave64", (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0",)),
+    Container("AU", (b".snd",), _is_au),
+    Container(
+        "MP4 or M4A", (b"ftyp",), lambda header: header[:3] == b"\0\0\0", magic_at=4,
+        for_libsndfile=_never, holds_others=True,
+    ),
+    Container(
+        "Matroska or WebM", (b"\x1a\x45\xdf\xa3",), _is_matroska, for_libsndfile=_never,
+        holds_others=True,
+    ),
+    Container("AMR", (b"#!AMR\n", b"#!AMR-WB\n"), for_libsndfile=_never),
+    Container(
+        "WMA", (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),), for_libsndfile=_never,
+        holds_others=True,
+    ),
+)  # fmt: skip
 
 
 def container_of(header: bytes) -> Container | None:
-    """Recognise a container by the first bytes of a file."""
-    return next((container for container in CONTAINERS if container.matches(header)), None)
-
-
-def headerless_codec(uri: str) -> Codec | None:
-    """Codec of a headerless file, by its extension."""
-    return _BY_EXTENSION.get(PurePosixPath(uri.lower()).suffix)
+    """Container with these first bytes; None where no magic is known. MP3 has none."""
+    return next((container for container in CONTAINERS if container.is_start(header)), None)
 
 
 def codec_name(subtype: str) -> str:
@@ -143,13 +292,23 @@ def is_framed(codec: str) -> bool:
     return codec in _FRAMED
 
 
-def describe(header: bytes) -> str:
+def for_libsndfile(container: Container | None, header: bytes, declared: Declared) -> bool:
+    """Whether libsndfile reads such files, so that its refusal means damage."""
+    if container is None:
+        return False
+    tag = declared.wav_tag
+    return container.for_libsndfile(header) and (tag is None or tag in _WAV_TAGS)
+
+
+def describe(container: Container | None, header: bytes, declared: Declared) -> str:
     """What a file seems to be, for a person whose file no decoder reads."""
-    container = container_of(header)
-    if container and container.name == "WAV":
-        return f"WAV with the format tag 0x{headers.wav_tag(header) or 0:04x}"
+    if container and declared.wav_tag is not None:
+        name = _WAV_TAG_NAMES.get(declared.wav_tag)
+        tag = f"the format tag 0x{declared.wav_tag:04x}"
+        return f"WAV with {f'{name} ({tag})' if name else tag}"
     if container:
-        return container.name
+        codec = "Speex" if b"Speex" in header else "FLAC" if b"\x7fFLAC" in header else ""
+        return f"{container.name} with {codec}" if codec else container.name
     if header.strip() and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in header):
         return f"text, not audio ({header[:24].decode()!r})"
     return f"not a format that is known (begins with {header[:8].hex(' ')})"

@@ -1,40 +1,62 @@
-"""Duration and sample rate that the headers of WAV and AIFF files declare.
+"""What the headers of WAV and AIFF files declare, and where these files end.
 
 libsndfile reports the samples that a file still has; only the header tells how many it should have.
-Some recorders write a WAV header to a pipe before they know the size. Such a size is ignored, and a
-size of 0 is replaced while the file is read, so that libsndfile reads to the end.
+Some recorders write a WAV header before they know the size, as they do into a pipe. Such a size is
+ignored, and replaced where libsndfile would not read to the end.
+
+The byte rate in a WAV header is not used: many recorders fill it in wrongly. The format of WAV is
+that of Microsoft's Multimedia Programming Interface 1.0, of RF64 that of EBU Tech 3306.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from ser_core.audio.views import View
 
 # First bytes of a file that are enough to recognise its container.
 HEADER_BYTES = 64
 # Sizes from here on, and 0, were written before the size was known (to a pipe).
-_UNKNOWN_WAV_SIZE = 0x7FFF0000
+_UNKNOWN_SIZE = 0x7FFF0000
+_EXTENSIBLE = 0xFFFE
+_RIFF_IDS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
+# Where a chunk should begin, these begin another file.
+_NO_CHUNKS = (*_RIFF_IDS, b"FORM", b"OggS", b"fLaC")
+_SAMPLE_BYTES = {1: 0, 3: 0, 6: 1, 7: 1}  # by format tag: PCM, float (by the bits), A-law, mu-law
+_BLOCK_CODECS = (0x0002, 0x0011, 0x0031)  # MS ADPCM, IMA ADPCM, GSM 06.10
 
 
 @dataclass(frozen=True)
 class Declared:
     """Content of a header; None where it says nothing.
 
-    `patch_at` is the offset of a WAV data chunk's size that is 0 and should be "to the end".
+    Parameters
+    ----------
+    seconds : float, optional
+        Only an exact duration, never an estimate.
+    rate_hz : int, optional
+    wav_tag : int, optional
+        Format tag of a WAV file.
+    end : int, optional
+        Offset at which the file ends by its own sizes. Bytes after it belong to something else.
+    patches : mapping of int to bytes
+        Bytes that replace sizes that are not true.
     """
 
     seconds: float | None = None
     rate_hz: int | None = None
-    patch_at: int | None = None
+    wav_tag: int | None = None
+    end: int | None = None
+    patches: Mapping[int, bytes] = field(default_factory=dict)
 
 
-def peek(file: BinaryIO) -> tuple[bytes, int]:
+def peek(file: BinaryIO | View) -> tuple[bytes, int]:
     """First bytes of a file, and its size in bytes."""
     file.seek(0)
     header = file.read(HEADER_BYTES)
@@ -43,7 +65,7 @@ def peek(file: BinaryIO) -> tuple[bytes, int]:
 
 def is_wav(header: bytes) -> bool:
     """Whether a file is RIFF/WAVE, in any byte order or size."""
-    return header[:4] in (b"RIFF", b"RF64", b"RIFX") and header[8:12] == b"WAVE"
+    return header[:4] in _RIFF_IDS and header[8:12] == b"WAVE"
 
 
 def is_aiff(header: bytes) -> bool:
@@ -51,47 +73,107 @@ def is_aiff(header: bytes) -> bool:
     return header[:4] == b"FORM" and header[8:12] in (b"AIFF", b"AIFC")
 
 
-def wav_tag(header: bytes) -> int | None:
-    """Format tag of a WAV file, where its format chunk comes first."""
-    if header[8:16] != b"WAVEfmt " or len(header) < 22:
+@dataclass(frozen=True)
+class _Format:
+    """The format chunk of a WAV file."""
+
+    tag: int
+    channels: int
+    rate_hz: int
+    block_bytes: int
+    bits: int
+    block_samples: int
+
+    @classmethod
+    def parse(cls, chunk: bytes, order: str) -> _Format:
+        tag, channels, rate_hz, _, block_bytes, bits = struct.unpack_from(order + "HHIIHH", chunk)
+        block_samples = 0
+        if tag == _EXTENSIBLE and len(chunk) >= 26:
+            (tag,) = struct.unpack_from(order + "H", chunk, 24)
+        elif tag in _BLOCK_CODECS and len(chunk) >= 20:
+            (block_samples,) = struct.unpack_from(order + "H", chunk, 18)
+        return cls(tag, channels, rate_hz, block_bytes, bits, block_samples)
+
+    def seconds(self, data_bytes: int) -> float | None:
+        """Duration of so many bytes; None for codecs whose duration only a decoder knows."""
+        if not self.rate_hz:
+            return None
+        if self.tag in _SAMPLE_BYTES:
+            sample_bytes = _SAMPLE_BYTES[self.tag] or -(-self.bits // 8)
+            block_bytes = self.block_bytes or self.channels * sample_bytes
+            return data_bytes // block_bytes / self.rate_hz if block_bytes else None
+        if self.block_samples and self.block_bytes:
+            return data_bytes / self.block_bytes * self.block_samples / self.rate_hz
         return None
-    return struct.unpack("<H", header[20:22])[0]
 
 
-def declared_by_wav(file: BinaryIO, header: bytes, size: int) -> Declared | None:
-    """Duration and sample rate that a WAV header declares; only little-endian RIFF."""
-    if header[:4] != b"RIFF":
-        return None
-    rate_hz = bytes_per_s = None
-    for name, length, at in _chunks(file, size, "<"):
+def declared_by_wav(file: BinaryIO | View, header: bytes, size: int) -> Declared:
+    """Duration, sample rate, codec and end of a WAV file (RIFF, RIFX, RF64, BW64)."""
+    order = ">" if header[:4] == b"RIFX" else "<"
+    patches = {0: b"RF64"} if header[:4] == b"BW64" else {}
+    format, sizes_64_at, data_64 = None, None, 0
+    for name, length, at in _chunks(file, size, order):
+        if name == b"ds64" and at + 16 <= size:
+            file.seek(at + 8)
+            sizes_64_at, (data_64,) = at, struct.unpack("<Q", file.read(8))
         if name == b"fmt " and at + 16 <= size:
             file.seek(at)
-            _, _, rate_hz, bytes_per_s = struct.unpack("<HHII", file.read(12))
-        if name == b"data":
-            if length == 0 and size > at:
-                return Declared(rate_hz=rate_hz, patch_at=at - 4)
-            if length >= _UNKNOWN_WAV_SIZE or not bytes_per_s:
-                return Declared(rate_hz=rate_hz)
-            return Declared(seconds=length / bytes_per_s, rate_hz=rate_hz)
-    return Declared(rate_hz=rate_hz)
+            format = _Format.parse(file.read(min(length, 40)), order) if length >= 16 else None
+        if name != b"data":
+            continue
+        rate_hz, tag = (format.rate_hz, format.tag) if format else (None, None)
+        if sizes_64_at is not None and length == 0xFFFFFFFF:
+            length = data_64
+        if _is_unknown(file, length, at, size, order):
+            if sizes_64_at is None:
+                patches[at - 4] = b"\xff" * 4
+            else:
+                block_bytes = (format and format.block_bytes) or 1
+                numbers = size - 8, size - at, (size - at) // block_bytes
+                patches |= {at - 4: b"\xff" * 4, sizes_64_at: struct.pack("<QQQ", *numbers)}
+            return Declared(rate_hz=rate_hz, wav_tag=tag, patches=patches)
+        return Declared(
+            seconds=format.seconds(length) if format else None,
+            rate_hz=rate_hz,
+            wav_tag=tag,
+            end=_end_of_chunks(file, size, order, at + length),
+            patches=patches,
+        )
+    return Declared(
+        rate_hz=format.rate_hz if format else None,
+        wav_tag=format.tag if format else None,
+        patches=patches,
+    )
 
 
-def declared_by_aiff(file: BinaryIO, header: bytes, size: int) -> Declared:
-    """Duration and sample rate that the common chunk of an AIFF file declares."""
-    for name, _, at in _chunks(file, size, ">"):
+def _is_unknown(file: BinaryIO | View, length: int, at: int, size: int, order: str) -> bool:
+    """Whether the size of a data chunk was written before it was known."""
+    if length == 0:
+        return size > at and _end_of_chunks(file, size, order, at) < size
+    return at + length > size and length >= _UNKNOWN_SIZE
+
+
+def declared_by_aiff(file: BinaryIO | View, header: bytes, size: int) -> Declared:
+    """Duration, sample rate and end of an AIFF file."""
+    seconds = rate_hz = None
+    for name, length, at in _chunks(file, size, ">"):
         if name == b"COMM" and at + 18 <= size:
             file.seek(at)
             _, frames, _, exponent, mantissa = struct.unpack(">hIhHQ", file.read(18))
             with suppress(OverflowError):  # the rate is an 80-bit float, or damaged bytes
-                rate_hz = math.ldexp(mantissa, exponent - 16383 - 63)
-                if rate_hz >= 1:
-                    return Declared(seconds=frames / rate_hz, rate_hz=int(rate_hz))
-    return Declared()
+                rate = math.ldexp(mantissa, exponent - 16383 - 63)
+                if rate >= 1:
+                    seconds, rate_hz = frames / rate, int(rate)
+        if name == b"SSND" and length and rate_hz is not None:
+            end = _end_of_chunks(file, size, ">", at + length)
+            return Declared(seconds=seconds, rate_hz=rate_hz, end=end)
+    return Declared(seconds=seconds, rate_hz=rate_hz)
 
 
-def _chunks(file: BinaryIO, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(
+    file: BinaryIO | View, size: int, order: str, at: int = 12
+) -> Iterator[tuple[bytes, int, int]]:
     """(id, length as written, offset of the content) of each chunk of a RIFF or IFF file."""
-    at = 12
     while at + 8 <= size:
         file.seek(at)
         name, length = struct.unpack(order + "4sI", file.read(8))
@@ -99,40 +181,16 @@ def _chunks(file: BinaryIO, size: int, order: str) -> Iterator[tuple[bytes, int,
         at += 8 + length + length % 2
 
 
-class PatchedWav(io.RawIOBase):
-    """A WAV file whose data chunk declares 0 bytes, read as one that declares "to the end".
-
-    Parameters
-    ----------
-    file : binary file object
-    at : int
-        Offset of the four bytes of the size.
-    """
-
-    def __init__(self, file: BinaryIO, at: int) -> None:
-        self._file, self._at = file, at
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        start = self._file.tell()
-        data = bytearray(self._file.read(len(buffer)))
-        for i in range(4):
-            if 0 <= self._at + i - start < len(data):
-                data[self._at + i - start] = 0xFF
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+def _end_of_chunks(file: BinaryIO | View, size: int, order: str, at: int) -> int:
+    """Offset at which chunks end, from the end of one of them; at most the size of the file."""
+    end = at
+    # A chunk of odd length should be padded to an even one. Some writers forget it.
+    for start in (at + at % 2, at):
+        for name, length, content_at in _chunks(file, size, order, start):
+            is_chunk = all(32 <= byte < 127 for byte in name) and not name.startswith(_NO_CHUNKS)
+            if not is_chunk or content_at + length > size:
+                break
+            end = content_at + length
+        if end > at:
+            break
+    return min(end, size)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import builtins
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 
-from ser_core.audio import formats, headers
-from ser_core.audio.decoders import Decoder, open_decoder
-from ser_core.audio.facts import Facts, Meter
+from ser_core.audio import formats, headers, levels, parts
+from ser_core.audio.chain import Chain
+from ser_core.audio.decoders import open_decoder
+from ser_core.audio.facts import LESS_THAN_HALF, Facts, Meter
+from ser_core.audio.formats import RawFormat
+from ser_core.audio.levels import Scale
 from ser_core.errors import AudioError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 BLOCK_S = 10.0
 # A header may declare this much more than is there before the recording is called cut.
 CUT_TOLERANCE_S = 0.1
+# Codecs whose samples may be outside [-1, 1] by mistake: FFmpeg's names are the longer ones.
+FLOAT_CODECS = {"pcm_f32", "pcm_f64", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"}
 _PATHS = (str, os.PathLike)
 
 
@@ -70,24 +76,36 @@ class AudioStream:
     codec : str
         Such as `mulaw`, `opus` or `pcm_s16`.
     declared_s : float or None
-        Duration in seconds that the header declares; None if it declares none.
+        Exact duration in seconds that the header declares; None if it declares none.
+    available_s : float
+        Seconds of it that are there, as far as it is known before decoding.
     """
 
     def __init__(
-        self, decoder: Decoder, *, uri: str, limits: Limits, declared_s: float | None
+        self,
+        open_chain: Callable[[], Chain],
+        file: BinaryIO,
+        *,
+        size: int,
+        uri: str,
+        limits: Limits,
     ) -> None:
-        self._decoder = decoder
+        self._open_chain = open_chain
+        self._file = file
+        self._size = size
         self._uri = uri
         self._limits = limits
-        self.declared_s = declared_s
         self._facts: Facts | None = None
-        self.rate, self.channels, self.codec = decoder.rate_hz, decoder.channels, decoder.codec
+        self._chain = chain = open_chain()
+        self.rate, self.channels, self.codec = chain.rate_hz, chain.channels, chain.codec
+        self.declared_s, self.available_s = chain.declared_s, chain.available_s
 
     def __enter__(self) -> AudioStream:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._decoder.close()
+        self._chain.close()
+        self._file.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Decode the samples, block by block and in order. It can be called once.
@@ -95,23 +113,25 @@ class AudioStream:
         Yields
         ------
         np.ndarray [shape=(channels, m)], float32
-            `BLOCK_S` seconds, the last block less; full scale at 1.0.
+            `BLOCK_S` seconds, the last block less; in [-1, 1].
 
         Raises
         ------
         AudioError
-            `corrupt`, `not_finite`, `too_long`, or `empty` where there is no sample.
+            `corrupt`, `not_finite`, `out_of_range`, `too_long`, or `empty` where there is no
+            sample.
         """
+        scale = self._measure_scale()
         meter = Meter(self.rate, self.channels)
         max_samples = self._limits.max_duration_s * self.rate
-        while (block := self._next_block(meter.seconds)) is not None:
+        while (block := self._next_block(meter.seconds, scale)) is not None:
             meter.add(block)
             if meter.count > max_samples:
                 raise _too_long(meter.seconds, self._limits, self._uri, "more than ")
             yield block
         if not meter.count:
             raise self._nothing_decoded()
-        self._facts = meter.facts(self.codec, self._remark(meter.seconds))
+        self._facts = meter.facts(self.codec, self._remark(meter.seconds, scale))
 
     @property
     def facts(self) -> Facts:
@@ -126,17 +146,36 @@ class AudioStream:
             raise RuntimeError("facts are known once all of blocks() was read")
         return self._facts
 
-    def _next_block(self, start_s: float) -> np.ndarray | None:
-        """Decode the block that starts at `start_s`; None at the end."""
+    def _measure_scale(self) -> Scale:
+        """The scale of samples in floating point, for which they are all read once before."""
+        if self.codec not in FLOAT_CODECS:
+            return Scale()
         try:
-            frames = self._decoder.read(int(BLOCK_S * self.rate))
+            return levels.measure(self._all_frames(), self._uri)
+        finally:
+            self._chain.close()
+            self._chain = self._open_chain()
+
+    def _all_frames(self) -> Iterator[np.ndarray]:
+        while (frames := self._read(0.0)) is not None:
+            yield frames
+
+    def _read(self, start_s: float) -> np.ndarray | None:
+        """The next samples, [m, channels]; None at the end."""
+        try:
+            frames = self._chain.read(int(BLOCK_S * self.rate))
         except (MemoryError, AudioError):
             raise
         except Exception as error:
             raise AudioError(
                 "corrupt", f"decoding failed after {start_s:.1f} s: {error}", self._uri
             ) from error
-        if not len(frames):
+        return frames if len(frames) else None
+
+    def _next_block(self, start_s: float, scale: Scale) -> np.ndarray | None:
+        """Decode the block that starts at `start_s`; None at the end."""
+        frames = self._read(start_s)
+        if frames is None:
             return None
         block = np.ascontiguousarray(frames.T)
         if not np.isfinite(block).all():
@@ -146,7 +185,10 @@ class AudioStream:
                 f"{start_s + block.shape[1] / self.rate:.1f} s",
                 self._uri,
             )
-        return block
+        if scale.full_scale != 1:
+            block /= scale.full_scale
+        # Lossy codecs overshoot.
+        return np.clip(block, -1.0, 1.0, out=block)
 
     def _nothing_decoded(self) -> AudioError:
         if formats.is_framed(self.codec):
@@ -154,15 +196,24 @@ class AudioStream:
         promise = f" that promises {self.declared_s:.1f} s" if self.declared_s else ""
         return AudioError("empty", f"a header{promise}, and no samples", self._uri)
 
-    def _remark(self, seconds: float) -> str | None:
-        remarks = list(self._decoder.remarks)
-        if self.declared_s is not None and self.declared_s - seconds > CUT_TOLERANCE_S:
-            remarks.insert(0, f"cut: {seconds:.1f} of {self.declared_s:.1f} s are there")
+    def _remark(self, seconds: float, scale: Scale) -> str | None:
+        remarks = [*([scale.remark] if scale.remark else []), *self._chain.remarks]
+        declared_s = self.declared_s or 0.0
+        if declared_s - seconds > CUT_TOLERANCE_S:
+            remarks.insert(0, f"cut: {seconds:.1f} of {declared_s:.1f} s are there")
+        present_s = seconds - self._chain.filled_s
+        is_mostly_missing = present_s < max(seconds, declared_s) / 2
+        if is_mostly_missing or self._chain.unread_bytes > self._size / 2:
+            remarks.append(LESS_THAN_HALF)
         return "; ".join(remarks) or None
 
 
 def open(
-    file: str | os.PathLike | BinaryIO, uri: str = "", *, limits: Limits | None = None
+    file: str | os.PathLike | BinaryIO,
+    uri: str = "",
+    *,
+    limits: Limits | None = None,
+    raw: Sequence[RawFormat] = (),
 ) -> AudioStream:
     """Open a recording to read it block by block.
 
@@ -173,6 +224,8 @@ def open(
         For messages, and for the extension of a headerless file; the path unless given.
     limits : Limits, optional
         What a recording may not exceed.
+    raw : sequence of RawFormat
+        Formats of files without a header, by extension.
 
     Returns
     -------
@@ -199,26 +252,28 @@ def open(
             )
         if size == 0:
             raise AudioError("empty", "0 bytes", uri)
-        declared = _declared(handle, header, size)
-        if declared.rate_hz is not None:
-            _check_rate(declared.rate_hz, uri)
-        if declared.patch_at is not None:
-            handle = cast(BinaryIO, headers.PatchedWav(handle, declared.patch_at))
-        handle.seek(0)
-        decoder = open_decoder(handle, header, uri)
+        format = None if formats.container_of(header) else formats.raw_format(uri, raw)
+        layout = parts.headerless(handle, size) if format else parts.split(handle, size)
+        declared_rate_hz = layout.parts[0].declared.rate_hz
+        if declared_rate_hz is not None:
+            _check_rate(declared_rate_hz, uri)
+        open_chain = partial(Chain, layout, partial(open_decoder, uri=uri, raw=format))
+        stream = AudioStream(open_chain, handle, size=size, uri=uri, limits=limits)
+        _check(stream, limits, uri)
     except BaseException:
         if isinstance(file, _PATHS):
             handle.close()
         raise
-    try:
-        declared_s = _check(decoder, declared.seconds, limits, uri)
-    except BaseException:
-        decoder.close()
-        raise
-    return AudioStream(decoder, uri=uri, limits=limits, declared_s=declared_s)
+    return stream
 
 
-def decode(data: bytes, uri: str = "", *, limits: Limits | None = None) -> Audio:
+def decode(
+    data: bytes,
+    uri: str = "",
+    *,
+    limits: Limits | None = None,
+    raw: Sequence[RawFormat] = (),
+) -> Audio:
     """Decode a whole recording from its bytes.
 
     Parameters
@@ -229,6 +284,8 @@ def decode(data: bytes, uri: str = "", *, limits: Limits | None = None) -> Audio
         For messages, and for the extension of a headerless file.
     limits : Limits, optional
         What a recording may not exceed.
+    raw : sequence of RawFormat
+        Formats of files without a header, by extension.
 
     Returns
     -------
@@ -239,31 +296,22 @@ def decode(data: bytes, uri: str = "", *, limits: Limits | None = None) -> Audio
     AudioError
         As `open` and `AudioStream.blocks` raise it.
     """
-    with open(io.BytesIO(data), uri, limits=limits) as stream:
+    with open(io.BytesIO(data), uri, limits=limits, raw=raw) as stream:
         samples = np.concatenate(list(stream.blocks()), axis=1)
         return Audio(samples=samples, rate=stream.rate, facts=stream.facts)
 
 
-def _declared(file: BinaryIO, header: bytes, size: int) -> headers.Declared:
-    container = formats.container_of(header)
-    return (container and container.declared(file, header, size)) or headers.Declared()
-
-
-def _check(decoder: Decoder, declared_s: float | None, limits: Limits, uri: str) -> float | None:
-    """Check an open file against the limits; the seconds that its header declares."""
-    _check_rate(decoder.rate_hz, uri)
-    if decoder.channels > limits.max_channels:
+def _check(stream: AudioStream, limits: Limits, uri: str) -> None:
+    """Check an open file against the limits."""
+    _check_rate(stream.rate, uri)
+    if stream.channels > limits.max_channels:
         raise AudioError(
             "too_many_channels",
-            f"{decoder.channels} channels, at most {limits.max_channels} expected",
+            f"{stream.channels} channels, at most {limits.max_channels} expected",
             uri,
         )
-    if decoder.frames is None:
-        return declared_s
-    seconds = decoder.frames / decoder.rate_hz
-    if seconds > limits.max_duration_s:
-        raise _too_long(seconds, limits, uri)
-    return seconds if declared_s is None else declared_s
+    if stream.available_s > limits.max_duration_s:
+        raise _too_long(stream.available_s, limits, uri)
 
 
 def _check_rate(rate_hz: int, uri: str) -> None:

@@ -77,7 +77,7 @@ def recording_row(
         "clipping_ratio": examined.clipping_ratio,
         "snr_db": examined.snr_db,
         "bandwidth_hz": examined.bandwidth_hz,
-        **_verdict(total, labelling.unsure_recording_below),
+        **_verdict(total, labelling.unsure_recording_below, never_sure=examined.is_mostly_missing),
         **_probability_values(labelling, total.probabilities),
         "negativity": total.negativity,
         **dict(zip(QUARTERS, total.negativity_by_quarter, strict=True)),
@@ -185,11 +185,12 @@ def _probability_values(labelling: Labelling, values: Sequence[float] | None) ->
     return dict(zip(columns, map(float, values), strict=True))
 
 
-def _verdict(aggregate: emotions.Aggregate, unsure_below: float) -> dict:
+def _verdict(aggregate: emotions.Aggregate, unsure_below: float, *, never_sure: bool) -> dict:
+    confidence = aggregate.confidence
     return {
         "label": aggregate.label,
-        "confidence": aggregate.confidence,
-        "unsure": None if aggregate.confidence is None else aggregate.confidence < unsure_below,
+        "confidence": confidence,
+        "unsure": None if confidence is None else never_sure or confidence < unsure_below,
     }
 
 

@@ -5,54 +5,59 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from ser_core.audio import formats
 from ser_core.audio.decoders.base import Decoder, RefusedError
 from ser_core.audio.decoders.ffmpeg import PyAVDecoder
 from ser_core.audio.decoders.sndfile import SoundFileDecoder
+from ser_core.audio.formats import RawFormat
+from ser_core.audio.parts import Part
 from ser_core.errors import AudioError
 
 __all__ = ["Decoder", "RefusedError", "open_decoder"]
 
 
-def open_decoder(file: BinaryIO, header: bytes, uri: str) -> Decoder:
-    """Open a file with the first decoder that reads it.
+def open_decoder(part: Part, uri: str, raw: RawFormat | None = None) -> Decoder:
+    """Open a file, or a part of one, with the first decoder that reads it.
 
     Parameters
     ----------
-    file : binary file object at its start
-    header : bytes
-        The file's first `headers.HEADER_BYTES` bytes.
+    part : Part
     uri : str
-        For messages, and for the extension of a headerless file.
+        For messages.
+    raw : RawFormat, optional
+        The format of a file without a header.
 
     Raises
     ------
     AudioError
-        `corrupt` where the format is known and libsndfile refuses it, else `unsupported_format`.
+        `corrupt` where the format is known and no decoder reads it, else `unsupported_format`.
     """
-    container = formats.container_of(header)
+    part.file.seek(0)
     try:
-        return SoundFileDecoder(file, formats.headerless_codec(uri) if not container else None)
+        decoder = SoundFileDecoder(part.file, raw)
     except RefusedError as error:
         refusal = str(error)
-    if container and container.for_libsndfile(header):
-        raise AudioError("corrupt", f"{container.name}: {refusal}", uri)
-    file.seek(0)
+    else:
+        if decoder.codec in formats.MPEG_CODECS and part.container is not formats.MPEG:
+            decoder.frames = None  # a guess from the bit rate
+        return decoder
+    described = formats.describe(part.container, part.header, part.declared)
+    is_known = formats.for_libsndfile(part.container, part.header, part.declared)
+    part.file.seek(0)
     try:
-        return PyAVDecoder(file, uri)
+        return PyAVDecoder(part.file, uri)
     except ImportError:
+        if is_known:
+            raise AudioError("corrupt", f"{described}: {refusal}", uri) from None
         raise AudioError(
             "unsupported_format",
-            f"{formats.describe(header)}; M4A, AMR, WMA and others need the extra 'av': "
+            f"{described}; M4A, AMR, WMA, G.726 in WAV and others need the extra 'av': "
             "pip install 'ser-pipeline[av]'",
             uri,
         ) from None
     except RefusedError as error:
         raise AudioError(
-            "unsupported_format",
-            f"{formats.describe(header)}; neither libsndfile ({refusal}) nor FFmpeg ({error}) "
-            "reads it",
+            "corrupt" if is_known else "unsupported_format",
+            f"{described}; neither libsndfile ({refusal}) nor FFmpeg ({error}) reads it",
             uri,
         ) from error

@@ -12,6 +12,7 @@ class Decoder(Protocol):
 
     `frames` is the length that the header declares, None where it declares none. `remarks` tell
     what of the file could not be used, or was read otherwise than as it is; complete at the end.
+    `filled_s` are the seconds of silence that were put into gaps, so far.
     """
 
     rate_hz: int
@@ -19,6 +20,9 @@ class Decoder(Protocol):
     codec: str
     frames: int | None
     remarks: list[str]
+
+    @property
+    def filled_s(self) -> float: ...
 
     def read(self, frames: int) -> np.ndarray:
         """Give the next samples: float32 [m, channels], m <= frames; m == 0 at the end."""

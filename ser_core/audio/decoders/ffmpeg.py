@@ -16,6 +16,7 @@ import numpy as np
 
 from ser_core.audio.decoders.base import RefusedError
 from ser_core.audio.decoders.track import Track
+from ser_core.audio.views import View
 from ser_core.errors import AudioError
 
 # FFmpeg's names of the containers that are read. Those of `TIMED` store presentation times, so that
@@ -53,7 +54,7 @@ class PyAVDecoder:
         `channel_roles_unknown` where mono and other tracks are mixed, `too_many_channels`.
     """
 
-    def __init__(self, file: BinaryIO, uri: str = "") -> None:
+    def __init__(self, file: BinaryIO | View, uri: str = "") -> None:
         import av
 
         self._av, self._file, self._uri = av, file, uri
@@ -179,7 +180,7 @@ class _Cursor(io.RawIOBase):
     Of the name, FFmpeg sees the extension of headerless telephone codecs only.
     """
 
-    def __init__(self, file: BinaryIO, uri: str) -> None:
+    def __init__(self, file: BinaryIO | View, uri: str) -> None:
         extension = os.path.splitext(uri.lower())[1]
         self.name = f"recording{extension if extension in _EXTENSIONS else ''}"
         self._file, self._at = file, 0

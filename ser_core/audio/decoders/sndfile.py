@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 import numpy as np
 
 from ser_core.audio import formats
 from ser_core.audio.decoders.base import RefusedError
+from ser_core.audio.formats import RawFormat
+from ser_core.audio.views import View
+
+# Of a damaged FLAC file libsndfile loses everything that the failing call was to read.
+_FLAC_STEP = 4096
 
 
 class SoundFileDecoder:
@@ -15,27 +18,24 @@ class SoundFileDecoder:
 
     Parameters
     ----------
-    file : binary file object
-    headerless : formats.Codec, optional
-        Codec of a file without a header.
+    file : View
+    raw : RawFormat, optional
+        Format of a file without a header.
 
     Raises
     ------
     RefusedError
     """
 
-    def __init__(self, file: BinaryIO, headerless: formats.Codec | None = None) -> None:
+    filled_s = 0.0
+
+    def __init__(self, file: View, raw: RawFormat | None = None) -> None:
         import soundfile
 
         try:
-            if headerless:
+            if raw:
                 self._sound = soundfile.SoundFile(
-                    file,
-                    "r",
-                    formats.HEADERLESS_RATE_HZ,
-                    1,
-                    headerless.libsndfile,
-                    format="RAW",
+                    file, "r", raw.rate_hz, raw.channels, raw.libsndfile, raw.endian, "RAW"
                 )
             else:
                 self._sound = soundfile.SoundFile(file)
@@ -44,6 +44,7 @@ class SoundFileDecoder:
         except (TypeError, ValueError) as error:
             raise RefusedError(str(error)) from error
         self._file = file
+        self._failure: RuntimeError | None = None
         self.remarks: list[str] = []
         self.rate_hz, self.channels = self._sound.samplerate, self._sound.channels
         self.codec = formats.codec_name(self._sound.subtype)
@@ -51,7 +52,24 @@ class SoundFileDecoder:
         self.frames = self._sound.frames if 0 < self._sound.frames < 2**62 else None
 
     def read(self, frames: int) -> np.ndarray:
-        return self._sound.read(frames, dtype="float32", always_2d=True)
+        if self._sound.format != "FLAC":
+            return self._sound.read(frames, dtype="float32", always_2d=True)
+        if self._failure is not None:
+            raise self._failure
+        samples = np.empty((frames, self.channels), dtype=np.float32)
+        count = 0
+        try:
+            while count < frames:
+                step = samples[count : count + _FLAC_STEP]
+                length = len(self._sound.read(len(step), always_2d=True, out=step))
+                count += length
+                if length < len(step):
+                    break
+        except RuntimeError as error:
+            if not count:
+                raise
+            self._failure = error
+        return samples[:count]
 
     def close(self) -> None:
         self._sound.close()

@@ -1,0 +1,164 @@
+"""The parts of a file, read as one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ser_core.audio.decoders import Decoder
+from ser_core.audio.parts import Layout, Part
+from ser_core.errors import AudioError
+
+
+class Chain:
+    """Decodes the parts of a file one after the other, block by block.
+
+    The first part decides the rate and the number of channels. Parts that differ, or that no
+    decoder reads, are left out, and `remarks` says so.
+
+    Parameters
+    ----------
+    layout : Layout
+    open_part : callable
+        Opens the decoder of a part.
+
+    Attributes
+    ----------
+    declared_s : float or None
+        Exact duration in seconds by the headers; None if they declare none.
+    available_s : float
+        Seconds that are there, as far as the decoders know it before they decode.
+    filled_s : float
+        Seconds of silence in what was read that stand for gaps.
+    unread_bytes : int
+        Bytes of the file that were left out, behind the start of the first part.
+
+    Raises
+    ------
+    AudioError
+        The first part cannot be opened.
+    """
+
+    def __init__(self, layout: Layout, open_part: Callable[[Part], Decoder]) -> None:
+        self._open_part = open_part
+        self._parts = list(layout.parts)
+        first = self._parts.pop(0)
+        self._decoder: Decoder | None = open_part(first)
+        self.rate_hz, self.channels = self._decoder.rate_hz, self._decoder.channels
+        self.codec = self._decoder.codec
+        self.declared_s = _declared_s(first, self._decoder)
+        self.available_s = _available_s(self._decoder)
+        self._remarks: list[str] = []
+        self._read_frames = 0
+        self._filled_s = 0.0
+        self._damaged = list(first.damaged)
+        before = [span for span in layout.unread if span[0] < first.start]
+        for start, end in before:
+            self._remarks.append(f"{end - start:,} bytes before the recording are not read")
+        self._unread = [span for span in layout.unread if span not in before]
+        self._unread_why: list[str] = []
+        self._keep_readable()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What could not be read; complete once all was read."""
+        remarks = [*self._remarks, *(self._decoder.remarks if self._decoder else ())]
+        if self._damaged:
+            size = sum(end - start for start, end in self._damaged)
+            places = "1 place" if len(self._damaged) == 1 else f"{len(self._damaged)} places"
+            remarks.append(f"damaged: {size:,} bytes in {places} are left out")
+        if self._unread:
+            size = sum(end - start for start, end in self._unread)
+            why = f": {'; '.join(dict.fromkeys(self._unread_why))}" if self._unread_why else ""
+            remarks.append(
+                f"{size:,} bytes from byte {min(self._unread)[0]:,} on are not read{why}"
+            )
+        return remarks
+
+    @property
+    def filled_s(self) -> float:
+        return self._filled_s + (self._decoder.filled_s if self._decoder else 0.0)
+
+    @property
+    def unread_bytes(self) -> int:
+        return sum(end - start for start, end in (*self._unread, *self._damaged))
+
+    def read(self, frames: int) -> np.ndarray:
+        """The next samples: float32 [m, channels], m <= frames; m == 0 at the end."""
+        blocks: list[np.ndarray] = []
+        missing = frames
+        while missing and self._decoder is not None:
+            try:
+                block = self._decoder.read(missing)
+            except (MemoryError, AudioError):
+                raise
+            except Exception as error:
+                if not self._read_frames:
+                    raise
+                seconds = self._read_frames / self.rate_hz
+                self._remarks.append(f"damaged: decoding failed after {seconds:.1f} s: {error}")
+                block = np.empty((0, self.channels), dtype=np.float32)
+            if not len(block):
+                self._open_next()
+                continue
+            blocks.append(block)
+            missing -= len(block)
+            self._read_frames += len(block)
+        if len(blocks) == 1:
+            return blocks[0]
+        return np.concatenate([np.empty((0, self.channels), np.float32), *blocks])
+
+    def close(self) -> None:
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def _open_next(self) -> None:
+        if self._decoder is not None:
+            self._remarks += self._decoder.remarks
+            self._filled_s += self._decoder.filled_s
+            self._decoder.close()
+        self._decoder = self._open_part(self._parts.pop(0)) if self._parts else None
+
+    def _keep_readable(self) -> None:
+        """Leave out later parts that do not go on with the first; sum up the declared seconds."""
+        kept = []
+        for part in self._parts:
+            try:
+                decoder = self._open_part(part)
+            except AudioError as error:
+                self._unread_why.append(f"{error.reason}: {error.detail}")
+                self._unread.append((part.start, part.end))
+                continue
+            decoder.close()
+            if (decoder.rate_hz, decoder.channels) != (self.rate_hz, self.channels):
+                self._unread_why.append(
+                    f"{decoder.rate_hz:,} Hz and {_channels(decoder.channels)} found, "
+                    f"{self.rate_hz:,} Hz and {_channels(self.channels)} expected"
+                )
+                self._unread.append((part.start, part.end))
+                continue
+            kept.append(part)
+            self._damaged += part.damaged
+            self.available_s += _available_s(decoder)
+            seconds = _declared_s(part, decoder)
+            if self.declared_s is None or seconds is None:
+                self.declared_s = None
+            else:
+                self.declared_s += seconds
+        self._parts = kept
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
+def _declared_s(part: Part, decoder: Decoder) -> float | None:
+    """Exact duration of a part by its header."""
+    if part.declared.seconds is not None:
+        return part.declared.seconds
+    return None if decoder.frames is None else _available_s(decoder)
+
+
+def _available_s(decoder: Decoder) -> float:
+    return (decoder.frames or 0) / decoder.rate_hz
