@@ -18,9 +18,10 @@ from pipelines.role_rule import RoleRule
 from pipelines.storage import files, published
 from pipelines.storage.inputs import local_path
 from pipelines.uri_fields import UriFields
-from ser_core import audio, features
+from ser_core import features
 from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
+from ser_core.guarded import Guard, HeaderReader
 from ser_core.roles import Roles, roles_of
 from ser_core.tables import Reader
 
@@ -38,6 +39,7 @@ def print_plan(
     settings: Settings,
     fields: UriFields,
     roles: RoleRule,
+    guard: Guard,
     workers: int,
 ) -> None:
     """Print the plan.
@@ -57,9 +59,10 @@ def print_plan(
         for source in todo.elements:
             new.add(source)
     sample = new.sample
-    probes = [
-        _probe(source, settings, roles.roles(fields.read(source.uri)[1])) for source in sample
-    ]
+    with HeaderReader(settings.limits, guard) as reader:
+        probes = [
+            _probe(reader, source, roles.roles(fields.read(source.uri)[1])) for source in sample
+        ]
     hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
     total_hours = sum(hours) / max(1, len(sample)) * todo.todo
     cost, basis = _cost(tables)
@@ -95,19 +98,24 @@ def _has_fields(fields: UriFields, uri: str) -> bool:
     return time is not None or any(value is not None for value in meta.values())
 
 
-def _probe(source: Source, settings: Settings, roles: Roles) -> tuple[float | None, str | None]:
+def _probe(reader: HeaderReader, source: Source, roles: Roles) -> tuple[float | None, str | None]:
     """Duration in seconds by the header, and the reason to expect a rejection, if any."""
     try:
-        remote = files.is_remote(source.uri)
-        file = files.read(source.uri) if remote else local_path(source.uri)
-        with audio.open(file, source.uri, limits=settings.limits) as stream:
-            roles_of(stream.channels, roles)
-            return stream.declared_s, None
+        if files.is_remote(source.uri):
+            with files.read(source.uri) as file:
+                header = reader.read(file, source.uri)
+        else:
+            header = reader.read(local_path(source.uri), source.uri)
+    except Exception as error:
+        if files.is_unavailable(error):
+            return None, "unreadable"
+        raise
+    try:
+        if header.reason is None:
+            roles_of(header.channels, roles, tracks=header.tracks)
     except AudioError as error:
-        option = " (--channel-roles)" if error.reason == "channel_roles_unknown" else ""
-        return None, error.reason + option
-    except OSError:
-        return None, "unreadable"
+        return None, f"{error.reason} (--channel-roles)"
+    return header.declared_s, header.reason
 
 
 @dataclass

@@ -255,7 +255,7 @@ def _find_speech(
 ) -> _FirstPass:
     """Decode block by block, find the speech of each channel, and keep the samples if they fit."""
     with audio.open(path, uri, limits=settings.limits) as stream:
-        roles = roles_of(stream.channels, given, uri)
+        roles = roles_of(stream.channels, given, uri, tracks=stream.tracks)
         analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
         finders = [speech.Finder(stream.rate) for _ in roles]
         kept: list[np.ndarray] | None = []
@@ -271,6 +271,8 @@ def _find_speech(
                     kept = None
             beat()
         facts = stream.facts
+        if stream.is_mixed and analysed:
+            roles = (MIXED,)
     with clock("speech"):
         for finder in finders:
             finder.feed(np.empty(0, dtype=np.float32), last=True)
@@ -319,7 +321,7 @@ class _Clock:
 
 def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
     try:
-        with open(path, "rb") as file:
+        with audio.open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > limits.max_bytes:
                 raise AudioError(

@@ -4,6 +4,8 @@ A decoder is C code that reads files from strangers. It runs in a child process 
 TensorFlow or librosa. The child compiles and loads everything before the first timeout starts, is
 watched by its signs of life, and is replaced when it dies or hangs. Such a fault costs one
 recording, which is rejected as `crashed` or `timed_out`.
+
+`Examiner` examines whole recordings, `HeaderReader` only opens them.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
+from typing import Any, BinaryIO, Self
 
+from ser_core import audio
 from ser_core.errors import SerError
 from ser_core.examine import Examined, Roles, Settings, Source, examine
+from ser_core.header import Header, ServedFile, answer, read_header
 from ser_core.threads import use_one_thread
 
 # The first warm-up on a machine compiles the loops of the feature sets.
@@ -52,26 +57,46 @@ class Guard:
                 raise SerError(f"{name}={getattr(self, name)!r} found, a number above 0 expected")
 
 
+class DiedError(Exception):
+    """The child did not survive a recording.
+
+    Parameters
+    ----------
+    reason : str
+        `crashed` or `timed_out`.
+    detail : str
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
 @dataclass(frozen=True)
 class _Child:
     process: subprocess.Popen
     pipe: Connection
 
 
-class Examiner:
-    """Examines recordings one after another in a child, which is replaced when needed.
+class _Guarded:
+    """Does one kind of work in a child, which is replaced when needed.
 
     Use as a context manager, or call `close`.
+
+    Parameters
+    ----------
+    work : Settings or audio.Limits
+        What the child is for: to examine by settings, or to read headers within limits.
+    guard : Guard, optional
     """
 
-    def __init__(self, settings: Settings, guard: Guard | None = None) -> None:
-        self._settings, self._guard = settings, guard or Guard()
+    def __init__(self, work: Settings | audio.Limits, guard: Guard | None = None) -> None:
+        self._work, self._guard = work, guard or Guard()
         self._child: _Child | None = None
         self._ready = False
         self._own_cache: tempfile.TemporaryDirectory | None = None
-        self.peak_memory_mb = 0.0
 
-    def __enter__(self) -> Examiner:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -92,54 +117,9 @@ class Examiner:
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": python_path, **self._cache()},
         )
         theirs.close()
-        ours.send((self._settings, self._guard.memory_mb, os.getpid()))
+        ours.send((self._work, self._guard.memory_mb, os.getpid()))
         self._child, self._ready = _Child(process, ours), False
         return self._child
-
-    def examine(self, path: str, source: Source, roles: Roles | None = None) -> Examined:
-        """Examine one recording; rejected where the child did not survive it.
-
-        Parameters
-        ----------
-        path : str
-        source : Source
-        roles : Roles, optional
-            Of this recording; by default those of the settings.
-
-        Raises
-        ------
-        SerError
-            No child could be started.
-        """
-        child = self._ready_child()
-        child.pipe.send((path, source, roles))
-        recording_id = None
-        while True:
-            if not child.pipe.poll(self._guard.timeout_s):
-                self.close()
-                return Examined(
-                    source=source,
-                    recording_id=recording_id,
-                    reason="timed_out",
-                    detail=f"no progress for {self._guard.timeout_s:g} s (--timeout-s)",
-                )
-            try:
-                message = child.pipe.recv()
-            except (EOFError, ConnectionError):
-                return Examined(
-                    source=source,
-                    recording_id=recording_id,
-                    reason="crashed",
-                    detail=f"the process that decoded it died{self._end_of_child()}",
-                )
-            if not isinstance(message, tuple):
-                recording_id = message  # a sign of life
-                continue
-            found, peak_memory_mb = message
-            self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb)
-            if found.reason == "crashed":
-                self.close()  # and with the child whatever the fault left in it
-            return found
 
     def close(self) -> None:
         """End the child."""
@@ -149,6 +129,36 @@ class Examiner:
         self._child.process.wait()
         self._child.pipe.close()
         self._child = None
+
+    def _ask(self, question: tuple) -> Connection:
+        """Send a question to the child.
+
+        Raises
+        ------
+        SerError
+            No child could be started.
+        """
+        child = self._ready_child()
+        child.pipe.send(question)
+        return child.pipe
+
+    def _receive(self, pipe: Connection) -> Any:
+        """The child's next message.
+
+        Raises
+        ------
+        DiedError
+        """
+        if not pipe.poll(self._guard.timeout_s):
+            self.close()
+            raise DiedError(
+                "timed_out", f"no progress for {self._guard.timeout_s:g} s (--timeout-s)"
+            )
+        try:
+            return pipe.recv()
+        except (EOFError, ConnectionError) as error:
+            end = self._end_of_child()
+            raise DiedError("crashed", f"the process that decoded it died{end}") from error
 
     def _cache(self) -> dict[str, str]:
         return {"NUMBA_CACHE_DIR": self._own_cache.name} if self._own_cache else {}
@@ -188,14 +198,104 @@ class Examiner:
         return f" with exit status {status}"
 
 
+class Examiner(_Guarded):
+    """Examines recordings one after another in a child.
+
+    Use as a context manager, or call `close`.
+
+    Parameters
+    ----------
+    settings : Settings
+    guard : Guard, optional
+    """
+
+    def __init__(self, settings: Settings, guard: Guard | None = None) -> None:
+        super().__init__(settings, guard)
+        self.peak_memory_mb = 0.0
+
+    def examine(self, path: str, source: Source, roles: Roles | None = None) -> Examined:
+        """Examine one recording; rejected where the child did not survive it.
+
+        Parameters
+        ----------
+        path : str
+        source : Source
+        roles : Roles, optional
+            Of this recording; by default those of the settings.
+
+        Raises
+        ------
+        SerError
+            No child could be started.
+        """
+        pipe = self._ask((path, source, roles))
+        recording_id = None
+        try:
+            while not isinstance(message := self._receive(pipe), tuple):
+                recording_id = message  # a sign of life
+        except DiedError as error:
+            return Examined(
+                source=source, recording_id=recording_id, reason=error.reason, detail=error.detail
+            )
+        found, peak_memory_mb = message
+        self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb)
+        if found.reason == "crashed":
+            self.close()  # and with the child whatever the fault left in it
+        return found
+
+
+class HeaderReader(_Guarded):
+    """Opens recordings one after another in a child, without decoding them.
+
+    Use as a context manager, or call `close`.
+
+    Parameters
+    ----------
+    limits : audio.Limits
+    guard : Guard, optional
+    """
+
+    def __init__(self, limits: audio.Limits, guard: Guard | None = None) -> None:
+        super().__init__(limits, guard)
+
+    def read(self, file: str | BinaryIO, uri: str) -> Header:
+        """Read a header; rejected where the child did not survive it.
+
+        Parameters
+        ----------
+        file : path, or binary file object
+            The child reads a file object through this process, piece by piece.
+        uri : str
+
+        Raises
+        ------
+        Exception
+            Whatever the file object raises.
+        SerError
+            No child could be started.
+        """
+        pipe = self._ask((file if isinstance(file, str) else None, uri))
+        try:
+            while not isinstance(message := self._receive(pipe), Header):
+                assert not isinstance(file, str)
+                try:
+                    pipe.send(answer(file, message))
+                except BaseException:
+                    self.close()  # it waits for an answer
+                    raise
+            return message
+        except DiedError as error:
+            return Header(reason=error.reason, detail=error.detail)
+
+
 def main(descriptor: int) -> None:
-    """The child: warm up, then answer one recording after another until the pipe ends."""
+    """The child: warm up, then answer one question after another until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(descriptor)
-    settings, memory_mb, parent = pipe.recv()
+    work, memory_mb, parent = pipe.recv()
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     try:
-        _warm(settings)
+        _warm(work)
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
         return
@@ -203,22 +303,28 @@ def main(descriptor: int) -> None:
     pipe.send(None)
     while True:
         try:
-            path, source, roles = pipe.recv()
+            question = pipe.recv()
         except EOFError:
             return
-        found = examine(path, source, settings, roles=roles, beat=pipe.send)
-        pipe.send((found, _peak_memory_mb()))
+        if isinstance(work, Settings):
+            path, source, roles = question
+            found = examine(path, source, work, roles=roles, beat=pipe.send)
+            pipe.send((found, _peak_memory_mb()))
+        else:
+            path, uri = question
+            pipe.send(read_header(path or ServedFile(pipe), uri, work))
 
 
-def _warm(settings: Settings) -> None:
-    import numpy as np
-
-    from ser_core import features, speech
-
-    speech.find(np.zeros(speech.RATE_HZ, dtype=np.float32), 2 * speech.RATE_HZ)
+def _warm(work: Settings | audio.Limits) -> None:
     import soundfile  # noqa: F401
 
-    features.get(settings.feature_set).warm()
+    if isinstance(work, Settings):
+        import numpy as np
+
+        from ser_core import features, speech
+
+        speech.find(np.zeros(speech.RATE_HZ, dtype=np.float32), 2 * speech.RATE_HZ)
+        features.get(work.feature_set).warm()
     use_one_thread()
 
 

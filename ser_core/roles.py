@@ -32,8 +32,17 @@ class Roles:
     mono_problem: str = ""
 
 
-def roles_of(channels: int, roles: Roles, uri: str = "") -> tuple[str, ...]:
+def roles_of(channels: int, roles: Roles, uri: str = "", *, tracks: int = 1) -> tuple[str, ...]:
     """The role of each channel of a recording.
+
+    Parameters
+    ----------
+    channels : int
+    roles : Roles
+    uri : str
+        For messages.
+    tracks : int
+        Audio tracks; of several, each is a channel.
 
     Raises
     ------
@@ -50,8 +59,9 @@ def roles_of(channels: int, roles: Roles, uri: str = "") -> tuple[str, ...]:
     if roles.channels:
         given = ",".join(roles.channels)
         problem = f"--channel-roles names {len(roles.channels)} ({given})"
+    found = f"{channels} {'audio tracks' if tracks > 1 else 'channels'}"
     raise AudioError(
         "channel_roles_unknown",
-        f"{channels} channels, and {problem or '--channel-roles was not given'}",
+        f"{found}, and {problem or '--channel-roles was not given'}",
         uri,
     )

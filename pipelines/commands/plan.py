@@ -40,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the plan; returns the exit status."""
     from pipelines import planning
+    from ser_core.guarded import Guard
 
     _, card = checked_model(options)
     settings = examination_settings(options, card.feature_set)
@@ -51,6 +52,7 @@ def run(options: Namespace) -> int:
         settings=settings,
         fields=fields,
         roles=role_rule(options, settings, fields),
+        guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
         workers=options.workers or len(os.sched_getaffinity(0)),
     )
     return errors.DONE

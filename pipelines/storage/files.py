@@ -204,7 +204,7 @@ def _fetch(uri: str, path: str) -> None:
     try:
         fetch()
     except Exception as error:
-        if isinstance(error, OSError) or _of_a_client(error):
+        if is_unavailable(error):
             raise OSError(error_text(error)) from error
         raise
 
@@ -274,7 +274,7 @@ class naming:  # noqa: N801  (a context manager, used as a clause)
     ) -> None:
         if isinstance(error, StoreError):
             return
-        if isinstance(error, OSError) or (isinstance(error, Exception) and _of_a_client(error)):
+        if isinstance(error, Exception) and is_unavailable(error):
             filename = getattr(error, "filename", None)
             where = f" ({filename})" if filename else ""
             raise StoreError(
@@ -291,8 +291,9 @@ def error_text(error: BaseException) -> str:
     return str(text).strip().split("\n")[0] or type(error).__name__
 
 
-def _of_a_client(error: BaseException) -> bool:
-    return type(error).__module__.startswith(_CLIENTS)
+def is_unavailable(error: Exception) -> bool:
+    """Whether an error is of a file system or a store's client, and not ours."""
+    return isinstance(error, OSError) or type(error).__module__.startswith(_CLIENTS)
 
 
 def _beam(path: str) -> Any:

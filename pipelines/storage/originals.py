@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipelines.storage.inputs import as_local_file, local_path
+from ser_core.audio import open_regular
 from ser_core.errors import SerError
 from ser_core.examine import Source
 
@@ -61,7 +62,7 @@ def verify_local(source: Source, recording_id: str) -> str:
 
 
 def _verify(path: str, uri: str, recording_id: str) -> None:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != recording_id:
         raise ReplacedError(

@@ -21,6 +21,7 @@ Examples
 
 from ser_core.audio.facts import CLIPPED_FROM, LESS_THAN_HALF, LEVEL_FRAME_S, SILENT_DB, Facts
 from ser_core.audio.formats import RawFormat
+from ser_core.audio.regular import open_regular
 from ser_core.audio.stream import BLOCK_S, Audio, AudioStream, Limits, decode, open
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "RawFormat",
     "decode",
     "open",
+    "open_regular",
 ]

@@ -25,6 +25,10 @@ class Chain:
 
     Attributes
     ----------
+    tracks : int
+        Audio tracks; of several, each is a channel.
+    is_mixed : bool
+        Whether the only channel was mixed of several, so far.
     declared_s : float or None
         Exact duration in seconds by the headers; None if they declare none.
     available_s : float
@@ -46,12 +50,13 @@ class Chain:
         first = self._parts.pop(0)
         self._decoder: Decoder | None = open_part(first)
         self.rate_hz, self.channels = self._decoder.rate_hz, self._decoder.channels
-        self.codec = self._decoder.codec
+        self.codec, self.tracks = self._decoder.codec, self._decoder.tracks
         self.declared_s = _declared_s(first, self._decoder)
         self.available_s = _available_s(self._decoder)
         self._remarks: list[str] = []
         self._read_frames = 0
         self._filled_s = 0.0
+        self._is_mixed = False
         self._damaged = list(first.damaged)
         before = [span for span in layout.unread if span[0] < first.start]
         for start, end in before:
@@ -79,6 +84,10 @@ class Chain:
     @property
     def filled_s(self) -> float:
         return self._filled_s + (self._decoder.filled_s if self._decoder else 0.0)
+
+    @property
+    def is_mixed(self) -> bool:
+        return self._is_mixed or (self._decoder is not None and self._decoder.is_mixed)
 
     @property
     def unread_bytes(self) -> int:
@@ -117,6 +126,7 @@ class Chain:
         if self._decoder is not None:
             self._remarks += self._decoder.remarks
             self._filled_s += self._decoder.filled_s
+            self._is_mixed = self.is_mixed
             self._decoder.close()
         self._decoder = self._open_part(self._parts.pop(0)) if self._parts else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +17,14 @@ from ser_core.audio.decoders import open_decoder
 from ser_core.audio.facts import LESS_THAN_HALF, Facts, Meter
 from ser_core.audio.formats import RawFormat
 from ser_core.audio.levels import Scale
+from ser_core.audio.regular import open_regular
 from ser_core.errors import AudioError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 BLOCK_S = 10.0
-# A header may declare this much more than is there before the recording is called cut.
-CUT_TOLERANCE_S = 0.1
+# A header may declare this much more than is there before the recording is called cut: Matroska
+# counts the padding of a codec, up to two frames of MP3 at 8 kHz.
+CUT_TOLERANCE_S = 0.3
 # Codecs whose samples may be outside [-1, 1] by mistake: FFmpeg's names are the longer ones.
 FLOAT_CODECS = {"pcm_f32", "pcm_f64", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"}
 _PATHS = (str, os.PathLike)
@@ -73,6 +74,8 @@ class AudioStream:
     rate : int
         Sample rate in Hz.
     channels : int
+    tracks : int
+        Audio tracks; of several, each is a channel.
     codec : str
         Such as `mulaw`, `opus` or `pcm_s16`.
     declared_s : float or None
@@ -98,6 +101,7 @@ class AudioStream:
         self._facts: Facts | None = None
         self._chain = chain = open_chain()
         self.rate, self.channels, self.codec = chain.rate_hz, chain.channels, chain.codec
+        self.tracks = chain.tracks
         self.declared_s, self.available_s = chain.declared_s, chain.available_s
 
     def __enter__(self) -> AudioStream:
@@ -126,7 +130,8 @@ class AudioStream:
         max_samples = self._limits.max_duration_s * self.rate
         while (block := self._next_block(meter.seconds, scale)) is not None:
             meter.add(block)
-            if meter.count > max_samples:
+            # Silence in gaps is no reason to reject what was recorded.
+            if meter.count - self._chain.filled_s * self.rate > max_samples:
                 raise _too_long(meter.seconds, self._limits, self._uri, "more than ")
             yield block
         if not meter.count:
@@ -145,6 +150,11 @@ class AudioStream:
         if self._facts is None:
             raise RuntimeError("facts are known once all of blocks() was read")
         return self._facts
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the only channel was mixed, so far, of several that the recording has later."""
+        return self._chain.is_mixed
 
     def _measure_scale(self) -> Scale:
         """The scale of samples in floating point, for which they are all read once before."""
@@ -241,7 +251,7 @@ def open(
     limits = limits or Limits()
     uri = uri or (os.fspath(file) if isinstance(file, _PATHS) else "")
     try:
-        handle = builtins.open(file, "rb") if isinstance(file, _PATHS) else file  # noqa: SIM115
+        handle = open_regular(file) if isinstance(file, _PATHS) else file
         header, size = headers.peek(handle)
     except OSError as error:
         raise AudioError("unreadable", error.strerror or str(error), uri) from error

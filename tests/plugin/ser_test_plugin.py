@@ -53,7 +53,10 @@ def _plant_faults():
     soundfile.planted, real = True, soundfile.SoundFile
 
     def open_(file, *args, **kwargs):
-        fault = Path(getattr(file, "name", "")).name.partition("_")[0]
+        handle = file
+        while hasattr(handle, "_file"):  # a view of a file
+            handle = handle._file
+        fault = Path(getattr(handle, "name", "")).name.partition("_")[0]
         if "SER_TEST_MODULES" in os.environ:
             heavy = ("tensorflow", "keras", "apache_beam", "librosa")
             loaded = [name for name in heavy if name in sys.modules]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 
 import psutil
 import pytest
 import soundfile
 
+from ser_core import audio
 from ser_core.errors import SerError
 from ser_core.examine import Settings, Source
-from ser_core.guarded import Examiner, Guard
+from ser_core.guarded import Examiner, Guard, HeaderReader
 from tests.speechlike import call
 
 SETTINGS = Settings("test_faulty")
@@ -65,13 +65,17 @@ def test_the_child_ends_with_its_examiner(calls):
     assert not any(child.is_running() for child in children)
 
 
-def test_a_pipe_without_a_writer_times_out(tmp_path):
+def test_a_pipe_without_a_writer_is_unreadable_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
-    started = time.monotonic()
-    with Examiner(Settings("test_simple"), Guard(timeout_s=1)) as examiner:
-        found = examiner.examine(str(tmp_path / "pipe.wav"), source("pipe.wav"))
-    assert found.reason == "timed_out"
-    assert time.monotonic() - started < 30
+    path = str(tmp_path / "pipe.wav")
+    with Examiner(Settings("test_simple"), GUARD) as examiner:
+        found = examiner.examine(path, source("pipe.wav"))
+    assert (found.reason, found.detail) == (
+        "unreadable",
+        "a pipe (FIFO) found, a regular file expected",
+    )
+    with HeaderReader(audio.Limits(), GUARD) as reader:
+        assert reader.read(path, "pipe.wav").reason == "unreadable"
 
 
 def test_a_child_that_cannot_start_says_why():

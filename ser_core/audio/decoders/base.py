@@ -12,7 +12,9 @@ class Decoder(Protocol):
 
     `frames` is the length that the header declares, None where it declares none. `remarks` tell
     what of the file could not be used, or was read otherwise than as it is; complete at the end.
-    `filled_s` are the seconds of silence that were put into gaps, so far.
+    `filled_s` are the seconds of silence that were put into gaps, so far. Where `tracks`, the
+    number of audio tracks, is above 1, each is a channel. `is_mixed` tells whether the only channel
+    was, so far, mixed of several.
     """
 
     rate_hz: int
@@ -20,9 +22,13 @@ class Decoder(Protocol):
     codec: str
     frames: int | None
     remarks: list[str]
+    tracks: int
 
     @property
     def filled_s(self) -> float: ...
+
+    @property
+    def is_mixed(self) -> bool: ...
 
     def read(self, frames: int) -> np.ndarray:
         """Give the next samples: float32 [m, channels], m <= frames; m == 0 at the end."""

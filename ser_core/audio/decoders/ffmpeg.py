@@ -7,7 +7,6 @@ that nothing but the recording is read, no address is called and no socket liste
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -87,15 +86,14 @@ class PyAVDecoder:
             track = Track(self._open_container, index, timed=timed, may_mix=count == 1)
             self._tracks.append(track)
         layouts = [track.channels for track in self._tracks]
-        names = ", ".join(_LAYOUTS.get(n, f"{n} channels") for n in layouts)
-        self.layout = f"{count} audio tracks: {names}" if count > 1 else ""
         if count > 1 and set(layouts) != {1}:
+            names = ", ".join(_LAYOUTS.get(n, f"{n} channels") for n in layouts)
             raise AudioError(
                 "channel_roles_unknown",
-                f"{self.layout}; one track, or mono ones expected",
+                f"{count} audio tracks: {names}; one track, or mono ones expected",
                 self._uri,
             )
-        self.channels = sum(layouts)
+        self.tracks, self.channels = count, sum(layouts)
         self.rate_hz = max(track.rate_hz for track in self._tracks)
         self.codec = "+".join(dict.fromkeys(track.codec for track in self._tracks))
         declared_s = [track.declared_s() for track in self._tracks]
@@ -104,8 +102,11 @@ class PyAVDecoder:
         self._ahead = [_Ahead(t.samples(self.rate_hz), t.channels) for t in self._tracks]
 
     def _open_container(self) -> Any:
+        # Each container has a position of its own in the file. Of the name, FFmpeg sees the
+        # extension of headerless telephone codecs only.
+        extension = os.path.splitext(self._uri.lower())[1]
         return self._av.open(
-            _Cursor(self._file, self._uri),
+            _NamedView(self._file, extension if extension in _EXTENSIONS else ""),
             mode="r",
             container_options={
                 "format_whitelist": ",".join(sorted(CONTAINERS)),
@@ -115,8 +116,12 @@ class PyAVDecoder:
 
     @property
     def filled_s(self) -> float:
-        """Seconds of silence that were put into gaps; of the track with most of it."""
-        return max(track.timeline.filled_s for track in self._tracks)
+        """Seconds of silence in gaps, so far; of the track with least of it."""
+        return min(track.timeline.filled_s for track in self._tracks)
+
+    @property
+    def is_mixed(self) -> bool:
+        return any(track.is_mixed for track in self._tracks)
 
     def read(self, frames: int) -> np.ndarray:
         parts = [ahead.take(frames) for ahead in self._ahead]
@@ -174,34 +179,9 @@ class _Ahead:
         return samples[:frames]
 
 
-class _Cursor(io.RawIOBase):
-    """A view of a file with a position of its own, so that several readers can share the file.
+class _NamedView(View):
+    """A file with a position and a name of its own."""
 
-    Of the name, FFmpeg sees the extension of headerless telephone codecs only.
-    """
-
-    def __init__(self, file: BinaryIO | View, uri: str) -> None:
-        extension = os.path.splitext(uri.lower())[1]
-        self.name = f"recording{extension if extension in _EXTENSIONS else ''}"
-        self._file, self._at = file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if whence == os.SEEK_CUR:
-            offset, whence = self._at + offset, os.SEEK_SET
-        self._at = self._file.seek(offset, whence)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        self._file.seek(self._at)
-        data = self._file.read(size)
-        self._at += len(data)
-        return data
+    def __init__(self, file: BinaryIO | View, extension: str) -> None:
+        super().__init__(file, [(0, file.seek(0, os.SEEK_END))])
+        self.name = f"recording{extension}"

@@ -27,7 +27,7 @@ class SoundFileDecoder:
     RefusedError
     """
 
-    filled_s = 0.0
+    filled_s, tracks, is_mixed = 0.0, 1, False
 
     def __init__(self, file: View, raw: RawFormat | None = None) -> None:
         import soundfile

@@ -17,8 +17,6 @@ from ser_core.audio.decoders.timeline import Chunk, Timeline
 
 # Fewer and shorter ones are padding at the end of a stream.
 _MIN_DAMAGED, _MIN_DAMAGED_S = 5, 0.05
-# Matroska counts a codec's padding in a track's duration: at most two frames of MP3 at 8 kHz.
-_PADDING_S = 0.25
 # Full scale of FFmpeg's integer sample formats.
 _FULL_SCALE = {"u8": 1 << 7, "s16": 1 << 15, "s32": 1 << 31, "s64": 1 << 63}
 # Failures to read on, in a row, after which a damaged file counts as ended.
@@ -48,6 +46,8 @@ class Track:
     ----------
     rate_hz, channels : int
         Of the first chunk; what follows is brought to this number of channels.
+    is_mixed : bool
+        Whether some of the only channel was mixed of several, so far.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Track:
         self._chunks = chain([first] if first else [], chunks)
         start_s = (self._container.start_time or 0) / 1e6
         self.timeline = Timeline(start_s)
+        self.is_mixed = False
         self._rate_change: str | None = None
         self._changes: dict[str, tuple[float, float]] = {}  # kind -> first second, seconds
 
@@ -154,6 +155,7 @@ class Track:
             return chunk.samples
         change = f"{found} channels instead of {self.channels}"
         if self.channels == 1 and self._may_mix:
+            self.is_mixed = True
             self._note_change(f"{change}, mixed into one", chunk.seconds)
             return chunk.samples.mean(axis=1, keepdims=True)
         self._note_change(f"{change}, left out", chunk.seconds)
@@ -275,6 +277,6 @@ def _declared_s(container: Any, stream: Any) -> float | None:
         with suppress(KeyError, ValueError):
             hours, minutes, seconds = stream.metadata["DURATION"].split(":")
             track_s = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-            return max(0.0, track_s - _PADDING_S)
+            return track_s
         return whole_s
     return whole_s if "flv" in names else None
