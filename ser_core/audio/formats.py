@@ -8,6 +8,7 @@ formats.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -309,6 +310,18 @@ def describe(container: Container | None, header: bytes, declared: Declared) -> 
     if container:
         codec = "Speex" if b"Speex" in header else "FLAC" if b"\x7fFLAC" in header else ""
         return f"{container.name} with {codec}" if codec else container.name
-    if header.strip() and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in header):
-        return f"text, not audio ({header[:24].decode()!r})"
+    if is_text(header):
+        return f"text, not audio ({header[:24].decode(errors='replace')!r})"
     return f"not a format that is known (begins with {header[:8].hex(' ')})"
+
+
+def is_text(header: bytes) -> bool:
+    """Whether the first bytes of a file are text, such as a playlist that is named like audio."""
+    try:
+        # The last character may be cut.
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(header)
+    except UnicodeDecodeError:
+        return False
+    is_sphere = header.startswith(b"NIST_1A")  # audio behind a header of text
+    printable = all(character.isprintable() or character in "\r\n\t" for character in text)
+    return bool(text.strip()) and printable and not is_sphere

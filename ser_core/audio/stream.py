@@ -262,7 +262,8 @@ def open(
             )
         if size == 0:
             raise AudioError("empty", "0 bytes", uri)
-        format = None if formats.container_of(header) else formats.raw_format(uri, raw)
+        is_headerless = not formats.container_of(header) and not formats.is_text(header)
+        format = formats.raw_format(uri, raw) if is_headerless else None
         layout = parts.headerless(handle, size) if format else parts.split(handle, size)
         declared_rate_hz = layout.parts[0].declared.rate_hz
         if declared_rate_hz is not None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ser_core.audio import formats
-from ser_core.audio.decoders.base import Decoder, RefusedError
+from ser_core.audio.decoders.base import DamagedError, Decoder, RefusedError
 from ser_core.audio.decoders.ffmpeg import PyAVDecoder
 from ser_core.audio.decoders.sndfile import SoundFileDecoder
 from ser_core.audio.formats import RawFormat
@@ -43,6 +43,8 @@ def open_decoder(part: Part, uri: str, raw: RawFormat | None = None) -> Decoder:
         return decoder
     described = formats.describe(part.container, part.header, part.declared)
     is_known = formats.for_libsndfile(part.container, part.header, part.declared)
+    if formats.is_text(part.header):  # a playlist, perhaps, that names other files
+        raise AudioError("unsupported_format", described, uri)
     part.file.seek(0)
     try:
         return PyAVDecoder(part.file, uri)
@@ -56,8 +58,9 @@ def open_decoder(part: Part, uri: str, raw: RawFormat | None = None) -> Decoder:
             uri,
         ) from None
     except RefusedError as error:
+        is_damaged = part.container is not None and isinstance(error, DamagedError)
         raise AudioError(
-            "corrupt" if is_known else "unsupported_format",
+            "corrupt" if is_known or is_damaged else "unsupported_format",
             f"{described}; neither libsndfile ({refusal}) nor FFmpeg ({error}) reads it",
             uri,
         ) from error

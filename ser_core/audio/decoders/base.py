@@ -39,3 +39,7 @@ class Decoder(Protocol):
 
 class RefusedError(Exception):
     """A decoder does not read this file; the message is the library's own."""
+
+
+class DamagedError(RefusedError):
+    """A decoder knows the format of this file, and finds it damaged."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ser_core.audio.decoders.base import RefusedError
+from ser_core.audio.decoders.base import DamagedError, RefusedError
 from ser_core.audio.decoders.track import Track
 from ser_core.audio.views import View
 from ser_core.errors import AudioError
@@ -65,15 +65,16 @@ class PyAVDecoder:
             self._close_tracks()
             if isinstance(error, av.error.ArgumentError):
                 raise RefusedError("not a container that is read") from error
-            raise RefusedError(getattr(error, "strerror", None) or str(error)) from error
+            kind = DamagedError if isinstance(error, av.error.FFmpegError) else RefusedError
+            raise kind(getattr(error, "strerror", None) or str(error)) from error
         except BaseException:
             self._close_tracks()
             raise
 
     def _open(self) -> None:
-        with self._open_container() as container:
-            count = len(container.streams.audio)
-            timed = not TIMED.isdisjoint(container.format.name.split(","))
+        container = self._open_container()
+        count = len(container.streams.audio)
+        timed = not TIMED.isdisjoint(container.format.name.split(","))
         if count == 0:
             raise ValueError("no audio track in it")
         if count > MAX_TRACKS:
@@ -83,8 +84,8 @@ class PyAVDecoder:
                 self._uri,
             )
         for index in range(count):
-            track = Track(self._open_container, index, timed=timed, may_mix=count == 1)
-            self._tracks.append(track)
+            container = self._open_container() if index else container
+            self._tracks.append(Track(container, index, timed=timed, may_mix=count == 1))
         layouts = [track.channels for track in self._tracks]
         if count > 1 and set(layouts) != {1}:
             names = ", ".join(_LAYOUTS.get(n, f"{n} channels") for n in layouts)

@@ -6,7 +6,7 @@ and no more than a few packets are held.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -23,6 +23,8 @@ _FULL_SCALE = {"u8": 1 << 7, "s16": 1 << 15, "s32": 1 << 31, "s64": 1 << 63}
 _MAX_FAILURES = 100
 # Less may be a tag at the end of a file.
 _MIN_SKIPPED_BYTES = 1024
+# AVDISCARD_ALL of FFmpeg.
+_DISCARD_ALL = 48
 # One damaged packet counts as this much at most, whatever it says.
 _MAX_PACKET_S = 1.0
 _SILENCE_PIECE_S = 1.0
@@ -33,8 +35,8 @@ class Track:
 
     Parameters
     ----------
-    open_container : callable
-        Opens the file again; gives PyAV's container.
+    container : av.container.InputContainer
+        The track's own: closed with it.
     index : int
         Of the track among the audio tracks.
     timed : bool
@@ -50,13 +52,15 @@ class Track:
         Whether some of the only channel was mixed of several, so far.
     """
 
-    def __init__(
-        self, open_container: Callable[[], Any], index: int, *, timed: bool, may_mix: bool
-    ) -> None:
-        self._container = open_container()
-        self._stream = self._container.streams.audio[index]
+    def __init__(self, container: Any, index: int, *, timed: bool, may_mix: bool) -> None:
+        self._container = container
+        self._stream = container.streams.audio[index]
         if self._stream.codec_context is None:
             raise ValueError(f"no decoder for audio track {index + 1}")
+        for stream in container.streams:
+            if stream is not self._stream:
+                with suppress(AttributeError):  # older PyAV: they are read, and not used
+                    stream.discard = _DISCARD_ALL
         self._timed, self._may_mix = timed, may_mix
         self.codec = self._stream.codec_context.name.removesuffix("float").removesuffix("fixed")
         self._damaged = self._damaged_bytes = self._bytes = 0
@@ -153,7 +157,7 @@ class Track:
         found = chunk.samples.shape[1]
         if found == self.channels:
             return chunk.samples
-        change = f"{found} channels instead of {self.channels}"
+        change = f"{found} channel{'s' if found > 1 else ''} instead of {self.channels}"
         if self.channels == 1 and self._may_mix:
             self.is_mixed = True
             self._note_change(f"{change}, mixed into one", chunk.seconds)
