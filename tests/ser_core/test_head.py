@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ser_core.errors import TrainingError
 from ser_core.models.archive import FeatureStatistics
-from ser_core.models.recipes.calls.data import standardise
+from ser_core.models.recipes.calls.data import head_input
 from ser_core.models.recipes.calls.head import Head, fit
 from tests.ser_core.problems import Problem, distance, make_problem, objective
 
@@ -100,7 +100,7 @@ def test_the_network_is_the_head_behind_its_scale():
     x = (mean + random.normal(size=(40, 6)) * np.maximum(std, 0.1)).astype(np.float32)
     x[:, 3] = mean[3] + 1e-5 * random.normal(size=40)
     found = np.asarray(head.as_network(mean, std)(x, training=False))
-    expected = head(standardise(x, FeatureStatistics(mean, std)))
+    expected = head(head_input(x, FeatureStatistics(mean, std)))
     assert expected.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)

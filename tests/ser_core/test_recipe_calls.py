@@ -22,12 +22,15 @@ from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls import data
 from ser_core.models.recipes.calls.data import (
+    COPIED,
+    COPIES,
     HEADLINE,
     INTENDED,
     TESTED,
     TRAINED,
     Clips,
     gather,
+    head_input,
     measure_normal,
     soft_targets,
     standardise,
@@ -119,6 +122,33 @@ def test_the_normal_is_weighted_and_a_constant_feature_is_zero():
     unit = standardise(copied, normal)[:, [0, 2, 3]]
     np.testing.assert_allclose(unit.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(unit.std(axis=0), 1, atol=1e-4)
+
+
+def test_copies_count_as_much_as_asked():
+    """Copies that count nothing are as good as none; those that count 1 as clips of their own."""
+    random = np.random.default_rng(4)
+    part = draw_clips("a", 1)
+    lines = {name: random.normal(size=part.vectors[HEADLINE].shape) for name in COPIED}
+    with_copies = replace(part, vectors={**part.vectors, **lines})
+    alone = replace(part, vectors=dict.fromkeys(TRAINED, part.vectors[HEADLINE]))
+    none, some = (train([with_copies], decay=0.1, copies=copies) for copies in (0.0, 1.0))
+    same = train([alone], decay=0.1, copies=0.0)
+    np.testing.assert_allclose(none.head.kernel, same.head.kernel, atol=1e-3)
+    assert np.abs(some.head.kernel - none.head.kernel).max() > 0.05
+
+
+def test_the_head_sees_rows_of_one_length():
+    random = np.random.default_rng(0)
+    matrix = random.normal(3, 2, (50, 9)).astype(np.float32)
+    normal = measure_normal(matrix, np.full(50, 1 / 50))
+    matrix[7] = normal.mean
+    seen = head_input(matrix, normal)
+    length = np.linalg.norm(seen, axis=1)
+    np.testing.assert_allclose(np.delete(length, 7), 3, rtol=1e-5)
+    assert not seen[7].any()
+    # Farther away in the same direction is the same to it.
+    farther = normal.mean + 5 * (matrix - normal.mean)
+    np.testing.assert_allclose(head_input(farther, normal), seen, atol=1e-4)
 
 
 def test_votes_are_balanced_and_the_intended_emotion_leads():
@@ -289,7 +319,8 @@ def test_a_bundle_is_trained_measured_and_described(calls_bundle, buzzes, hums):
     assert card.results["hums2_mulaw_alone"]["utterances"] == len(hums.utterances)
     assert card.results["hums2_mulaw_alone"]["recall"]["calm"] is None
     assert card.settings["recipe"] == "calls"
-    assert card.settings["copies"] == list(TRAINED)
+    assert card.settings["trained on"] == list(TRAINED)
+    assert card.settings["copies"] == COPIES
     assert set(card.measures) == {"questions", "calibration_error", "unsure", "fitted_to"}
     assert {row["grouping"] for row in card.measures["questions"]} == {"angry", "negative"}
     json.dumps(card.measures, allow_nan=False)
@@ -378,6 +409,8 @@ def test_calm_of_the_first_corpus_is_left_out_where_it_is_not_asked_for(buzzes, 
         ({"decay": 0.0}, r"decay=0\.0: a number above 0 expected"),
         ({"decay": float("nan")}, "decay=nan"),
         ({"decay": float("inf")}, "decay=inf"),
+        ({"copies": -0.1}, r"copies=-0\.1: 0 or a number above it expected"),
+        ({"copies": float("nan")}, "copies=nan"),
         ({"emotions": ("sad",)}, "emotions: 1 emotions given"),
     ],
 )

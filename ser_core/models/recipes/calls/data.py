@@ -14,13 +14,16 @@ from ser_core.errors import TrainingError
 from ser_core.models import archive
 from ser_core.models.archive import FeatureStatistics
 from ser_core.models.recipes.base import Work
-from ser_core.models.recipes.calls.head import Head, fit
+from ser_core.models.recipes.calls.head import SMALLEST_LENGTH, Head, fit
 from ser_core.models.targets import label_indices, label_shares
 
-# What is trained on, and how much it counts; and what is tested under. See `ser_core.conditions`.
-TRAINED: Mapping[str, float] = {"mulaw": 1.0, "copy_line_any": 0.3, "copy_noisy": 0.3}
-TESTED = ("clean", "mulaw", "hard")
+# What is trained on: clips over mu-law, and copies over bad lines and with noise, of which each
+# counts `COPIES` times as much. And what is tested under. See `ser_core.conditions`.
 HEADLINE = "mulaw"
+COPIED = ("copy_line_any", "copy_noisy")
+TRAINED = (HEADLINE, *COPIED)
+COPIES = 0.05
+TESTED = ("clean", "mulaw", "hard")
 # The share of what the speaker meant in the targets of a corpus that knows it. The rest are the
 # listeners' votes, balanced, since listeners say "neutral" wherever they are unsure.
 INTENDED = 0.7
@@ -90,7 +93,7 @@ class Classifier:
 
     def alone(self, vectors: np.ndarray) -> np.ndarray:
         """Probabilities where nothing is known of the archive, float32 [n, k]."""
-        return self.head(standardise(vectors, self.normal))
+        return self.head(head_input(vectors, self.normal))
 
     def adapted(self, vectors: np.ndarray, recording: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of an archive's vectors, adapted to these: float32 [n, k]."""
@@ -181,7 +184,9 @@ def soft_targets(
     return targets
 
 
-def train(parts: Sequence[Clips], *, decay: float, seed: int = 0) -> Classifier:
+def train(
+    parts: Sequence[Clips], *, decay: float, copies: float = COPIES, seed: int = 0
+) -> Classifier:
     """Fit a classifier to the clips of corpora under `TRAINED`.
 
     Each is standardised twice: by what all labels of its corpus are like, and by an archive that
@@ -193,6 +198,8 @@ def train(parts: Sequence[Clips], *, decay: float, seed: int = 0) -> Classifier:
         One per corpus; without clips that must not be heard.
     decay : float
         As in `head.fit`.
+    copies : float
+        How much each copy of a clip counts beside the clip.
     seed : int
         Of the archives.
     """
@@ -200,10 +207,11 @@ def train(parts: Sequence[Clips], *, decay: float, seed: int = 0) -> Classifier:
     rows = []
     for part in parts:
         weight = weigh_labels(part.targets)
-        for condition, share in TRAINED.items():
+        for condition in TRAINED:
+            share = copies if condition in COPIED else 1.0
             matrix = part.vectors[condition]
             for of_archive, counts in ((weight, 1.0), (draw_archive(part, random), OTHER_ARCHIVE)):
-                scaled = standardise(matrix, measure_normal(matrix, of_archive))
+                scaled = head_input(matrix, measure_normal(matrix, of_archive))
                 rows.append((scaled, part, share * counts * weight))
     head = fit(
         np.concatenate([scaled for scaled, _, _ in rows]),
@@ -246,6 +254,17 @@ def measure_normal(matrix: np.ndarray, weight: np.ndarray) -> FeatureStatistics:
     mean = weight @ matrix
     std = np.sqrt(weight @ np.square(matrix - mean))
     return FeatureStatistics(mean.astype(np.float32), std.astype(np.float32))
+
+
+def head_input(vectors: np.ndarray, normal: FeatureStatistics) -> np.ndarray:
+    """Standardised vectors [n, d], each brought to the length of d typical values.
+
+    What is far from everything in the training is far by its length. At one length, a head is no
+    more certain of it than of the training. A row of zeros stays as it is.
+    """
+    scores = standardise(vectors, normal)
+    length = np.linalg.norm(scores, axis=1, keepdims=True)
+    return scores * (np.sqrt(scores.shape[1]) / np.maximum(length, SMALLEST_LENGTH))
 
 
 def standardise(vectors: np.ndarray, normal: FeatureStatistics) -> np.ndarray:

@@ -17,6 +17,10 @@ from ser_core.models.runtime import load_keras
 _ITERATIONS = 150
 # Added to the logits of masked labels: their probability is zero.
 _MASKED = -1e4
+# Rows are divided by their length, by at least this: as Keras' `UnitNormalization` does.
+SMALLEST_LENGTH = 1e-12
+# The variance of a constant feature: such that its standardised value does not count.
+_HUGE = 1e30
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,19 @@ class Head:
         return softmax(scaled @ self.kernel + self.bias, axis=1).astype(np.float32)
 
     def as_network(self, mean: np.ndarray, std: np.ndarray) -> Any:
-        """Keras model from vectors [n, d] to probabilities [n, k], with the scale in front.
+        """Keras model from vectors [n, d] to probabilities [n, k], with `head_input` in front.
 
         A feature with std 0 does not count.
         """
         keras = load_keras()
         inputs = keras.Input((len(self.kernel),), name="vector")
         varies = std > 0
-        variance = np.where(varies, np.square(std, dtype=np.float64), 1.0)
+        variance = np.where(varies, np.square(std, dtype=np.float64), _HUGE)
         scaled = keras.layers.Normalization(mean=mean, variance=variance, name="scale")(inputs)
+        unit = keras.layers.UnitNormalization(name="unit_length")(scaled)
+        levelled = keras.layers.Rescaling(len(self.kernel) ** 0.5, name="length")(unit)
         dense = keras.layers.Dense(len(self.bias), activation="softmax", name="head")
-        network = keras.Model(inputs, dense(scaled), name="calls")
+        network = keras.Model(inputs, dense(levelled), name="calls")
         dense.set_weights([np.where(varies[:, None], self.kernel, 0), self.bias])
         return network
 

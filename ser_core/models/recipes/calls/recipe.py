@@ -24,6 +24,7 @@ from ser_core.models.card import Card
 from ser_core.models.provenance import describe_training
 from ser_core.models.recipes.base import SIMPLER, Figures, Recipe, Trained, Work, option
 from ser_core.models.recipes.calls.data import (
+    COPIES,
     HEADLINE,
     INTENDED,
     TESTED,
@@ -88,6 +89,8 @@ class CallsRecipe(Recipe):
         Corpora that are never trained on, to measure on and to set temperature and thresholds by.
     decay : float > 0
         Strength of the penalty; see `head.fit`.
+    copies : float >= 0
+        How much each copy of a clip, over a bad line or with noise, counts beside the clip.
     noise : Path, optional
         Folder of recorded noises to train with. By default noise is synthesised.
 
@@ -117,6 +120,13 @@ class CallsRecipe(Recipe):
     decay: float = option(
         0.1, "strength of the L2 penalty on the weights (default: 0.1)", parse=float, metavar="X"
     )
+    copies: float = option(
+        COPIES,
+        "how much each copy over a bad line or with noise counts beside the clip over mu-law: more "
+        f"for bad lines, less for good ones (default: {COPIES})",
+        parse=float,
+        metavar="X",
+    )
     noise: Path | None = option(  # noqa: RUF009
         None, "recorded noises to train with (default: synthetic noise)", parse=Path, metavar="DIR"
     )
@@ -125,6 +135,8 @@ class CallsRecipe(Recipe):
         super().__post_init__()
         if not 0 < self.decay < float("inf"):
             raise TrainingError(f"decay={self.decay!r}: a number above 0 expected")
+        if not 0 <= self.copies < float("inf"):
+            raise TrainingError(f"copies={self.copies!r}: 0 or a number above it expected")
         features.get(self.feature_set)
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
@@ -147,7 +159,7 @@ class CallsRecipe(Recipe):
             self._gather(to_label_space(corpus, first.labels), first.labels, TESTED, work)
             for corpus in held
         ]
-        classifier = train(parts, decay=self.decay, seed=self.seed)
+        classifier = self._fit(parts)
         tests = [
             *(test for clips in others for test in run_tests(classifier, clips, unheard=True)),
             *self._test_left_out(parts, left_out, work),
@@ -183,6 +195,9 @@ class CallsRecipe(Recipe):
     ) -> Clips:
         return gather(corpus, labels, self.feature_set, conditions, work, self.noise)
 
+    def _fit(self, parts: Sequence[Clips]) -> Classifier:
+        return train(parts, decay=self.decay, copies=self.copies, seed=self.seed)
+
     def _test_left_out(
         self, parts: Sequence[Clips], left_out: Sequence[int], work: Work
     ) -> list[Predictions]:
@@ -192,7 +207,7 @@ class CallsRecipe(Recipe):
             others = [part for other, part in enumerate(parts) if other != place]
             rest = without_speakers(others, set(parts[place].speakers))
             if rest:
-                classifier = train(rest, decay=self.decay, seed=self.seed)
+                classifier = self._fit(rest)
                 tests += run_tests(classifier, parts[place], unheard=True)
             work.report("corpora left out", number + 1, len(left_out))
         return tests
@@ -205,7 +220,7 @@ class CallsRecipe(Recipe):
         for fold in range(self.folds):
             out = first.folds == fold
             rest = without_speakers(parts, set(parts[0].speakers[out]))
-            classifier = train(rest, decay=self.decay, seed=self.seed)
+            classifier = self._fit(rest)
             tests.append(run_tests(classifier, parts[0].of(out), unheard=False))
             if fold == 0 and work.say:
                 headline = next(test for test in tests[0] if test.condition == HEADLINE)
@@ -228,7 +243,8 @@ class CallsRecipe(Recipe):
             "seed": self.seed,
             "decay": self.decay,
             "noise": self.noise.name if self.noise else None,
-            "copies": list(TRAINED),
+            "trained on": list(TRAINED),
+            "copies": self.copies,
             "share of the intended emotion": INTENDED,
             "measured on": [name for name, _ in self.unheard],
         }

@@ -13,7 +13,7 @@ from ser_core.models import bundle
 from ser_core.models.archive import FeatureStatistics
 from ser_core.models.card import Card, read_card
 from ser_core.models.folder import read_training
-from ser_core.models.recipes.calls.data import standardise
+from ser_core.models.recipes.calls.data import head_input
 from ser_core.models.recipes.calls.head import Head
 from ser_core.models.runtime import load_keras
 
@@ -35,8 +35,8 @@ class Start:
     scale: FeatureStatistics
 
     def scaled(self, matrix: np.ndarray) -> np.ndarray:
-        """Standardised vectors [n, d]."""
-        return standardise(matrix, self.scale)
+        """What the head sees of vectors [n, d]."""
+        return head_input(matrix, self.scale)
 
     def head_for(self, labels: Sequence[str]) -> Head:
         """The classifier for other labels; new ones start from the mean of those it has."""
