@@ -6,7 +6,10 @@ import argparse
 import datetime as dt
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ser_core.audio import RawFormat
 
 
 def date(text: str) -> dt.date:
@@ -44,6 +47,17 @@ def ratio(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} found, a number from 0 to 1 expected")
     return value
+
+
+def raw_format(text: str) -> RawFormat:
+    """Format of files without a header, such as "codec=mulaw,rate=8000,channels=2"."""
+    from ser_core.audio import RawFormat
+    from ser_core.errors import SerError
+
+    try:
+        return RawFormat.parse(text)
+    except SerError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def names(text: str) -> tuple[str, ...]:

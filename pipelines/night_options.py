@@ -43,6 +43,12 @@ def add_examination(parser: ArgumentParser) -> None:
     group.add_argument(
         "--time-format", metavar="FORMAT", help="format of `time` for strptime (default: ISO 8601)"
     )
+    group.add_argument(
+        "--raw", type=arguments.raw_format, action="append", default=[], metavar="FORMAT",
+        help="format of files without a header (.vox, .pcm, .sln, .raw, .ulaw, .alaw, .gsm), such "
+        "as codec=mulaw,rate=8000,channels=2; for one extension: ext=vox,codec=adpcm_oki; may be "
+        "given more than once (default: .ulaw, .alaw and .gsm are mono at 8 kHz)",
+    )  # fmt: skip
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-hours", type=arguments.positive(float), default=4.0, metavar="H",
@@ -105,6 +111,7 @@ def examination_settings(options: Namespace, feature_set: str) -> Settings:
         channel_roles=() if by_path else options.channel_roles,
         analyse=options.analyse,
         limits=Limits(max_duration_s=options.max_hours * 3600, max_bytes=options.max_size_mb << 20),
+        raw=tuple(options.raw),
     )
 
 

@@ -59,12 +59,14 @@ def print_plan(
         for source in todo.elements:
             new.add(source)
     sample = new.sample
-    with HeaderReader(settings.limits, guard) as reader:
+    with HeaderReader(settings.limits, guard, raw=settings.raw) as reader:
         probes = [
             _probe(reader, source, roles.roles(fields.read(source.uri)[1])) for source in sample
         ]
     hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
-    total_hours = sum(hours) / max(1, len(sample)) * todo.todo
+    # Some headers do not tell a duration: such recordings are taken to be as long as the others.
+    readable = sum(problem is None for _, problem in probes) / max(1, len(sample))
+    total_hours = sum(hours) / max(1, len(hours)) * todo.todo * readable
     cost, basis = _cost(tables)
     problems = Counter(problem for _, problem in probes if problem)
 

@@ -156,10 +156,11 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
     """
     step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
     source = Source(row["uri"], row["size_bytes"], None)
+    raw = audio.RawFormat.of_row(row["uri"], row["codec"], row["sample_rate_hz"], row["channels"])
     try:
         with (
             open_original(source, row["recording_id"]) as path,
-            audio.open(path, row["uri"]) as stream,
+            audio.open(path, row["uri"], raw=raw) as stream,
         ):
             blocks = [_extremes(block, step) for block in stream.blocks()]
     except ReplacedError:

@@ -48,6 +48,8 @@ class Settings:
     analyse : tuple of str
         Roles whose speech is labelled. The only channel of a mono recording always is.
     limits : audio.Limits
+    raw : tuple of audio.RawFormat
+        Formats of files without a header.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class Settings:
     channel_roles: tuple[str, ...] = ()
     analyse: tuple[str, ...] = ("customer",)
     limits: audio.Limits = field(default_factory=audio.Limits)
+    raw: tuple[audio.RawFormat, ...] = ()
 
     def __post_init__(self) -> None:
         for name, roles in (("channel_roles", self.channel_roles), ("analyse", self.analyse)):
@@ -254,7 +257,7 @@ def _find_speech(
     beat: Callable[[], None],
 ) -> _FirstPass:
     """Decode block by block, find the speech of each channel, and keep the samples if they fit."""
-    with audio.open(path, uri, limits=settings.limits) as stream:
+    with audio.open(path, uri, limits=settings.limits, raw=settings.raw) as stream:
         roles = roles_of(stream.channels, given, uri, tracks=stream.tracks)
         analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
         finders = [speech.Finder(stream.rate) for _ in roles]
@@ -348,7 +351,7 @@ def _decode_again(
     path: str | os.PathLike, uri: str, settings: Settings, analysed: list[int], clock: _Clock
 ) -> Iterator[np.ndarray]:
     """Blocks of the analysed channels of a recording that was too long to be kept."""
-    with audio.open(path, uri, limits=settings.limits) as stream:
+    with audio.open(path, uri, limits=settings.limits, raw=settings.raw) as stream:
         for block in _timed(stream.blocks(), clock):
             yield block[analysed]
 

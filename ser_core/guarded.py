@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Self
 from ser_core import audio
 from ser_core.errors import SerError
 from ser_core.examine import Examined, Roles, Settings, Source, examine
-from ser_core.header import Header, ServedFile, answer, read_header
+from ser_core.header import Header, Opening, ServedFile, answer, read_header
 from ser_core.threads import use_one_thread
 
 # The first warm-up on a machine compiles the loops of the feature sets.
@@ -85,12 +85,12 @@ class _Guarded:
 
     Parameters
     ----------
-    work : Settings or audio.Limits
-        What the child is for: to examine by settings, or to read headers within limits.
+    work : Settings or Opening
+        What the child is for: to examine by settings, or to read headers.
     guard : Guard, optional
     """
 
-    def __init__(self, work: Settings | audio.Limits, guard: Guard | None = None) -> None:
+    def __init__(self, work: Settings | Opening, guard: Guard | None = None) -> None:
         self._work, self._guard = work, guard or Guard()
         self._child: _Child | None = None
         self._ready = False
@@ -253,10 +253,18 @@ class HeaderReader(_Guarded):
     ----------
     limits : audio.Limits
     guard : Guard, optional
+    raw : tuple of audio.RawFormat
+        Formats of files without a header.
     """
 
-    def __init__(self, limits: audio.Limits, guard: Guard | None = None) -> None:
-        super().__init__(limits, guard)
+    def __init__(
+        self,
+        limits: audio.Limits,
+        guard: Guard | None = None,
+        *,
+        raw: tuple[audio.RawFormat, ...] = (),
+    ) -> None:
+        super().__init__(Opening(limits, raw), guard)
 
     def read(self, file: str | BinaryIO, uri: str) -> Header:
         """Read a header; rejected where the child did not survive it.
@@ -315,7 +323,7 @@ def main(descriptor: int) -> None:
             pipe.send(read_header(path or ServedFile(pipe), uri, work))
 
 
-def _warm(work: Settings | audio.Limits) -> None:
+def _warm(work: Settings | Opening) -> None:
     import soundfile  # noqa: F401
 
     if isinstance(work, Settings):

@@ -29,10 +29,24 @@ class Header:
     detail: str | None = None
 
 
-def read_header(file: str | ServedFile, uri: str, limits: audio.Limits) -> Header:
+@dataclass(frozen=True)
+class Opening:
+    """How recordings are opened: the arguments of `audio.open`."""
+
+    limits: audio.Limits
+    raw: tuple[audio.RawFormat, ...] = ()
+
+
+def read_header(file: str | ServedFile, uri: str, opening: Opening) -> Header:
     """Open a recording and tell what its header says."""
     try:
-        with audio.open(cast(str | BinaryIO, file), uri, limits=limits) as stream:
+        with audio.open(
+            cast(str | BinaryIO, file),
+            uri,
+            limits=opening.limits,
+            raw=opening.raw,
+            header_only=True,
+        ) as stream:
             return Header(stream.channels, stream.tracks, stream.declared_s)
     except AudioError as error:
         return Header(reason=error.reason, detail=error.detail)

@@ -126,10 +126,11 @@ def _read_clips(choices: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str
     source = Source(first.uri, first.size_bytes, first.modified_us)
     # A recording that a night has examined is not too large here.
     limits = audio.Limits(max_duration_s=math.inf, max_bytes=1 << 62)
+    raw = audio.RawFormat.of_row(first.uri, first.codec, first.sample_rate_hz, first.channels)
     try:
         with (
             open_original(source, first.recording_id) as path,
-            audio.open(path, first.uri, limits=limits) as stream,
+            audio.open(path, first.uri, limits=limits, raw=raw) as stream,
         ):
             spans = [
                 (

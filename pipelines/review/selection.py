@@ -27,7 +27,8 @@ _RECORDINGS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("path", pa.string()), ("status", pa.string()),
      ("run", pa.string()), ("recording_id", pa.string()), ("size_bytes", pa.int64()),
      ("modified_us", pa.int64()),
-     ("channels", pa.int16()), ("speaker", pa.string())]
+     ("channels", pa.int16()), ("codec", pa.string()), ("sample_rate_hz", pa.int32()),
+     ("speaker", pa.string())]
 )  # fmt: skip
 _SEGMENTS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("channel", pa.int16()), ("role", pa.string()),
@@ -102,6 +103,8 @@ class Choice:
     size_bytes: int
     modified_us: int
     channels: int
+    codec: str
+    sample_rate_hz: int
     speaker: str | None
 
 
@@ -300,7 +303,8 @@ def _read_choices(db: Any, seed: int) -> tuple[Choice, ...]:
     drawn = _DRAWN.format(f"'order {int(seed)}'")
     rows = db.execute(
         f"SELECT {names} FROM pool JOIN chosen USING (uri, channel, start_s) "
-        "JOIN (SELECT uri, recording_id, size_bytes, modified_us, channels, speaker FROM newest) "
+        "JOIN (SELECT uri, recording_id, size_bytes, modified_us, channels, codec, "
+        "sample_rate_hz, speaker FROM newest) "
         f"USING (uri) ORDER BY {drawn}"
     ).fetchall()
     return tuple(Choice(*row) for row in rows)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ser_core.audio.decoders import Decoder
-from ser_core.audio.parts import Layout, Part
+from ser_core.audio.parts import Layout, Part, is_negligible
 from ser_core.errors import AudioError
 
 
@@ -47,7 +47,7 @@ class Chain:
     def __init__(self, layout: Layout, open_part: Callable[[Part], Decoder]) -> None:
         self._open_part = open_part
         self._parts = list(layout.parts)
-        first = self._parts.pop(0)
+        self._part = first = self._parts.pop(0)
         self._decoder: Decoder | None = open_part(first)
         self.rate_hz, self.channels = self._decoder.rate_hz, self._decoder.channels
         self.codec, self.tracks = self._decoder.codec, self._decoder.tracks
@@ -109,6 +109,7 @@ class Chain:
                 self._remarks.append(f"damaged: decoding failed after {seconds:.1f} s: {error}")
                 block = np.empty((0, self.channels), dtype=np.float32)
             if not len(block):
+                self._find_unread()
                 self._open_next()
                 continue
             blocks.append(block)
@@ -122,13 +123,24 @@ class Chain:
         if self._decoder is not None:
             self._decoder.close()
 
+    def _find_unread(self) -> None:
+        """Notice the end of a part that its decoder did not come to, as it does behind FLAC."""
+        part, view = self._part, self._part.file
+        furthest = view.furthest
+        ends_with_audio = part.container is not None and part.container.ends_with_audio
+        if ends_with_audio and not is_negligible(view, furthest, view.size):
+            self._unread.append((part.end - (view.size - furthest), part.end))
+
     def _open_next(self) -> None:
         if self._decoder is not None:
             self._remarks += self._decoder.remarks
             self._filled_s += self._decoder.filled_s
             self._is_mixed = self.is_mixed
             self._decoder.close()
-        self._decoder = self._open_part(self._parts.pop(0)) if self._parts else None
+        self._decoder = None
+        if self._parts:
+            self._part = self._parts.pop(0)
+            self._decoder = self._open_part(self._part)
 
     def _keep_readable(self) -> None:
         """Leave out later parts that do not go on with the first; sum up the declared seconds."""
@@ -167,8 +179,9 @@ def _declared_s(part: Part, decoder: Decoder) -> float | None:
     """Exact duration of a part by its header."""
     if part.declared.seconds is not None:
         return part.declared.seconds
-    return None if decoder.frames is None else _available_s(decoder)
+    return None if decoder.frames is None else decoder.frames / decoder.rate_hz
 
 
 def _available_s(decoder: Decoder) -> float:
+    """Seconds of a part that are there, as far as they are known."""
     return (decoder.frames or 0) / decoder.rate_hz

@@ -156,6 +156,13 @@ class RawFormat:
             ("." + values["ext"].lower().lstrip("."),) if values.get("ext") else RAW_EXTENSIONS,
         )
 
+    @classmethod
+    def of_row(cls, uri: str, codec: str, rate_hz: int, channels: int) -> tuple[RawFormat, ...]:
+        """The format that a file had when its row was written; none where it has a header."""
+        if codec not in _RAW_CODECS:
+            return ()
+        return (cls(codec, rate_hz, channels, (PurePosixPath(uri.lower()).suffix,)),)
+
     @property
     def libsndfile(self) -> str:
         return _RAW_CODECS[self.codec].libsndfile
@@ -192,10 +199,8 @@ class Container:
         the file is damaged.
     declared : callable
         What the header declares, from the file, its first bytes and its size.
-    begins_part : callable
-        Whether a file begins here and not a later piece of one, by the same bytes.
-    holds_others : bool
-        Whether the file may hold whole files of other formats, as pictures and attachments.
+    ends_with_audio : bool
+        Whether libsndfile reads a whole file to its last byte.
     """
 
     name: str
@@ -206,8 +211,7 @@ class Container:
     declared: Callable[[BinaryIO | View, bytes, int], Declared] = lambda file, header, size: (
         Declared()
     )
-    begins_part: Callable[[bytes], bool] = lambda header: True
-    holds_others: bool = False
+    ends_with_audio: bool = False
 
     def is_start(self, header: bytes) -> bool:
         """Whether the first bytes of a file are this format's."""
@@ -216,11 +220,6 @@ class Container:
 
 def _never(header: bytes) -> bool:
     return False
-
-
-def is_ogg_start(header: bytes) -> bool:
-    """Whether a page of Ogg is the first one of a stream ("beginning of stream")."""
-    return header[4:5] == b"\0" and header[5:6] in (b"\2", b"\6")
 
 
 def _ogg_codec_is_known(header: bytes) -> bool:
@@ -244,37 +243,37 @@ def _is_matroska(header: bytes) -> bool:
     return b"webm" in header or b"matroska" in header
 
 
-WAV = Container(
-    "WAV",
-    (b"RIFF", b"RIFX", b"RF64", b"BW64"),
-    headers.is_wav,
-    declared=headers.declared_by_wav,
-)
+WAV = Container("WAV", (b"WAVE",), headers.is_wav, magic_at=8, declared=headers.declared_by_wav)
+FLAC = Container("FLAC", (b"fLaC",), _is_flac, ends_with_audio=True)
+OGG = Container("Ogg", (b"OggS",), for_libsndfile=_ogg_codec_is_known)
 MPEG = Container("MP3", ())  # recognised by its frames
 CONTAINERS = (
     WAV,
-    Container("AIFF", (b"FORM",), headers.is_aiff, declared=headers.declared_by_aiff),
-    Container("FLAC", (b"fLaC",), _is_flac),
+    FLAC,
+    OGG,
     Container(
-        "Ogg", (b"OggS",), for_libsndfile=_ogg_codec_is_known, begins_part=is_ogg_start
+        "AIFF", (b"AIFF", b"AIFC"), headers.is_aiff, magic_at=8, declared=headers.declared_by_aiff
     ),
-    Container("CAF", (b"caff\0\1\0\0desc",)),
-    Container("Wave64", (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0",)),
-    Container("AU", (b".snd",), _is_au),
+    Container("CAF", (b"caff\0\1\0\0desc",), declared=headers.declared_by_caf),
+    Container(
+        "Wave64", (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0",),
+        declared=headers.declared_by_w64,
+    ),
+    Container("AU", (b".snd",), _is_au, declared=headers.declared_by_au),
     Container(
         "MP4 or M4A", (b"ftyp",), lambda header: header[:3] == b"\0\0\0", magic_at=4,
-        for_libsndfile=_never, holds_others=True,
+        for_libsndfile=_never,
     ),
     Container(
         "Matroska or WebM", (b"\x1a\x45\xdf\xa3",), _is_matroska, for_libsndfile=_never,
-        holds_others=True,
     ),
     Container("AMR", (b"#!AMR\n", b"#!AMR-WB\n"), for_libsndfile=_never),
     Container(
         "WMA", (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),), for_libsndfile=_never,
-        holds_others=True,
     ),
 )  # fmt: skip
+# A file of one of these that does not say where it ends is searched for the start of the others.
+FOLLOW_ONE_ANOTHER = frozenset({WAV, FLAC})
 
 
 def container_of(header: bytes) -> Container | None:
@@ -299,6 +298,14 @@ def for_libsndfile(container: Container | None, header: bytes, declared: Declare
         return False
     tag = declared.wav_tag
     return container.for_libsndfile(header) and (tag is None or tag in _WAV_TAGS)
+
+
+def advice(uri: str) -> str:
+    """What to do about a file that no decoder reads; empty where nothing helps."""
+    extension = PurePosixPath(uri.lower()).suffix
+    if extension in RAW_EXTENSIONS:
+        return f"; if it has no header, say what it holds: --raw ext={extension[1:]},codec=…"
+    return ""
 
 
 def describe(container: Container | None, header: bytes, declared: Declared) -> str:

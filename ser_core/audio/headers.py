@@ -1,4 +1,4 @@
-"""What the headers of WAV and AIFF files declare, and where these files end.
+"""What the headers of files declare, and where these files end.
 
 libsndfile reports the samples that a file still has; only the header tells how many it should have.
 Some recorders write a WAV header before they know the size, as they do into a pipe. Such a size is
@@ -168,6 +168,33 @@ def declared_by_aiff(file: BinaryIO | View, header: bytes, size: int) -> Declare
             end = _end_of_chunks(file, size, ">", at + length)
             return Declared(seconds=seconds, rate_hz=rate_hz, end=end)
     return Declared(seconds=seconds, rate_hz=rate_hz)
+
+
+def declared_by_caf(file: BinaryIO | View, header: bytes, size: int) -> Declared:
+    """End of a file in Apple's Core Audio Format, behind its last chunk."""
+    at = 8
+    while at + 12 <= size:
+        file.seek(at)
+        name, length = struct.unpack(">4sq", file.read(12))
+        if length < 0 and name == b"data":
+            return Declared()  # it goes to the end
+        fits = 0 <= length <= size - at - 12 or name == b"data"
+        if not (fits and all(32 <= byte < 127 for byte in name)) or name == b"caff":
+            break
+        at += 12 + length
+    return Declared(end=min(at, size))
+
+
+def declared_by_w64(file: BinaryIO | View, header: bytes, size: int) -> Declared:
+    """End of a Wave64 file."""
+    (length,) = struct.unpack_from("<Q", header.ljust(24, b"\0"), 16)
+    return Declared(end=length if len(header) <= length <= size else None)
+
+
+def declared_by_au(file: BinaryIO | View, header: bytes, size: int) -> Declared:
+    """End of a file in Sun's AU format."""
+    offset, length = struct.unpack_from(">II", header, 4)
+    return Declared(end=offset + length if 0 < length <= size - offset else None)
 
 
 def _chunks(

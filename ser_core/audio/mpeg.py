@@ -101,6 +101,22 @@ def frame_at(data: bytes, at: int) -> tuple[int, Format] | None:
     return _parse(data[at + 1], data[at + 2], data[at + 3] & 0xC0)
 
 
+def xing_header(header: bytes, frames: int) -> bytes:
+    """A frame that tells how many frames follow it, by the header of one of them.
+
+    Without one, libsndfile ends where it expects the end by the bit rate of the first frames.
+    """
+    # No checksum, and a bit rate (112 kbit/s, or 64) that gives room enough.
+    start = bytes([0xFF, header[1] | 1, header[2] & 0x0C | 0x80, header[3]])
+    frame = frame_at(start, 0)
+    assert frame is not None
+    length, format = frame
+    body = bytearray(start + bytes(length - 4))
+    at = _xing_offset(format)
+    body[at : at + 12] = b"Xing" + struct.pack(">II", 1, frames)
+    return bytes(body)
+
+
 def begins(file: BinaryIO | View, start: int, end: int) -> bool:
     """Whether MPEG frames begin at `start`."""
     data, i = _Window(file, end).at(start)
@@ -225,13 +241,17 @@ def _follows(data: bytes, at: int, *, complete: bool, format: Format | None = No
     return True
 
 
+def _xing_offset(format: Format) -> int:
+    """Offset of a Xing header in its frame of layer III: behind the side information."""
+    mpeg_1, mono = format.samples == 1152, format.channels == 1
+    return 4 + ((17 if mono else 32) if mpeg_1 else (9 if mono else 17))
+
+
 def _promised_frames(frame: bytes, format: Format) -> int | None:
     """Number of frames by the Xing header in a frame, 0 where it has no number; None without."""
     if format.layer != 3:
         return None
-    mpeg_1 = format.samples == 1152
-    mono = format.channels == 1
-    at = 4 + ((17 if mono else 32) if mpeg_1 else (9 if mono else 17))
+    at = _xing_offset(format)
     if frame[at : at + 4] not in _COUNT_TAGS:
         return None
     flags, count = struct.unpack_from(">II", frame, at + 4)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ser_core.audio import formats, headers, mpeg
+from ser_core.audio import formats, headers, mpeg, ogg
 from ser_core.audio.formats import Container
 from ser_core.audio.headers import Declared
 from ser_core.audio.views import View
@@ -44,6 +44,8 @@ class Part:
     container : Container or None
         None where no format is recognised.
     declared : Declared
+    has_xing_header : bool
+        Whether it is an MP3 file with a count of its frames, so that libsndfile knows its length.
     damaged : tuple of (start, end)
         Bytes between its frames that are damaged and left out of `file`.
     """
@@ -54,6 +56,7 @@ class Part:
     header: bytes
     container: Container | None
     declared: Declared
+    has_xing_header: bool = False
     damaged: tuple[tuple[int, int], ...] = ()
 
 
@@ -89,48 +92,81 @@ def split(file: BinaryIO, size: int) -> Layout:
     gaps = [(a.end, b.start) for a, b in itertools.pairwise(parts)]
     unread += [gap for gap in gaps if gap not in unread]
     return Layout(
-        tuple(parts), tuple(sorted(span for span in unread if not _is_negligible(file, *span)))
+        tuple(parts), tuple(sorted(span for span in unread if not is_negligible(file, *span)))
     )
 
 
-def headerless(file: BinaryIO, size: int) -> Layout:
-    """A file without a header: one part, whatever its bytes are."""
+def whole(file: BinaryIO, size: int) -> Layout:
+    """A file as one part, whatever its bytes are."""
     return Layout((_whole(file, size),))
+
+
+def first(file: BinaryIO, size: int) -> Layout:
+    """A file as one part, of which only the header is read."""
+    start = _skip_tags(file, 0, size)
+    header = _read(file, start, headers.HEADER_BYTES)
+    container = formats.container_of(header)
+    if container is None:
+        return whole(file, size)
+    declared = container.declared(View(file, [(start, size)]), header, size - start)
+    end = size if declared.end is None else start + declared.end
+    view = View(file, [(start, end)], declared.patches)
+    return Layout((Part(view, start, end, header, container, declared),))
 
 
 def _whole(file: BinaryIO, size: int) -> Part:
     header, _ = headers.peek(file)
-    return Part(View(file, [(0, size)]), 0, size, header, None, Declared())
+    container = formats.container_of(header)
+    return Part(View(file, [(0, size)]), 0, size, header, container, Declared())
 
 
 def _parts_at(file: BinaryIO, start: int, size: int) -> list[Part]:
-    """The part that begins at an offset, or several of MP3; none where no format is recognised."""
+    """The part that begins at an offset, or several; none where no format is recognised."""
     header = _read(file, start, headers.HEADER_BYTES)
     container = formats.container_of(header)
+    if container is formats.OGG:
+        return _until_another_file(_ogg_parts, file, start, size)
     if container is None:
-        if not mpeg.begins(file, start, size):
-            return []
-        return _mpeg_parts(file, start, _find_start(file, start + 1, size) or size)
+        if mpeg.begins(file, start, size):
+            return _until_another_file(_mpeg_parts, file, start, size)
+        return []
     tail = View(file, [(start, size)])
     declared = container.declared(tail, header, size - start)
     if declared.end is not None:
         end = start + declared.end
     else:
-        end = _next_start(file, container, start, size)
+        followed_by = (container, *(formats.FOLLOW_ONE_ANOTHER - {container}))
+        if container not in formats.FOLLOW_ONE_ANOTHER:
+            followed_by = (container,)
+        end = _find_start(file, start + headers.HEADER_BYTES, size, followed_by) or size
     view = View(file, [(start, end)], declared.patches)
     return [Part(view, start, end, header, container, declared)]
 
 
-def _next_start(file: BinaryIO, container: Container, start: int, size: int) -> int:
-    """Where the next part begins, behind a part that does not say how long it is."""
-    search_from = start + headers.HEADER_BYTES
-    if container.name == "Ogg":
-        # A file of several streams begins with one first page for each of them.
-        search_from = start
-        while formats.is_ogg_start(page := _read(file, search_from, 27 + 255)):
-            search_from += 27 + page[26] + sum(page[27 : 27 + page[26]])
-    only = container if container.holds_others else None
-    return _find_start(file, search_from, size, only) or size
+def _until_another_file(
+    find_parts: Callable[[BinaryIO, int, int], list[Part]], file: BinaryIO, start: int, size: int
+) -> list[Part]:
+    """Parts that consist of frames or pages, up to where a file of another format begins."""
+    parts = find_parts(file, start, size)
+    between = [(a.end, b.start) for a, b in itertools.pairwise(parts)]
+    damaged = [span for part in parts for span in part.damaged]
+    last = [(parts[-1].end, size)] if parts else []
+    for gap in sorted(between + damaged + last):
+        next_start = _find_start(file, *gap)
+        if next_start is not None:
+            return find_parts(file, start, next_start)
+    return parts
+
+
+def _ogg_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
+    parts = []
+    for chain in ogg.chains(file, start, end):
+        header = _read(file, chain.start, headers.HEADER_BYTES)
+        view = View(file, [(chain.start, chain.end)])
+        damaged = tuple(gap for gap in chain.damaged if not is_negligible(file, *gap))
+        part = Part(view, chain.start, chain.end, header, formats.OGG, Declared(), damaged=damaged)
+        parts.append(part)
+    return parts
 
 
 def _mpeg_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
@@ -138,29 +174,33 @@ def _mpeg_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
     for stream in mpeg.streams(file, start, end):
         first, last = stream.spans[0][0], stream.spans[-1][1]
         gaps = [(a[1], b[0]) for a, b in itertools.pairwise(stream.spans)]
+        header = _read(file, first, headers.HEADER_BYTES)
+        is_mp3 = stream.format.layer == 3
+        prefix = b""
+        if is_mp3 and not stream.promised_frames:
+            prefix = mpeg.xing_header(header, stream.frames)
         parts.append(
             Part(
-                View(file, stream.spans),
+                View(file, stream.spans, prefix=prefix),
                 first,
                 last,
-                _read(file, first, headers.HEADER_BYTES),
+                header,
                 formats.MPEG,
-                # By a Xing header, libsndfile knows the length, and leaves out the padding.
-                Declared(
-                    seconds=None if stream.promised_frames else stream.seconds,
-                    rate_hz=stream.format.rate_hz,
-                ),
-                tuple(gap for gap in gaps if not _is_negligible(file, *gap)),
+                Declared(None if is_mp3 else stream.seconds, stream.format.rate_hz),
+                is_mp3,
+                tuple(gap for gap in gaps if not is_negligible(file, *gap)),
             )
         )
     return parts
 
 
 def _find_start(
-    file: BinaryIO, first: int, end: int, container: Container | None = None
+    file: BinaryIO,
+    first: int,
+    end: int,
+    containers: Sequence[Container] = formats.CONTAINERS,
 ) -> int | None:
-    """Offset of the next file that begins from `first` on; of one container, or of any."""
-    containers = (container,) if container else formats.CONTAINERS
+    """Offset of the next file of one of the containers that begins from `first` on."""
     longest = max(len(magic) for c in containers for magic in c.magics)
     at = first
     while at < end:
@@ -177,7 +217,9 @@ def _find_start(
             if start < first:
                 continue
             header = _read(file, start, headers.HEADER_BYTES)
-            if candidate.is_start(header) and candidate.begins_part(header):
+            if candidate.is_start(header) and (
+                candidate is not formats.OGG or ogg.is_first_page(header)
+            ):
                 return start
         at += max(1, len(window) - longest) if at + len(window) < end else len(window)
     return None
@@ -190,7 +232,7 @@ def _find(window: bytes, magic: bytes) -> Iterator[int]:
         i = window.find(magic, i + 1)
 
 
-def _skip_tags(file: BinaryIO, at: int, end: int) -> int:
+def _skip_tags(file: BinaryIO | View, at: int, end: int) -> int:
     """Offset behind the tags (ID3v2, ID3v1, APE) that begin at `at`."""
     while True:
         header = _read(file, at, 32)
@@ -207,7 +249,7 @@ def _skip_tags(file: BinaryIO, at: int, end: int) -> int:
             return min(at, end)
 
 
-def _is_negligible(file: BinaryIO, start: int, end: int) -> bool:
+def is_negligible(file: BinaryIO | View, start: int, end: int) -> bool:
     """Whether bytes between or behind recordings are tags, padding, or too few to matter."""
     start = _skip_tags(file, start, end)
     if end - start < MIN_UNREAD_BYTES:
@@ -215,6 +257,8 @@ def _is_negligible(file: BinaryIO, start: int, end: int) -> bool:
     cut = mpeg.frame_at(_read(file, start, 4), 0)
     if cut is not None and end - start < cut[0]:
         return True  # the last frame of a stream that was ended anywhere
+    if _read(file, start, 4) == ogg.MAGIC and end - start < ogg.MAX_PAGE_BYTES:
+        return True  # the last page
     while start < end:
         window = _read(file, start, min(_WINDOW_BYTES, end - start))
         if not window or window.count(window[0]) < len(window):
@@ -223,6 +267,6 @@ def _is_negligible(file: BinaryIO, start: int, end: int) -> bool:
     return True
 
 
-def _read(file: BinaryIO, at: int, length: int) -> bytes:
+def _read(file: BinaryIO | View, at: int, length: int) -> bytes:
     file.seek(at)
     return file.read(length)

@@ -224,6 +224,7 @@ def open(
     *,
     limits: Limits | None = None,
     raw: Sequence[RawFormat] = (),
+    header_only: bool = False,
 ) -> AudioStream:
     """Open a recording to read it block by block.
 
@@ -236,6 +237,9 @@ def open(
         What a recording may not exceed.
     raw : sequence of RawFormat
         Formats of files without a header, by extension.
+    header_only : bool
+        For those who decode nothing: only the beginning of the file is read, and parts that follow
+        the first are not found.
 
     Returns
     -------
@@ -264,7 +268,8 @@ def open(
             raise AudioError("empty", "0 bytes", uri)
         is_headerless = not formats.container_of(header) and not formats.is_text(header)
         format = formats.raw_format(uri, raw) if is_headerless else None
-        layout = parts.headerless(handle, size) if format else parts.split(handle, size)
+        find_parts = parts.whole if format else parts.first if header_only else parts.split
+        layout = find_parts(handle, size)
         declared_rate_hz = layout.parts[0].declared.rate_hz
         if declared_rate_hz is not None:
             _check_rate(declared_rate_hz, uri)

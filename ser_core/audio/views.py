@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 
 class View(io.RawIOBase):
-    """Spans of a file, one after the other, with some bytes replaced. The file stays open.
+    """Spans of a file, one after the other, with some bytes added or replaced. The file stays open.
 
     Parameters
     ----------
@@ -20,6 +20,13 @@ class View(io.RawIOBase):
         Offsets in `file`.
     patches : mapping of int to bytes
         Offset in the view, and what is read there instead.
+    prefix : bytes
+        Read before the first span.
+
+    Attributes
+    ----------
+    furthest : int
+        Offset behind the last byte that was read.
     """
 
     def __init__(
@@ -27,13 +34,16 @@ class View(io.RawIOBase):
         file: BinaryIO | View,
         spans: Sequence[tuple[int, int]],
         patches: Mapping[int, bytes] | None = None,
+        prefix: bytes = b"",
     ) -> None:
         self._file = file
         self._spans = [(start, end) for start, end in spans if end > start]
+        if prefix:
+            self._spans.insert(0, (0, len(prefix)))
         # Where in the view each span begins; the last number is the size.
         self._offsets = [0, *itertools.accumulate(end - start for start, end in self._spans)]
-        self._patches = dict(patches or {})
-        self._at = 0
+        self._patches = {**(patches or {}), **({0: prefix} if prefix else {})}
+        self._at = self.furthest = 0
 
     @property
     def size(self) -> int:
@@ -66,6 +76,7 @@ class View(io.RawIOBase):
             target[count : count + len(data)] = data
             count += len(data)
             self._at += len(data)
+        self.furthest = max(self.furthest, self._at)
         for at, patch in self._patches.items():
             first, last = max(at, start), min(at + len(patch), start + count)
             if first < last:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ser_core.audio import formats
 from ser_core.audio.decoders.base import DamagedError, Decoder, RefusedError
 from ser_core.audio.decoders.ffmpeg import PyAVDecoder
@@ -33,12 +35,17 @@ def open_decoder(part: Part, uri: str, raw: RawFormat | None = None) -> Decoder:
         `corrupt` where the format is known and no decoder reads it, else `unsupported_format`.
     """
     part.file.seek(0)
+    if part.container is formats.OGG and part.damaged:
+        # FFmpeg fills the gaps, so that what follows stays where it was said.
+        with contextlib.suppress(ImportError, RefusedError):
+            return PyAVDecoder(part.file, uri)
+        part.file.seek(0)
     try:
         decoder = SoundFileDecoder(part.file, raw)
     except RefusedError as error:
         refusal = str(error)
     else:
-        if decoder.codec in formats.MPEG_CODECS and part.container is not formats.MPEG:
+        if decoder.codec in formats.MPEG_CODECS and not part.has_xing_header:
             decoder.frames = None  # a guess from the bit rate
         return decoder
     described = formats.describe(part.container, part.header, part.declared)
@@ -54,13 +61,14 @@ def open_decoder(part: Part, uri: str, raw: RawFormat | None = None) -> Decoder:
         raise AudioError(
             "unsupported_format",
             f"{described}; M4A, AMR, WMA, G.726 in WAV and others need the extra 'av': "
-            "pip install 'ser-pipeline[av]'",
+            f"pip install 'ser-pipeline[av]'{formats.advice(uri)}",
             uri,
         ) from None
     except RefusedError as error:
         is_damaged = part.container is not None and isinstance(error, DamagedError)
         raise AudioError(
             "corrupt" if is_known or is_damaged else "unsupported_format",
-            f"{described}; neither libsndfile ({refusal}) nor FFmpeg ({error}) reads it",
+            f"{described}; neither libsndfile ({refusal}) nor FFmpeg ({error}) reads it"
+            + ("" if is_known or is_damaged else formats.advice(uri)),
             uri,
         ) from error

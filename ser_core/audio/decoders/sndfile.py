@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from ser_core.audio import formats
@@ -47,29 +49,36 @@ class SoundFileDecoder:
         self._failure: RuntimeError | None = None
         self.remarks: list[str] = []
         self.rate_hz, self.channels = self._sound.samplerate, self._sound.channels
-        self.codec = formats.codec_name(self._sound.subtype)
+        self.codec = raw.codec if raw else formats.codec_name(self._sound.subtype)
         # For a cut Ogg file, libsndfile reports the samples that are left: no header has a length.
         self.frames = self._sound.frames if 0 < self._sound.frames < 2**62 else None
 
     def read(self, frames: int) -> np.ndarray:
-        if self._sound.format != "FLAC":
-            return self._sound.read(frames, dtype="float32", always_2d=True)
         if self._failure is not None:
             raise self._failure
-        samples = np.empty((frames, self.channels), dtype=np.float32)
-        count = 0
+        start = self._sound.tell() if self._sound.format == "FLAC" else 0
         try:
-            while count < frames:
-                step = samples[count : count + _FLAC_STEP]
-                length = len(self._sound.read(len(step), always_2d=True, out=step))
-                count += length
-                if length < len(step):
-                    break
+            return self._sound.read(frames, dtype="float32", always_2d=True)
         except RuntimeError as error:
-            if not count:
+            if self._sound.format != "FLAC":
                 raise
             self._failure = error
-        return samples[:count]
+        samples = self._read_again(start, frames)
+        if not len(samples):
+            raise self._failure
+        return samples
+
+    def _read_again(self, start: int, frames: int) -> np.ndarray:
+        """The samples before damage to a FLAC file, of which the call that failed gave none."""
+        import soundfile
+
+        self._file.seek(0)
+        pieces = [np.empty((0, self.channels), dtype=np.float32)]
+        with contextlib.suppress(RuntimeError), soundfile.SoundFile(self._file) as sound:
+            sound.seek(start)
+            for _ in range(0, frames, _FLAC_STEP):
+                pieces.append(sound.read(_FLAC_STEP, dtype="float32", always_2d=True))
+        return np.concatenate(pieces)
 
     def close(self) -> None:
         self._sound.close()
