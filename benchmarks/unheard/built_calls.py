@@ -101,8 +101,6 @@ def on_calls(
     bench: Bench, data: Path, bundles: Sequence[Bundle], recipe: Recipe | None, calls: int = CALLS
 ) -> list[dict[str, Any]]:
     """Figures of bundles that have not heard RAVDESS, and of the recipe on folds by its actors."""
-    from dataclasses import replace
-
     customers = make_calls(bench.work, data, "ravdess", calls)
     rows = []
     for bundle in bundles:
@@ -118,9 +116,7 @@ def on_calls(
     corpus = bench.corpus("RAVDESS")
     if recipe is None or corpus is None:
         return rows
-    trained = [
-        fold_bundle(bench, corpus, replace(recipe, emotions=EIGHT), fold) for fold in range(FOLDS)
-    ]
+    trained = [fold_bundle(bench, corpus, recipe, fold) for fold in range(FOLDS)]
     stored = extract(bench.work, customers, trained[0].feature_set)
     fold_of = dict(
         zip([u.speaker for u in corpus.utterances], actor_folds(corpus).tolist(), strict=True)
