@@ -102,5 +102,5 @@ def clip_id(utterance: Utterance) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
+    with audio.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
