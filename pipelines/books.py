@@ -17,7 +17,7 @@ from pipelines import ledger
 from pipelines.errors import CommandError
 from pipelines.storage import files, published
 from ser_core import tables
-from ser_core.examine import MIXED
+from ser_core.roles import MIXED
 from ser_core.tables import RunCounts, database
 
 

@@ -316,7 +316,8 @@ def _conclude(job: Job, books: Books) -> int:
     job.say(books.line())
     if books.mixed:
         job.say(
-            f"{books.mixed:,} recordings are mono: what the agent says may be labelled there, too"
+            f"{books.mixed:,} recordings are mono or have equal channels: "
+            "what the agent says may be labelled there, too"
         )
     if books.rejected > job.max_reject_ratio * books.examined:
         job.say(

@@ -162,7 +162,9 @@ def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
             open_original(source, row["recording_id"]) as path,
             audio.open(path, row["uri"], raw=raw) as stream,
         ):
-            blocks = [_extremes(block, step) for block in stream.blocks()]
+            # Channels that hold the same are one.
+            sides = len(row["by_channel"])
+            blocks = [_extremes(block[:sides], step) for block in stream.blocks()]
     except ReplacedError:
         return None, 1, "the audio was replaced after it was labelled"
     except FileNotFoundError:

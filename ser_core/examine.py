@@ -2,7 +2,7 @@
 
 `examine` is the pure function that the pipeline runs for each recording, in a process that may
 die. It reads from top to bottom: hash the bytes, decode and find the speech of each channel
-(`_find_speech`), turn each segment into a vector (`_extract`), put the result together. If a
+(`first_pass`), turn each segment into a vector (`_extract`), put the result together. If a
 recording cannot be examined, the result has the reason, and no exception is raised.
 """
 
@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from ser_core import audio, features, speech
 from ser_core.errors import AudioError, SerError
-from ser_core.roles import MIXED, ROLES, Roles, roles_of
-
-# Samples up to this much are kept for the features (20 minutes of one channel at 8 kHz);
-# longer calls are decoded twice.
-KEEP_SAMPLES_BYTES = 40 << 20
+from ser_core.first_pass import Clock, FirstPass, decode_again, find_speech
+from ser_core.roles import ROLES, Roles
 
 
 @dataclass(frozen=True)
@@ -124,6 +120,7 @@ class Examined:
     channels: int | None = None
     codec: str | None = None
     music_s: float | None = None
+    crosstalk_s: float | None = None
     clipping_ratio: float | None = None
     snr_db: float | None = None
     bandwidth_hz: float | None = None
@@ -174,7 +171,7 @@ def examine(
     Examined
         With a reason where the recording is rejected.
     """
-    clock = _Clock()
+    clock = Clock()
     roles = roles or Roles(settings.channel_roles)
     found = Examined(source=source, cpu_s=clock.cpu_s)
     try:
@@ -190,136 +187,69 @@ def examine(
         return replace(found, reason="crashed", detail=f"{type(error).__name__}: {error}")
 
 
-@dataclass(frozen=True)
-class _FirstPass:
-    """Result of decoding a recording once, from start to end.
-
-    `kept` holds the blocks of the analysed channels, None where they take too much memory.
-    """
-
-    facts: audio.Facts
-    roles: tuple[str, ...]
-    analysed: list[int]
-    segments: list[list[speech.Segment]]  # by channel
-    music_s: list[float]  # by channel
-    kept: list[np.ndarray] | None
-
-    @property
-    def wanted(self) -> list[tuple[int, speech.Segment]]:
-        """Channel and segment of each vector."""
-        return [
-            (channel, segment) for channel in self.analysed for segment in self.segments[channel]
-        ]
-
-
 def _examine(
     path: str | os.PathLike,
     found: Examined,
     settings: Settings,
     roles: Roles,
-    clock: _Clock,
+    clock: Clock,
     beat: Callable[[], None],
 ) -> Examined:
     feature_set = features.get(settings.feature_set)
-    first = _find_speech(path, found.source.uri, settings, roles, clock, beat)
-    blocks = first.kept or _decode_again(path, found.source.uri, settings, first.analysed, clock)
+    uri = found.source.uri
+    open_stream = partial(audio.open, path, uri, limits=settings.limits, raw=settings.raw)
+    first = find_speech(open_stream, uri, roles, settings.analyse, clock, beat)
+    blocks = first.kept or decode_again(open_stream, first.held, clock)
     segments, vectors = _extract(first, blocks, feature_set, clock, beat)
     facts, analysed = first.facts, first.analysed
-    speaking_s, overlap_s = _union_and_overlap(first.segments)
+    channels = [side.channel for side in analysed]
+    speaking_s, overlap_s = _union_and_overlap([side.segments for side in first.sides])
     return replace(
         found,
-        detail=_joined(facts.remark, _not_analysed(first)),
+        detail=_joined(facts.remark, first.remark, _not_analysed(first)),
         duration_s=facts.duration_s,
         sample_rate_hz=facts.rate_hz,
         channels=facts.channels,
         codec=facts.codec,
-        music_s=sum(first.music_s[c] for c in analysed),
-        clipping_ratio=_mean([facts.clipping_ratio[c] for c in analysed]),
-        snr_db=_lowest([facts.snr_db[c] for c in analysed]),
-        bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in analysed]),
+        music_s=sum(side.music_s for side in analysed),
+        crosstalk_s=sum(side.crosstalk_s for side in analysed),
+        clipping_ratio=_mean([facts.clipping_ratio[c] for c in channels]),
+        snr_db=_lowest([facts.snr_db[c] for c in channels]),
+        bandwidth_hz=_lowest([facts.bandwidth_hz[c] for c in channels]),
         silence_s=max(0.0, facts.duration_s - speaking_s),
-        overlap_s=overlap_s if facts.channels > 1 else None,
+        overlap_s=overlap_s if len(first.sides) > 1 else None,
         by_channel=tuple(
-            Channel(c, role, c in analysed, sum(s.seconds for s in first.segments[c]))
-            for c, role in enumerate(first.roles)
+            Channel(side.channel, side.role, side.analysed, sum(s.seconds for s in side.segments))
+            for side in first.sides
         ),
         segments=segments,
         vectors=vectors,
     )
 
 
-def _find_speech(
-    path: str | os.PathLike,
-    uri: str,
-    settings: Settings,
-    given: Roles,
-    clock: _Clock,
-    beat: Callable[[], None],
-) -> _FirstPass:
-    """Decode block by block, find the speech of each channel, and keep the samples if they fit."""
-    with audio.open(path, uri, limits=settings.limits, raw=settings.raw) as stream:
-        roles = roles_of(stream.channels, given, uri, tracks=stream.tracks)
-        analysed = [c for c, role in enumerate(roles) if role in (MIXED, *settings.analyse)]
-        finders = [speech.Finder(stream.rate) for _ in roles]
-        kept: list[np.ndarray] | None = []
-        kept_bytes = 0
-        for block in _timed(stream.blocks(), clock):
-            with clock("speech"):
-                for finder, samples in zip(finders, block, strict=True):
-                    finder.feed(samples)
-            if kept is not None:
-                kept.append(block[analysed])
-                kept_bytes += kept[-1].nbytes
-                if kept_bytes > KEEP_SAMPLES_BYTES:
-                    kept = None
-            beat()
-        facts = stream.facts
-        if stream.is_mixed and analysed:
-            roles = (MIXED,)
-    with clock("speech"):
-        for finder in finders:
-            finder.feed(np.empty(0, dtype=np.float32), last=True)
-        segments = [finder.segments() for finder in finders]
-    return _FirstPass(facts, roles, analysed, segments, [f.music_s for f in finders], kept)
-
-
 def _extract(
-    first: _FirstPass,
+    first: FirstPass,
     blocks: Iterable[np.ndarray],
     feature_set: features.FeatureSet,
-    clock: _Clock,
+    clock: Clock,
     beat: Callable[[], None],
 ) -> tuple[tuple[SpeechSegment, ...], np.ndarray]:
     """Vectors of the wanted segments, float32 [segments, dimensions], and the segments."""
-    wanted, rate_hz = first.wanted, first.facts.rate_hz
+    wanted = [(side, segment) for side in first.analysed for segment in side.segments]
+    rate_hz = first.facts.rate_hz
     segments: dict[int, SpeechSegment] = {}
     vectors = np.empty((len(wanted), len(feature_set.names)), dtype=np.float32)
     if wanted:
-        for i, samples in _slices(blocks, first.analysed, wanted, rate_hz):
-            channel, segment = wanted[i]
+        places = [(first.held.index(side.channel), segment) for side, segment in wanted]
+        for i, samples in _slices(blocks, places, rate_hz):
+            side, segment = wanted[i]
             with clock("features"):
                 vectors[i] = feature_set.extract(samples, rate_hz)
             segments[i] = SpeechSegment(
-                channel, first.roles[channel], segment.start_s, segment.end_s, _rms_db(samples)
+                side.channel, side.role, segment.start_s, segment.end_s, _rms_db(samples)
             )
             beat()
     return tuple(segments[i] for i in range(len(wanted))), vectors
-
-
-class _Clock:
-    """CPU seconds by stage."""
-
-    def __init__(self) -> None:
-        self.cpu_s: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.process_time()
-        try:
-            yield
-        finally:
-            spent = time.process_time() - started
-            self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + spent
 
 
 def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
@@ -335,11 +265,11 @@ def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
         raise AudioError("unreadable", error.strerror or str(error), uri) from error
 
 
-def _not_analysed(first: _FirstPass) -> str | None:
+def _not_analysed(first: FirstPass) -> str | None:
     """A remark on a recording that has nobody to analyse."""
     if first.analysed:
         return None
-    sides = " and ".join(dict.fromkeys(first.roles))
+    sides = " and ".join(dict.fromkeys(side.role for side in first.sides))
     return f"{sides} only: not analysed (--analyse)"
 
 
@@ -347,37 +277,15 @@ def _joined(*remarks: str | None) -> str | None:
     return "; ".join(remark for remark in remarks if remark) or None
 
 
-def _decode_again(
-    path: str | os.PathLike, uri: str, settings: Settings, analysed: list[int], clock: _Clock
-) -> Iterator[np.ndarray]:
-    """Blocks of the analysed channels of a recording that was too long to be kept."""
-    with audio.open(path, uri, limits=settings.limits, raw=settings.raw) as stream:
-        for block in _timed(stream.blocks(), clock):
-            yield block[analysed]
-
-
-def _timed(blocks: Iterator[np.ndarray], clock: _Clock) -> Iterator[np.ndarray]:
-    """The same blocks; the time that each takes counts as decoding."""
-    while True:
-        with clock("decode"):
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block
-
-
 def _slices(
-    blocks: Iterable[np.ndarray],
-    analysed: list[int],
-    wanted: Sequence[tuple[int, speech.Segment]],
-    rate: int,
+    blocks: Iterable[np.ndarray], wanted: Sequence[tuple[int, speech.Segment]], rate: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Index and samples of each wanted (channel, segment), as soon as its last block was read.
+    """Index and samples of each wanted (row, segment), as soon as its last block was read.
 
-    Blocks hold the channels `analysed`, in that order. Only the blocks that an unfinished segment
+    A row is one of a block's. Only the blocks that an unfinished segment
     reaches back to are held.
     """
-    spans = [(analysed.index(c), round(s.start_s * rate), round(s.end_s * rate)) for c, s in wanted]
+    spans = [(row, round(s.start_s * rate), round(s.end_s * rate)) for row, s in wanted]
     todo = sorted(range(len(spans)), key=lambda i: spans[i][2])
     held: list[np.ndarray] = []
     held_from = at = 0

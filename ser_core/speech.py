@@ -7,7 +7,7 @@ over short pauses and cut at the quietest points. Silence, DC and clicks give no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,33 @@ class Segment:
         return self.end_s - self.start_s
 
 
+@dataclass(frozen=True)
+class Frames:
+    """Frames of 20 ms at 8 kHz.
+
+    `samples` is float32 [frames, FRAME] without DC, `level_db` float32 [frames], and `sounding`
+    bool [frames]: the detector takes it for a voice, and it is above `GATE_DBFS`.
+    """
+
+    samples: np.ndarray
+    level_db: np.ndarray
+    sounding: np.ndarray
+
+    def part(self, start: int, end: int) -> Frames:
+        """The frames from `start` to before `end`."""
+        return Frames(*(getattr(self, name)[start:end] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Frames]) -> Frames:
+        """Frames that follow each other, as one."""
+        return cls(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in cls.__dataclass_fields__
+            )
+        )
+
+
 class Finder:
     """Finds the speech of one channel, fed block by block.
 
@@ -82,8 +109,9 @@ class Finder:
         if rate != RATE_HZ:
             self._resampler = soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
         self._vad = webrtcvad.Vad(VAD_MODE)
-        # Seconds of non-speech that passed the detector; known once `segments` was called.
-        self.music_s = 0.0
+        # Seconds of non-speech that passed the detector, and of speech that is another channel's;
+        # known once `segments` was called.
+        self.music_s = self.crosstalk_s = 0.0
         self._held = np.empty(0, dtype=np.float32)
         self._voiced: list[np.ndarray] = []
         self._level_db: list[np.ndarray] = []
@@ -92,8 +120,14 @@ class Finder:
         self._before = np.zeros((SPECTRUM_FRAMES - 1, FRAME), dtype=np.float32)
         self._window = np.hanning(SPECTRUM_FRAMES * FRAME).astype(np.float32)
 
-    def feed(self, block: np.ndarray, *, last: bool = False) -> None:
-        """Add the next samples: float32 [m], m >= 0. `last` ends the channel."""
+    def feed(self, block: np.ndarray, *, last: bool = False) -> Frames:
+        """Add the next samples: float32 [m], m >= 0. `last` ends the channel.
+
+        Returns
+        -------
+        Frames
+            Those that are complete now.
+        """
         self._count += len(block)
         if self._resampler is not None:
             block = self._resampler.resample_chunk(np.ascontiguousarray(block), last=last)
@@ -101,7 +135,8 @@ class Finder:
         whole = len(samples) // FRAME * FRAME
         self._held = samples[whole:]
         if not whole:
-            return
+            none = np.empty(0, dtype=np.float32)
+            return Frames(none.reshape(0, FRAME), none, none.astype(bool))
         frames = samples[:whole].reshape(-1, FRAME)
         pcm = (np.clip(frames, -1, 1) * 32767).astype("<i2")
         self._voiced.append(
@@ -124,9 +159,17 @@ class Finder:
         self._measures.append(not_speech.measure(spectra, self._spectra, bin_hz))
         latest = not_speech.unit(spectra[-max(LAGS) :])
         self._spectra = np.concatenate([self._spectra, latest])[-max(LAGS) :]
+        level_db = self._level_db[-1]
+        return Frames(centred, level_db, self._voiced[-1] & (level_db > GATE_DBFS))
 
-    def segments(self) -> list[Segment]:
-        """Segments of all samples; call after the last block."""
+    def segments(self, crosstalk: np.ndarray | None = None) -> list[Segment]:
+        """Segments of all samples; call after the last block.
+
+        Parameters
+        ----------
+        crosstalk : np.ndarray [shape=(frames,)], bool, optional
+            Frames that are another channel's speech.
+        """
         if not self._voiced:
             return []
         measures, level_db, sounding = self.frames()
@@ -134,6 +177,9 @@ class Finder:
         active = sounding & ~steady
         active &= not_speech.is_speech(measures, level_db, active)
         self.music_s = float(np.count_nonzero(sounding & ~active)) * FRAME_S
+        if crosstalk is not None:
+            self.crosstalk_s = float(np.count_nonzero(active & crosstalk)) * FRAME_S
+            active &= ~crosstalk
         runs = _joined(_runs(active), active)
         duration_s = self._count / self._rate
         cut = [piece for run in _padded(runs, duration_s) for piece in _cut(*run, level_db)]

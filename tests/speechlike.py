@@ -29,12 +29,23 @@ def voice(
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-def call(turns, seconds: float, rate: int = 8_000, *, noise_db: float = -65.0, seed: int = 0):
-    """One channel of a call: turns (start_s, end_s, level_db) over line noise, float32 [n]."""
+def call(
+    turns,
+    seconds: float,
+    rate: int = 8_000,
+    *,
+    noise_db: float = -65.0,
+    f0_hz: float = 120.0,
+    seed: int = 0,
+):
+    """One channel of a call: turns (start_s, end_s, level_db) over line noise, float32 [n].
+
+    Voices of one `f0_hz` repeat each other, whatever the seed.
+    """
     random = np.random.default_rng(seed)
     samples = 10 ** (noise_db / 20) * random.standard_normal(round(seconds * rate))
     for i, (start, end, level_db) in enumerate(turns):
         first = round(start * rate)
-        spoken = voice(end - start, rate, level_db=level_db, seed=seed + i)
+        spoken = voice(end - start, rate, f0_hz=f0_hz, level_db=level_db, seed=seed + i)
         samples[first : first + len(spoken)] += spoken
     return np.clip(samples, -1, 1).astype(np.float32)

@@ -74,6 +74,7 @@ def recording_row(
         "codec": examined.codec,
         "speech_s": examined.speech_s,
         "music_s": examined.music_s,
+        "crosstalk_s": examined.crosstalk_s,
         "clipping_ratio": examined.clipping_ratio,
         "snr_db": examined.snr_db,
         "bandwidth_hz": examined.bandwidth_hz,

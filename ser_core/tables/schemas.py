@@ -91,6 +91,7 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
             ("codec", pa.string()),
             ("speech_s", pa.float64()),
             ("music_s", pa.float64()),
+            ("crosstalk_s", pa.float64()),
             ("clipping_ratio", pa.float32()),
             ("snr_db", pa.float32()),
             ("bandwidth_hz", pa.float32()),

@@ -123,7 +123,10 @@ def archive(tmp_path_factory):
     levels = [(-42, -33, -20), (-41, -29, -25), (-24, -20, -31)]
     for i, (name, (a, b, c)) in enumerate(zip(HOSTILE, levels, strict=True)):
         turns = [(1, 3.5, a), (5, 7.1, b), (9, 11, c)]
-        sides = call([(3.6, 4.8, -20)], 12, seed=20 + i), call(turns, 12, noise_db=-90, seed=i)
+        sides = (
+            call([(3.6, 4.8, -20)], 12, f0_hz=170, seed=20 + i),
+            call(turns, 12, noise_db=-90, seed=i),
+        )
         soundfile.write(folder / name, np.stack(sides, axis=1), RATE, "PCM_16")
     soundfile.write(folder / "mono.wav", call([(1, 4, -27)], 5), RATE, "ULAW")
     return folder

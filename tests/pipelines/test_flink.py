@@ -64,7 +64,8 @@ def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     for i in range(CALLS):
         level_db = -20 if i % 3 else -42
-        sides = call([(0.3, 1, -20)], 3, seed=CALLS + i), call([(0.5, 2.5, level_db)], 3, seed=i)
+        agent = call([(0.3, 1, -20)], 3, f0_hz=170, seed=CALLS + i)
+        sides = agent, call([(0.5, 2.5, level_db)], 3, seed=i)
         soundfile.write(folder / f"c{i:04}.wav", np.stack(sides, axis=1), RATE, "PCM_16")
     make_bad_files(folder / "bad")
     return folder

@@ -34,7 +34,7 @@ AGENT = [(4.5, 5.5, -20), (9.5, 11, -20)]
 def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     for i, (name, turns) in enumerate(TURNS.items()):
-        sides = call(AGENT, 16, seed=20 + i), call(turns, 16, noise_db=-90, seed=i)
+        sides = call(AGENT, 16, f0_hz=170, seed=20 + i), call(turns, 16, noise_db=-90, seed=i)
         soundfile.write(folder / name, np.stack(sides, axis=1), RATE, "PCM_16")
     soundfile.write(folder / "silent_1.wav", np.zeros((RATE, 2)), RATE)
     soundfile.write(folder / "mono_1.wav", call([(1, 4, -20)], 5), RATE, "ULAW")
@@ -153,10 +153,10 @@ def test_schema(night):
         "recordings": [
             "recording_id", "uri", "run_id", "size_bytes", "modified_at", "status", "reason",
             "detail", "call_time", "duration_s", "sample_rate_hz", "channels", "codec", "speech_s",
-            "music_s", "clipping_ratio", "snr_db", "bandwidth_hz", "label", "confidence", "unsure",
-            "p_calm", "p_angry", "negativity", "negativity_q1", "negativity_q2", "negativity_q3",
-            "negativity_q4", "arc", "silence_s", "overlap_s", "by_channel", "meta_mood",
-            "meta_number", "model_id", "feature_set", "processed_at",
+            "music_s", "crosstalk_s", "clipping_ratio", "snr_db", "bandwidth_hz", "label",
+            "confidence", "unsure", "p_calm", "p_angry", "negativity", "negativity_q1",
+            "negativity_q2", "negativity_q3", "negativity_q4", "arc", "silence_s", "overlap_s",
+            "by_channel", "meta_mood", "meta_number", "model_id", "feature_set", "processed_at",
         ],
         "segments": [
             "recording_id", "uri", "run_id", "channel", "role", "start_s", "end_s", "label",

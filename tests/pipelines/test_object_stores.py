@@ -81,7 +81,10 @@ def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     for i, levels in enumerate([(-42, -20), (-41, -40), (-18, -20), (-20, -45)]):
         turns = [(1, 4, levels[0]), (6, 9, levels[1])]
-        sides = call([(4.2, 5.8, -20)], 10, seed=9 + i), call(turns, 10, noise_db=-90, seed=i)
+        sides = (
+            call([(4.2, 5.8, -20)], 10, f0_hz=170, seed=9 + i),
+            call(turns, 10, noise_db=-90, seed=i),
+        )
         name = folder / f"q{i % 2}" / f"call_{i}.wav"
         name.parent.mkdir(exist_ok=True)
         soundfile.write(name, np.stack(sides, axis=1), RATE, "ULAW")

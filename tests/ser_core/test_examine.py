@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_core import audio, examine, features
+from ser_core import audio, examine, features, first_pass
 from ser_core.errors import SerError
 from ser_core.examine import Settings, Source
 from ser_core.roles import Roles
@@ -17,7 +17,7 @@ from tests.speechlike import call
 
 RATE = 8_000
 AGENT = call([(0.5, 4, -20), (9, 12, -20)], 16, seed=1)
-CUSTOMER = call([(5, 8, -24), (11, 15, -18)], 16, seed=9)
+CUSTOMER = call([(5, 8, -24), (11, 15, -18)], 16, f0_hz=170, seed=9)
 ROLES = Settings("test_simple", ("agent", "customer"))
 
 
@@ -67,7 +67,7 @@ def test_vectors_are_those_of_the_segments_samples(both):
 
 def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
     once = look(both)
-    monkeypatch.setattr(examine, "KEEP_SAMPLES_BYTES", 1000)
+    monkeypatch.setattr(first_pass, "KEEP_SAMPLES_BYTES", 1000)
     monkeypatch.setattr(audio.stream, "BLOCK_S", 0.7)
     twice = look(both)
     np.testing.assert_array_equal(once.vectors, twice.vectors)
@@ -78,7 +78,7 @@ def test_long_calls_are_decoded_twice_to_the_same_end(both, monkeypatch):
 @pytest.mark.parametrize("block_s", [0.7, 10.0])
 def test_a_file_in_blocks_gives_the_vectors_of_its_samples(both, monkeypatch, name, block_s):
     monkeypatch.setattr(audio.stream, "BLOCK_S", block_s)
-    monkeypatch.setattr(examine, "KEEP_SAMPLES_BYTES", 100_000)
+    monkeypatch.setattr(first_pass, "KEEP_SAMPLES_BYTES", 100_000)
     found = look(both, Settings(name, ("agent", "customer")))
     samples, rate = soundfile.read(both, dtype="float32")
     assert len(found.segments) > 1
