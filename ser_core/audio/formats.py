@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from ser_core.audio import headers
+from ser_core.audio import amr, headers
 from ser_core.audio.headers import Declared
 from ser_core.audio.views import View
 from ser_core.errors import SerError
@@ -227,9 +227,8 @@ def _ogg_codec_is_known(header: bytes) -> bool:
 
 
 def _is_flac(header: bytes) -> bool:
-    """Whether the first block is a STREAMINFO, as it must be, with a possible rate."""
-    rate_hz = int.from_bytes(header[18:21], "big") >> 4
-    return header[4:5] in (b"\0", b"\x80") and header[5:8] == b"\0\0\x22" and rate_hz > 0
+    """Whether the first block is a STREAMINFO, as it must be."""
+    return header[4:5] in (b"\0", b"\x80") and header[5:8] == b"\0\0\x22"
 
 
 def _is_au(header: bytes) -> bool:
@@ -245,6 +244,7 @@ def _is_matroska(header: bytes) -> bool:
 
 WAV = Container("WAV", (b"WAVE",), headers.is_wav, magic_at=8, declared=headers.declared_by_wav)
 FLAC = Container("FLAC", (b"fLaC",), _is_flac, ends_with_audio=True)
+AMR = Container("AMR", amr.MAGICS, for_libsndfile=_never)
 OGG = Container("Ogg", (b"OggS",), for_libsndfile=_ogg_codec_is_known)
 MPEG = Container("MP3", ())  # recognised by its frames
 CONTAINERS = (
@@ -267,12 +267,12 @@ CONTAINERS = (
     Container(
         "Matroska or WebM", (b"\x1a\x45\xdf\xa3",), _is_matroska, for_libsndfile=_never,
     ),
-    Container("AMR", (b"#!AMR\n", b"#!AMR-WB\n"), for_libsndfile=_never),
+    AMR,
     Container(
         "WMA", (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),), for_libsndfile=_never,
     ),
 )  # fmt: skip
-# A file of one of these that does not say where it ends is searched for the start of the others.
+# Where one of these begins, no file of another format goes on.
 FOLLOW_ONE_ANOTHER = frozenset({WAV, FLAC})
 
 

@@ -29,6 +29,8 @@ _RIFF_IDS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 # Where a chunk should begin, these begin another file.
 _NO_CHUNKS = (*_RIFF_IDS, b"FORM", b"OggS", b"fLaC")
 _SAMPLE_BYTES = {1: 0, 3: 0, 6: 1, 7: 1}  # by format tag: PCM, float (by the bits), A-law, mu-law
+# FFmpeg takes the bits of a sample of G.726 from the byte rate.
+_G726 = (0x0045, 0x0064)
 _BLOCK_CODECS = (0x0002, 0x0011, 0x0031)  # MS ADPCM, IMA ADPCM, GSM 06.10
 
 
@@ -119,6 +121,9 @@ def declared_by_wav(file: BinaryIO | View, header: bytes, size: int) -> Declared
         if name == b"fmt " and at + 16 <= size:
             file.seek(at)
             format = _Format.parse(file.read(min(length, 40)), order) if length >= 16 else None
+            if format and format.tag in _G726:
+                bits_per_s = format.rate_hz * format.channels * format.bits
+                patches[at + 8] = struct.pack(order + "I", min(bits_per_s // 8, 0xFFFFFFFF))
         if name != b"data":
             continue
         rate_hz, tag = (format.rate_hz, format.tag) if format else (None, None)

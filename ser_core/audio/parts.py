@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ser_core.audio import formats, headers, mpeg, ogg
+from ser_core.audio import amr, formats, headers, mpeg, ogg
 from ser_core.audio.formats import Container
 from ser_core.audio.headers import Declared
 from ser_core.audio.views import View
@@ -68,11 +68,11 @@ class Layout:
     unread: tuple[tuple[int, int], ...] = ()
 
 
-def split(file: BinaryIO, size: int) -> Layout:
+def split(file: BinaryIO, size: int, *, start: int = 0) -> Layout:
     """Find the parts of a file of `size` bytes. Tags and padding between them are ignored."""
     parts: list[Part] = []
     unread: list[tuple[int, int]] = []
-    at = 0
+    at = start
     while at < size and len(parts) < MAX_PARTS:
         start = _skip_tags(file, at, size)
         found = _parts_at(file, start, size)
@@ -101,6 +101,17 @@ def whole(file: BinaryIO, size: int) -> Layout:
     return Layout((_whole(file, size),))
 
 
+def headerless(file: BinaryIO, size: int) -> Layout:
+    """A file without a header, up to where a file with one begins."""
+    end = _find_start(file, 1, size, tuple(formats.FOLLOW_ONE_ANOTHER))
+    if end is None:
+        return whole(file, size)
+    header, _ = headers.peek(file)
+    first = Part(View(file, [(0, end)]), 0, end, header, None, Declared())
+    rest = split(file, size, start=end)
+    return Layout((first, *rest.parts), rest.unread)
+
+
 def first(file: BinaryIO, size: int) -> Layout:
     """A file as one part, of which only the header is read."""
     start = _skip_tags(file, 0, size)
@@ -124,6 +135,8 @@ def _parts_at(file: BinaryIO, start: int, size: int) -> list[Part]:
     """The part that begins at an offset, or several; none where no format is recognised."""
     header = _read(file, start, headers.HEADER_BYTES)
     container = formats.container_of(header)
+    if container is formats.AMR:
+        return _until_another_file(_amr_parts, file, start, size)
     if container is formats.OGG:
         return _until_another_file(_ogg_parts, file, start, size)
     if container is None:
@@ -135,9 +148,7 @@ def _parts_at(file: BinaryIO, start: int, size: int) -> list[Part]:
     if declared.end is not None:
         end = start + declared.end
     else:
-        followed_by = (container, *(formats.FOLLOW_ONE_ANOTHER - {container}))
-        if container not in formats.FOLLOW_ONE_ANOTHER:
-            followed_by = (container,)
+        followed_by = tuple({container} | formats.FOLLOW_ONE_ANOTHER)
         end = _find_start(file, start + headers.HEADER_BYTES, size, followed_by) or size
     view = View(file, [(start, end)], declared.patches)
     return [Part(view, start, end, header, container, declared)]
@@ -158,12 +169,22 @@ def _until_another_file(
     return parts
 
 
+def _amr_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
+    spans = amr.spans(file, start, end)
+    gaps = [(a[1], b[0]) for a, b in itertools.pairwise(spans)]
+    header = _read(file, start, headers.HEADER_BYTES)
+    damaged = _without_tags(file, gaps)
+    last = spans[-1][1]
+    view = View(file, spans)
+    return [Part(view, start, last, header, formats.AMR, Declared(), damaged=damaged)]
+
+
 def _ogg_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
     parts = []
     for chain in ogg.chains(file, start, end):
         header = _read(file, chain.start, headers.HEADER_BYTES)
         view = View(file, [(chain.start, chain.end)])
-        damaged = tuple(gap for gap in chain.damaged if not is_negligible(file, *gap))
+        damaged = _without_tags(file, chain.damaged)
         part = Part(view, chain.start, chain.end, header, formats.OGG, Declared(), damaged=damaged)
         parts.append(part)
     return parts
@@ -188,7 +209,7 @@ def _mpeg_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
                 formats.MPEG,
                 Declared(None if is_mp3 else stream.seconds, stream.format.rate_hz),
                 is_mp3,
-                tuple(gap for gap in gaps if not is_negligible(file, *gap)),
+                _without_tags(file, gaps),
             )
         )
     return parts
@@ -247,6 +268,11 @@ def _skip_tags(file: BinaryIO | View, at: int, end: int) -> int:
             at += 32 + int.from_bytes(header[12:16], "little")
         else:
             return min(at, end)
+
+
+def _without_tags(file: BinaryIO, gaps: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The gaps between frames that hold something else than tags: few bytes may stand for many."""
+    return tuple(gap for gap in gaps if _skip_tags(file, *gap) < gap[1])
 
 
 def is_negligible(file: BinaryIO | View, start: int, end: int) -> bool:

@@ -268,7 +268,7 @@ def open(
             raise AudioError("empty", "0 bytes", uri)
         is_headerless = not formats.container_of(header) and not formats.is_text(header)
         format = formats.raw_format(uri, raw) if is_headerless else None
-        find_parts = parts.whole if format else parts.first if header_only else parts.split
+        find_parts = parts.headerless if format else parts.first if header_only else parts.split
         layout = find_parts(handle, size)
         declared_rate_hz = layout.parts[0].declared.rate_hz
         if declared_rate_hz is not None:

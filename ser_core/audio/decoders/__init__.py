@@ -41,7 +41,7 @@ def open_decoder(part: Part, uri: str, raw: RawFormat | None = None) -> Decoder:
             return PyAVDecoder(part.file, uri)
         part.file.seek(0)
     try:
-        decoder = SoundFileDecoder(part.file, raw)
+        decoder = SoundFileDecoder(part.file, None if part.container else raw)
     except RefusedError as error:
         refusal = str(error)
     else:

@@ -72,6 +72,8 @@ class Track:
         if first is None:
             self.rate_hz = self._stream.codec_context.sample_rate
             self.channels = self._stream.codec_context.channels
+            if not self.rate_hz or not self.channels:
+                raise ValueError(f"no sample rate or channels for audio track {index + 1}")
         else:
             self.rate_hz, self.channels = first.rate_hz, first.samples.shape[1]
         self._chunks = chain([first] if first else [], chunks)
