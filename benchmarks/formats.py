@@ -205,7 +205,8 @@ class Made:
 
 def cut(share: float):
     def make(made: Made) -> Case:
-        return Case(made.whole[: int(share * len(made.whole))], share, made.format.tells_length)
+        data = made.whole[: int(share * len(made.whole))]
+        return Case(data, detectable=made.format.tells_length)
 
     return make
 
@@ -267,18 +268,18 @@ def byte_rate(made: Made) -> Case | None:
 
 def grows(made: Made) -> Case:
     part = made.whole[: int(0.6 * len(made.whole))]
-    return Case(part, 0.55, detectable=False, later=(part, made.whole))
+    return Case(part, later=(part, made.whole))
 
 
 def is_replaced(made: Made) -> Case:
     other = made.format.encode(made.other[: len(made.other) // 2], 1)
-    return Case(made.whole, 0.2, detectable=False, later=(made.whole, other))
+    return Case(made.whole, later=(made.whole, other))
 
 
 FAULTS: dict[str, Callable[[Made], Case | None]] = {
     "cut to 60 %": cut(0.6),
     "cut to 30 %": cut(0.3),
-    "only 60 bytes": lambda made: Case(made.whole[:60], 0.0),
+    "only 60 bytes": lambda made: Case(made.whole[:60], detectable=made.format.tells_length),
     "another one appended": joined,
     "a WAV appended": joined_to_wav,
     "another rate appended": joined_to_another_rate,

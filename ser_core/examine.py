@@ -21,6 +21,9 @@ from ser_core.errors import AudioError, SerError
 from ser_core.first_pass import Clock, FirstPass, decode_again, find_speech
 from ser_core.roles import ROLES, Roles
 
+# Remark on a file that is still being recorded, or copied; the next run takes it for a new one.
+CHANGED = "the file changed while it was read"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -175,10 +178,14 @@ def examine(
     roles = roles or Roles(settings.channel_roles)
     found = Examined(source=source, cpu_s=clock.cpu_s)
     try:
+        version = _version(path)
         with clock("read"):
             found = replace(found, recording_id=_sha256(path, source.uri, settings.limits))
         beat(found.recording_id)
-        return _examine(path, found, settings, roles, clock, lambda: beat(found.recording_id))
+        found = _examine(path, found, settings, roles, clock, lambda: beat(found.recording_id))
+        if _version(path) != version:
+            found = replace(found, detail=_joined(found.detail, CHANGED))
+        return found
     except AudioError as error:
         return replace(found, reason=error.reason, detail=error.detail)
     except MemoryError:
@@ -263,6 +270,15 @@ def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise AudioError("unreadable", error.strerror or str(error), uri) from error
+
+
+def _version(path: str | os.PathLike) -> tuple[int, ...] | None:
+    """What changes when a file is written to or replaced; None where it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _not_analysed(first: FirstPass) -> str | None:

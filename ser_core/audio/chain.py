@@ -35,6 +35,8 @@ class Chain:
         Seconds that are there, as far as the decoders know it before they decode.
     filled_s : float
         Seconds of silence in what was read that stand for gaps.
+    missing_bytes : int
+        Bytes that the headers promise and that are not there, if they promise no duration.
     unread_bytes : int
         Bytes of the file that were left out, behind the start of the first part.
 
@@ -58,6 +60,8 @@ class Chain:
         self._filled_s = 0.0
         self._is_mixed = False
         self._damaged = list(first.damaged)
+        self.missing_bytes = 0
+        self._note_missing(first)
         before = [span for span in layout.unread if span[0] < first.start]
         for start, end in before:
             self._remarks.append(f"{end - start:,} bytes before the recording are not read")
@@ -142,6 +146,13 @@ class Chain:
             self._part = self._parts.pop(0)
             self._decoder = self._open_part(self._part)
 
+    def _note_missing(self, part: Part) -> None:
+        """Remark that a part is cut, where its duration does not tell."""
+        missing = part.declared.missing_bytes
+        if missing and part.declared.seconds is None:
+            self.missing_bytes += missing
+            self._remarks.append(f"cut: {missing:,} bytes are missing at the end")
+
     def _keep_readable(self) -> None:
         """Leave out later parts that do not go on with the first; sum up the declared seconds."""
         kept = []
@@ -162,6 +173,7 @@ class Chain:
                 continue
             kept.append(part)
             self._damaged += part.damaged
+            self._note_missing(part)
             self.available_s += _available_s(decoder)
             seconds = _declared_s(part, decoder)
             if self.declared_s is None or seconds is None:

@@ -270,15 +270,20 @@ CONTAINERS = (
     AMR,
     Container(
         "WMA", (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"),), for_libsndfile=_never,
+        declared=headers.declared_by_asf,
     ),
 )  # fmt: skip
-# Where one of these begins, no file of another format goes on.
-FOLLOW_ONE_ANOTHER = frozenset({WAV, FLAC})
 
 
 def container_of(header: bytes) -> Container | None:
     """Container with these first bytes; None where no magic is known. MP3 has none."""
     return next((container for container in CONTAINERS if container.is_start(header)), None)
+
+
+def followers(container: Container) -> tuple[Container, ...]:
+    """Other formats that a file of a format is searched for, if it does not say where it ends."""
+    # The header of a FLAC file is also in MP4 and Matroska with FLAC.
+    return tuple({WAV, FLAC} - {container} if container in (WAV, FLAC) else {WAV})
 
 
 def codec_name(subtype: str) -> str:

@@ -25,6 +25,8 @@ HEADER_BYTES = 64
 # Sizes from here on, and 0, were written before the size was known (to a pipe).
 _UNKNOWN_SIZE = 0x7FFF0000
 _EXTENSIBLE = 0xFFFE
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_HEADER_BYTES = 8 << 10
 _RIFF_IDS = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 # Where a chunk should begin, these begin another file.
 _NO_CHUNKS = (*_RIFF_IDS, b"FORM", b"OggS", b"fLaC")
@@ -47,6 +49,8 @@ class Declared:
         Format tag of a WAV file.
     end : int, optional
         Offset at which the file ends by its own sizes. Bytes after it belong to something else.
+    missing_bytes : int
+        Bytes that the header promises and the file does not have.
     patches : mapping of int to bytes
         Bytes that replace sizes that are not true.
     """
@@ -55,6 +59,7 @@ class Declared:
     rate_hz: int | None = None
     wav_tag: int | None = None
     end: int | None = None
+    missing_bytes: int = 0
     patches: Mapping[int, bytes] = field(default_factory=dict)
 
 
@@ -142,6 +147,7 @@ def declared_by_wav(file: BinaryIO | View, header: bytes, size: int) -> Declared
             rate_hz=rate_hz,
             wav_tag=tag,
             end=_end_of_chunks(file, size, order, at + length),
+            missing_bytes=max(0, at + length - size),
             patches=patches,
         )
     return Declared(
@@ -171,7 +177,8 @@ def declared_by_aiff(file: BinaryIO | View, header: bytes, size: int) -> Declare
                     seconds, rate_hz = frames / rate, int(rate)
         if name == b"SSND" and length and rate_hz is not None:
             end = _end_of_chunks(file, size, ">", at + length)
-            return Declared(seconds=seconds, rate_hz=rate_hz, end=end)
+            missing = max(0, at + length - size)
+            return Declared(seconds=seconds, rate_hz=rate_hz, end=end, missing_bytes=missing)
     return Declared(seconds=seconds, rate_hz=rate_hz)
 
 
@@ -187,19 +194,35 @@ def declared_by_caf(file: BinaryIO | View, header: bytes, size: int) -> Declared
         if not (fits and all(32 <= byte < 127 for byte in name)) or name == b"caff":
             break
         at += 12 + length
-    return Declared(end=min(at, size))
+    return Declared(end=min(at, size), missing_bytes=max(0, at - size))
 
 
 def declared_by_w64(file: BinaryIO | View, header: bytes, size: int) -> Declared:
     """End of a Wave64 file."""
-    (length,) = struct.unpack_from("<Q", header.ljust(24, b"\0"), 16)
-    return Declared(end=length if len(header) <= length <= size else None)
+    return _declared_by_size(int.from_bytes(header[16:24], "little"), size)
 
 
 def declared_by_au(file: BinaryIO | View, header: bytes, size: int) -> Declared:
     """End of a file in Sun's AU format."""
     offset, length = struct.unpack_from(">II", header, 4)
-    return Declared(end=offset + length if 0 < length <= size - offset else None)
+    return _declared_by_size(offset + length if length else 0, size)
+
+
+def declared_by_asf(file: BinaryIO | View, header: bytes, size: int) -> Declared:
+    """End of a WMA file, by its file properties object."""
+    file.seek(0)
+    start = file.read(_ASF_HEADER_BYTES)
+    at = start.find(_ASF_FILE_PROPERTIES)
+    return _declared_by_size(
+        int.from_bytes(start[at + 40 : at + 48], "little") if at > 0 else 0, size
+    )
+
+
+def _declared_by_size(length: int, size: int) -> Declared:
+    """What a header declares that gives the size of the file; 0 or far too much is unknown."""
+    if length < HEADER_BYTES or length >= _UNKNOWN_SIZE:
+        return Declared()
+    return Declared(end=min(length, size), missing_bytes=max(0, length - size))
 
 
 def _chunks(

@@ -103,7 +103,7 @@ def whole(file: BinaryIO, size: int) -> Layout:
 
 def headerless(file: BinaryIO, size: int) -> Layout:
     """A file without a header, up to where a file with one begins."""
-    end = _find_start(file, 1, size, tuple(formats.FOLLOW_ONE_ANOTHER))
+    end = _find_start(file, 1, size, (formats.WAV, formats.FLAC))
     if end is None:
         return whole(file, size)
     header, _ = headers.peek(file)
@@ -148,7 +148,7 @@ def _parts_at(file: BinaryIO, start: int, size: int) -> list[Part]:
     if declared.end is not None:
         end = start + declared.end
     else:
-        followed_by = tuple({container} | formats.FOLLOW_ONE_ANOTHER)
+        followed_by = (container, *formats.followers(container))
         end = _find_start(file, start + headers.HEADER_BYTES, size, followed_by) or size
     view = View(file, [(start, end)], declared.patches)
     return [Part(view, start, end, header, container, declared)]

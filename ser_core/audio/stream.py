@@ -213,7 +213,9 @@ class AudioStream:
             remarks.insert(0, f"cut: {seconds:.1f} of {declared_s:.1f} s are there")
         present_s = seconds - self._chain.filled_s
         is_mostly_missing = present_s < max(seconds, declared_s) / 2
-        if is_mostly_missing or self._chain.unread_bytes > self._size / 2:
+        missing = self._chain.missing_bytes
+        unread = self._chain.unread_bytes + missing
+        if is_mostly_missing or unread > (self._size + missing) / 2:
             remarks.append(LESS_THAN_HALF)
         return "; ".join(remarks) or None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 
 import numpy as np
 import pytest
 import soundfile
 
-from ser_core import audio, examine, features, first_pass
+from ser_core import audio, examine, features, first_pass, tables
 from ser_core.errors import SerError
 from ser_core.examine import Settings, Source
 from ser_core.roles import Roles
@@ -161,3 +162,40 @@ def test_the_watcher_gets_signs_of_life(both):
 def test_settings_that_contradict_each_other_are_refused(roles, analyse, message):
     with pytest.raises(SerError, match=message):
         Settings("test_simple", roles, analyse)
+
+
+def test_a_file_that_changes_while_it_is_read_is_remarked(both):
+    data = both.read_bytes()
+    beats = []
+
+    def beat(recording_id):
+        beats.append(recording_id)
+        if len(beats) == 2:
+            both.write_bytes(data + bytes(100))
+
+    source = Source("u", 1, 1)
+    assert examine.CHANGED in (examine.examine(both, source, ROLES, beat=beat).detail or "")
+    assert examine.CHANGED not in (look(both).detail or "")
+
+
+def test_a_label_of_less_than_half_is_never_sure(tmp_path):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, CUSTOMER, RATE, "ULAW")
+    data = path.read_bytes()
+    labelling = tables.Labelling("m", ("angry", "sad"), "test_simple")
+    for size, unsure in ((len(data) * 45 // 100, True), (len(data) * 70 // 100, False)):
+        path.write_bytes(data[:size])
+        found = look(path)
+        assert found.segments
+        assert found.is_mostly_missing == unsure
+        row = tables.recording_row(
+            found,
+            np.tile([[1.0, 0.0]], (len(found.segments), 1)),
+            labelling,
+            run_id="r",
+            call_time=None,
+            meta={},
+            processed_at=dt.datetime.now(dt.UTC),
+        )
+        assert (row["label"], row["unsure"]) == ("angry", unsure)
+        assert row["detail"].startswith("cut: ")

@@ -17,6 +17,7 @@ from ser_core import audio
 from ser_core.audio import mpeg
 from ser_core.audio.views import View
 from ser_core.errors import AudioError, SerError
+from tests.av_files import AudioTrack, make
 from tests.ser_core.test_audio import encoded
 from tests.speechlike import voice
 
@@ -258,7 +259,7 @@ def test_mp3_goes_on_after_damage(places, xing, kind):
     lost_s = (lost / frame_bytes + 3 * len(places)) * frame_s
     assert found.facts.duration_s > 6 - lost_s - 0.15
     if xing and found.facts.duration_s < 5.8:
-        assert "cut: " in found.facts.remark
+        assert found.facts.remark.startswith(("cut: ", "damaged: "))
 
 
 def test_speech_after_the_damage_is_that_of_the_whole_file():
@@ -459,3 +460,87 @@ def test_a_view_is_its_spans_joined(data):
     assert view.read(length) == expected[at : at + length]
     assert view.tell() == min(len(expected), at + length)
     assert view.seek(0, 2) == view.size == len(expected)
+
+
+# Formats of FFmpeg
+
+
+def amr(samples) -> bytes:
+    return make("amr", AudioTrack(samples[None], RATE, "libopencore_amrnb"))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.02, 0.9), st.integers(1, 900), st.sampled_from(["cut out", "zeros", "noise"]))
+def test_amr_goes_on_after_damage(at, length, kind):
+    data = bytearray(amr(np.tile(FIRST, 5)))
+    start = 6 + int(at * (len(data) - 1_000))
+    random = np.random.default_rng(length)
+    data[start : start + length] = {
+        "cut out": b"", "zeros": bytes(length), "noise": random.bytes(length)
+    }[kind]  # fmt: skip
+    found = audio.decode(bytes(data))
+    # Frames of 20 ms take at most 32 bytes; what follows damage is believed after some of them.
+    assert 10 - (length / 13 + 4) * 0.02 - 0.1 < found.facts.duration_s < 10.1
+    if found.facts.duration_s < 9.5 and kind != "cut out":
+        assert found.facts.remark.startswith("damaged: ")
+
+
+def test_amr_and_what_is_appended_to_it():
+    one = amr(FIRST)
+    garbage = np.random.default_rng(0).bytes(5_000)
+    assert seconds_of(one + one) == pytest.approx(4, abs=0.1)
+    assert remark_of(one + one) is None
+    found = audio.decode(one + garbage)
+    assert found.facts.duration_s == pytest.approx(2, abs=0.1)
+    assert re.fullmatch(r"[45],\d\d\d bytes from byte [\d,]+ on are not read.*", found.facts.remark)
+    wav = encoded("WAV", "PCM_16", SECOND, RATE)
+    assert seconds_of(one + wav) == pytest.approx(3.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [
+        ("mp4", "aac", RATE),
+        ("matroska", "flac", RATE),
+        ("asf", "wmav2", RATE),
+        ("adts", "aac", RATE),
+    ],
+)
+def test_files_of_ffmpeg_appended_to_one_another(container, codec, rate):
+    one = make(container, AudioTrack(FIRST[None], rate, codec))
+    alone = seconds_of(one)
+    assert seconds_of(one + one) == pytest.approx(2 * alone, abs=0.1)
+    if container != "adts":  # which is damaged there, as far as FFmpeg knows
+        wav = encoded("WAV", "PCM_16", SECOND, rate)
+        assert seconds_of(one + wav) == pytest.approx(alone + 1.5, abs=0.1)
+
+
+@pytest.mark.parametrize("format", ["W64", "CAF", "AU"])
+def test_a_cut_file_of_a_known_size_is_told(format):
+    data = encoded(format, "PCM_16", FIRST, RATE)
+    found = audio.decode(data[: len(data) * 4 // 10])
+    assert found.facts.remark == (
+        f"cut: {len(data) - len(data) * 4 // 10:,} bytes are missing at the end; "
+        + audio.LESS_THAN_HALF
+    )
+
+
+def test_a_cut_wma_is_told():
+    data = make("asf", AudioTrack(np.tile(FIRST, 4)[None], RATE, "wmav2"))
+    assert remark_of(data) is None
+    assert re.search(r"cut: [\d,]+ bytes are missing", remark_of(data[: len(data) * 2 // 3]))
+
+
+def test_g726_is_read_whatever_the_byte_rate_is():
+    data = bytearray(unknown_codec(b""))
+    expected = audio.decode(bytes(data)).samples
+    at = data.index(b"fmt ") + 16
+    data[at : at + 4] = struct.pack("<I", 2_000)
+    np.testing.assert_array_equal(audio.decode(bytes(data)).samples, expected)
+
+
+def test_a_headerless_file_ends_where_a_wav_begins():
+    raw = encoded("RAW", "ULAW", FIRST, RATE)
+    found = audio.decode(raw + encoded("WAV", "ULAW", SECOND, RATE), "a.ulaw")
+    expected = audio.decode(encoded("WAV", "ULAW", np.concatenate([FIRST, SECOND]), RATE)).samples
+    np.testing.assert_array_equal(found.samples, expected)

@@ -78,6 +78,7 @@ class Timeline:
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._offset_s = start_s
+        self._offset_before_s: float | None = None  # before the timestamps fell back
         self.position_s = self.filled_s = self.ignored_s = self.late_s = 0.0
 
     def place(self, chunks: Iterable[Chunk]) -> Iterator[tuple[float, Chunk]]:
@@ -116,7 +117,13 @@ class Timeline:
         gap_s = min(deviations_s)
         max_gap_s = MAX_GAP_S if len(deviations_s) >= MIN_WITNESSES else MAX_GAP_OF_FEW_S
         if max(deviations_s) < -RESTART_S:
+            self._offset_before_s = self._offset_s
             self._offset_s += max(deviations_s)
+        elif self._fell_back_by_s(gap_s, tolerance_s):
+            # Only some chunks had wrong timestamps, as behind damage to Matroska.
+            gap_s -= self._fell_back_by_s(gap_s, tolerance_s)
+            self._offset_s, self._offset_before_s = self._offset_before_s or 0.0, None
+            return gap_s if gap_s > tolerance_s else 0.0
         elif self.position_s == 0 and gap_s <= MAX_DELAY_S:
             self._offset_s += gap_s
         elif gap_s > max_gap_s or self.filled_s + gap_s > MAX_FILLED_S:
@@ -125,3 +132,10 @@ class Timeline:
         elif gap_s > tolerance_s:
             return gap_s
         return 0.0
+
+    def _fell_back_by_s(self, gap_s: float, tolerance_s: float) -> float:
+        """What timestamps had fallen back by, if a gap brings them to where they were; else 0."""
+        if self._offset_before_s is None:
+            return 0.0
+        back_s = self._offset_before_s - self._offset_s
+        return back_s if gap_s > tolerance_s and gap_s - back_s >= -tolerance_s else 0.0
