@@ -7,8 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from ser_core.audio.decoders import Decoder
+from ser_core.audio.decoders.timeline import MAX_DELAY_S, MAX_FILLED_S, MAX_GAP_S
 from ser_core.audio.parts import Layout, Part, is_negligible
 from ser_core.errors import AudioError
+
+# A stream that was written in pieces may have a remark for each.
+_MAX_REMARKS = 5
 
 
 class Chain:
@@ -56,7 +60,9 @@ class Chain:
         self.declared_s = _declared_s(first, self._decoder)
         self.available_s = _available_s(self._decoder)
         self._remarks: list[str] = []
-        self._read_frames = 0
+        self._read_frames = self._part_from = 0
+        self._silence_frames = 0
+        self._gaps_s = 0.0
         self._filled_s = 0.0
         self._is_mixed = False
         self._damaged = list(first.damaged)
@@ -73,6 +79,12 @@ class Chain:
     def remarks(self) -> list[str]:
         """What could not be read; complete once all was read."""
         remarks = [*self._remarks, *(self._decoder.remarks if self._decoder else ())]
+        if len(remarks) > _MAX_REMARKS:
+            remarks[_MAX_REMARKS:] = [
+                f"and {len(remarks) - _MAX_REMARKS:,} more remarks like these"
+            ]
+        if self._gaps_s:
+            remarks.append(f"gaps: {self._gaps_s:.1f} s between parts were filled with silence")
         if self._damaged:
             size = sum(end - start for start, end in self._damaged)
             places = "1 place" if len(self._damaged) == 1 else f"{len(self._damaged)} places"
@@ -87,7 +99,8 @@ class Chain:
 
     @property
     def filled_s(self) -> float:
-        return self._filled_s + (self._decoder.filled_s if self._decoder else 0.0)
+        parts_s = self._filled_s + (self._decoder.filled_s if self._decoder else 0.0)
+        return self._gaps_s + parts_s
 
     @property
     def is_mixed(self) -> bool:
@@ -102,16 +115,7 @@ class Chain:
         blocks: list[np.ndarray] = []
         missing = frames
         while missing and self._decoder is not None:
-            try:
-                block = self._decoder.read(missing)
-            except (MemoryError, AudioError):
-                raise
-            except Exception as error:
-                if not self._read_frames:
-                    raise
-                seconds = self._read_frames / self.rate_hz
-                self._remarks.append(f"damaged: decoding failed after {seconds:.1f} s: {error}")
-                block = np.empty((0, self.channels), dtype=np.float32)
+            block = self._next_block(missing)
             if not len(block):
                 self._find_unread()
                 self._open_next()
@@ -122,6 +126,25 @@ class Chain:
         if len(blocks) == 1:
             return blocks[0]
         return np.concatenate([np.empty((0, self.channels), np.float32), *blocks])
+
+    def _next_block(self, frames: int) -> np.ndarray:
+        """Silence before the part, or the part's next samples; empty at its end."""
+        assert self._decoder is not None
+        if self._silence_frames:
+            block = np.zeros((min(frames, self._silence_frames), self.channels), dtype=np.float32)
+            self._silence_frames -= len(block)
+            return block
+        try:
+            return self._decoder.read(frames)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if not self._read_frames:
+                raise
+            seconds = self._read_frames / self.rate_hz
+            why = error.detail if isinstance(error, AudioError) else error
+            self._remarks.append(f"damaged: decoding failed after {seconds:.1f} s: {why}")
+            return np.empty((0, self.channels), dtype=np.float32)
 
     def close(self) -> None:
         if self._decoder is not None:
@@ -136,7 +159,11 @@ class Chain:
             self._unread.append((part.end - (view.size - furthest), part.end))
 
     def _open_next(self) -> None:
+        end_s = None
         if self._decoder is not None:
+            if self._decoder.start_s is not None:
+                part_s = (self._read_frames - self._part_from) / self.rate_hz
+                end_s = self._decoder.start_s + part_s
             self._remarks += self._decoder.remarks
             self._filled_s += self._decoder.filled_s
             self._is_mixed = self.is_mixed
@@ -145,6 +172,17 @@ class Chain:
         if self._parts:
             self._part = self._parts.pop(0)
             self._decoder = self._open_part(self._part)
+            self._fill_gap(end_s, self._decoder.start_s)
+            self._part_from = self._read_frames + self._silence_frames
+
+    def _fill_gap(self, end_s: float | None, start_s: float | None) -> None:
+        """Note the silence between two parts of a stream whose timestamps go on."""
+        if end_s is None or start_s is None:
+            return
+        gap_s = start_s - end_s
+        if MAX_DELAY_S < gap_s <= MAX_GAP_S and self._gaps_s + gap_s <= MAX_FILLED_S:
+            self._gaps_s += gap_s
+            self._silence_frames = round(gap_s * self.rate_hz)
 
     def _note_missing(self, part: Part) -> None:
         """Remark that a part is cut, where its duration does not tell."""
@@ -164,11 +202,9 @@ class Chain:
                 self._unread.append((part.start, part.end))
                 continue
             decoder.close()
-            if (decoder.rate_hz, decoder.channels) != (self.rate_hz, self.channels):
-                self._unread_why.append(
-                    f"{decoder.rate_hz:,} Hz and {_channels(decoder.channels)} found, "
-                    f"{self.rate_hz:,} Hz and {_channels(self.channels)} expected"
-                )
+            found, expected = _describe(decoder), _describe(self)
+            if found != expected:
+                self._unread_why.append(f"{found} found, {expected} expected")
                 self._unread.append((part.start, part.end))
                 continue
             kept.append(part)
@@ -183,8 +219,10 @@ class Chain:
         self._parts = kept
 
 
-def _channels(count: int) -> str:
-    return "1 channel" if count == 1 else f"{count} channels"
+def _describe(audio: Decoder | Chain) -> str:
+    channels = "1 channel" if audio.channels == 1 else f"{audio.channels} channels"
+    tracks = f" in {audio.tracks} tracks" if audio.tracks > 1 else ""
+    return f"{audio.rate_hz:,} Hz and {channels}{tracks}"
 
 
 def _declared_s(part: Part, decoder: Decoder) -> float | None:

@@ -22,9 +22,8 @@ from ser_core.errors import AudioError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 BLOCK_S = 10.0
-# A header may declare this much more than is there before the recording is called cut: Matroska
-# counts the padding of a codec, up to two frames of MP3 at 8 kHz.
-CUT_TOLERANCE_S = 0.3
+# A header may declare this much more than is there before the recording is called cut.
+CUT_TOLERANCE_S = 0.1
 # Codecs whose samples may be outside [-1, 1] by mistake: FFmpeg's names are the longer ones.
 FLOAT_CODECS = {"pcm_f32", "pcm_f64", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"}
 _PATHS = (str, os.PathLike)

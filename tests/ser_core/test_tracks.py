@@ -224,3 +224,51 @@ def test_memory_of_tracks_that_are_not_interleaved_is_bounded():
         blocks = [block.shape for block in stream.blocks()]
     assert max(shape[1] for shape in blocks) <= 10 * RATE
     assert sum(shape[1] for shape in blocks) == pytest.approx(64 * RATE, abs=RATE)
+
+
+def fragments(missing: range = range(0), damaged: int | None = None) -> bytes:
+    """A call written in pieces of a second, each a file with both tracks, as streams are kept."""
+    sides = AGENT, CUSTOMER
+    files = []
+    for second in range(8):
+        tracks = [
+            AudioTrack(
+                side[None, second * RATE : (second + 1) * RATE], RATE, "pcm_s16le", float(second)
+            )
+            for side in sides
+        ]
+        data = make("matroska", *tracks)
+        if second == damaged:
+            data = data[: len(data) // 10] + bytes(9 * len(data) // 10)
+        if second not in missing:
+            files.append(data)
+    return b"".join(files)
+
+
+def test_a_stream_that_was_written_in_pieces_is_one_recording():
+    found = decoded(fragments())
+    assert (found.samples.shape, found.facts.remark) == ((2, 8 * RATE), None)
+    for side, samples in zip((AGENT, CUSTOMER), found.samples, strict=True):
+        np.testing.assert_allclose(samples, side, atol=1e-4)
+
+
+def test_a_missing_piece_of_a_stream_is_a_gap():
+    found = decoded(fragments(missing=range(2, 4)))
+    assert found.facts.duration_s == 8
+    assert found.facts.remark == "gaps: 2.0 s between parts were filled with silence"
+    assert near(spoken(found.samples[1], RATE), [(4.5, 7)])
+
+
+def test_a_damaged_piece_of_a_stream_is_remarked():
+    found = decoded(fragments(damaged=2))
+    assert found.facts.duration_s == pytest.approx(8, abs=0.05)
+    assert found.facts.remark == "gaps: 0.9 s between parts were filled with silence"
+    assert near(spoken(found.samples[1], RATE), [(4.5, 7)])
+
+
+def test_parts_with_other_tracks_are_left_out():
+    two = [AudioTrack(side[None], RATE) for side in (AGENT, CUSTOMER)]
+    stereo = AudioTrack(np.stack([CUSTOMER, AGENT]), RATE)
+    found = decoded(make("matroska", *two) + make("matroska", stereo))
+    assert found.facts.duration_s == pytest.approx(8, abs=0.2)
+    assert "2 channels found, 16,000 Hz and 2 channels in 2 tracks expected" in found.facts.remark

@@ -14,7 +14,8 @@ class Decoder(Protocol):
     what of the file could not be used, or was read otherwise than as it is; complete at the end.
     `filled_s` are the seconds of silence that were put into gaps, so far. Where `tracks`, the
     number of audio tracks, is above 1, each is a channel. `is_mixed` tells whether the only channel
-    was, so far, mixed of several.
+    was, so far, mixed of several. `start_s` is the presentation time of its start, None where none
+    is stored.
     """
 
     rate_hz: int
@@ -23,6 +24,7 @@ class Decoder(Protocol):
     frames: int | None
     remarks: list[str]
     tracks: int
+    start_s: float | None
 
     @property
     def filled_s(self) -> float: ...

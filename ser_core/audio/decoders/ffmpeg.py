@@ -95,6 +95,7 @@ class PyAVDecoder:
                 self._uri,
             )
         self.tracks, self.channels = count, sum(layouts)
+        self.start_s = (container.start_time or 0) / 1e6 if timed else None
         self.rate_hz = max(track.rate_hz for track in self._tracks)
         self.codec = "+".join(dict.fromkeys(track.codec for track in self._tracks))
         declared_s = [track.declared_s() for track in self._tracks]

@@ -30,6 +30,7 @@ class SoundFileDecoder:
     """
 
     filled_s, tracks, is_mixed = 0.0, 1, False
+    start_s: float | None = None
 
     def __init__(self, file: View, raw: RawFormat | None = None) -> None:
         import soundfile

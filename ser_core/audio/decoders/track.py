@@ -275,6 +275,7 @@ def _declared_s(container: Any, stream: Any) -> float | None:
     names = container.format.name.split(",")
     track_s = float(stream.duration * stream.time_base) if stream.duration else None
     whole_s = container.duration / 1e6 if container.duration else None
+    start_s, codec = (container.start_time or 0) / 1e6, stream.codec_context.name
     if len(container.streams) > len(container.streams.audio) and "mov" not in names:
         whole_s = None  # of the video, perhaps
     if "mov" in names:
@@ -283,6 +284,10 @@ def _declared_s(container: Any, stream: Any) -> float | None:
         with suppress(KeyError, ValueError):
             hours, minutes, seconds = stream.metadata["DURATION"].split(":")
             track_s = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-            return track_s
-        return whole_s
-    return whole_s if "flv" in names else None
+            # The time of its end is what is stored, with the padding of MP3: at most two frames.
+            rate_hz = stream.codec_context.sample_rate or 8_000
+            padding_s = 2 * 576 / rate_hz if "mp3" in codec else 0.0
+            return max(0.0, track_s - start_s - padding_s)
+    if whole_s and ("matroska" in names or "flv" in names):
+        return max(0.0, whole_s - start_s)
+    return None
