@@ -39,6 +39,8 @@ class Chain:
         Seconds that are there, as far as the decoders know it before they decode.
     filled_s : float
         Seconds of silence in what was read that stand for gaps.
+    missing_s : float
+        These, and the seconds of it that were damaged or left out.
     missing_bytes : int
         Bytes that the headers promise and that are not there, if they promise no duration.
     unread_bytes : int
@@ -63,7 +65,7 @@ class Chain:
         self._read_frames = self._part_from = 0
         self._silence_frames = 0
         self._gaps_s = 0.0
-        self._filled_s = 0.0
+        self._filled_s = self._missing_s = 0.0
         self._is_mixed = False
         self._damaged = list(first.damaged)
         self.missing_bytes = 0
@@ -100,6 +102,11 @@ class Chain:
     @property
     def filled_s(self) -> float:
         parts_s = self._filled_s + (self._decoder.filled_s if self._decoder else 0.0)
+        return self._gaps_s + parts_s
+
+    @property
+    def missing_s(self) -> float:
+        parts_s = self._missing_s + (self._decoder.missing_s if self._decoder else 0.0)
         return self._gaps_s + parts_s
 
     @property
@@ -166,6 +173,7 @@ class Chain:
                 end_s = self._decoder.start_s + part_s
             self._remarks += self._decoder.remarks
             self._filled_s += self._decoder.filled_s
+            self._missing_s += self._decoder.missing_s
             self._is_mixed = self.is_mixed
             self._decoder.close()
         self._decoder = None

@@ -210,7 +210,7 @@ class AudioStream:
         declared_s = self.declared_s or 0.0
         if declared_s - seconds > CUT_TOLERANCE_S:
             remarks.insert(0, f"cut: {seconds:.1f} of {declared_s:.1f} s are there")
-        present_s = seconds - self._chain.filled_s
+        present_s = seconds - self._chain.missing_s
         is_mostly_missing = present_s < max(seconds, declared_s) / 2
         missing = self._chain.missing_bytes
         unread = self._chain.unread_bytes + missing

@@ -168,6 +168,11 @@ def test_stereo_that_becomes_mono_is_left_out_there():
     assert near(spoken(found.samples[1], RATE), [(4.5, 7), (11.2, 14.2)], 0.3)
 
 
+def test_what_is_mostly_left_out_is_said_to_be_unsure():
+    found = decoded(adts(np.stack([AGENT, CUSTOMER])[:, : 2 * RATE]) + adts(AGENT))
+    assert found.facts.remark.endswith(audio.LESS_THAN_HALF)
+
+
 def test_a_change_of_rate_is_followed():
     tone = (0.3 * np.sin(2 * np.pi * 500 * np.arange(4 * RATE) / RATE)).astype(np.float32)
     found = decoded(adts(tone) + adts(tone[: 2 * RATE : 2], RATE // 2) + adts(tone))

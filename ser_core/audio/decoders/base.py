@@ -12,7 +12,8 @@ class Decoder(Protocol):
 
     `frames` is the length that the header declares, None where it declares none. `remarks` tell
     what of the file could not be used, or was read otherwise than as it is; complete at the end.
-    `filled_s` are the seconds of silence that were put into gaps, so far. Where `tracks`, the
+    `filled_s` are the seconds of silence that were put into gaps, so far, and `missing_s` these and
+    the seconds that were damaged or left out. Where `tracks`, the
     number of audio tracks, is above 1, each is a channel. `is_mixed` tells whether the only channel
     was, so far, mixed of several. `start_s` is the presentation time of its start, None where none
     is stored.
@@ -28,6 +29,9 @@ class Decoder(Protocol):
 
     @property
     def filled_s(self) -> float: ...
+
+    @property
+    def missing_s(self) -> float: ...
 
     @property
     def is_mixed(self) -> bool: ...

@@ -122,6 +122,11 @@ class PyAVDecoder:
         return min(track.timeline.filled_s for track in self._tracks)
 
     @property
+    def missing_s(self) -> float:
+        """Seconds in gaps, damaged or left out, so far; of the track with least of it."""
+        return min(track.missing_s for track in self._tracks)
+
+    @property
     def is_mixed(self) -> bool:
         return any(track.is_mixed for track in self._tracks)
 

@@ -29,7 +29,7 @@ class SoundFileDecoder:
     RefusedError
     """
 
-    filled_s, tracks, is_mixed = 0.0, 1, False
+    filled_s, missing_s, tracks, is_mixed = 0.0, 0.0, 1, False
     start_s: float | None = None
 
     def __init__(self, file: View, raw: RawFormat | None = None) -> None:

@@ -64,7 +64,7 @@ class Track:
         self._timed, self._may_mix = timed, may_mix
         self.codec = self._stream.codec_context.name.removesuffix("float").removesuffix("fixed")
         self._damaged = self._damaged_bytes = self._bytes = 0
-        self._damaged_s = 0.0
+        self._damaged_s = self._left_out_s = 0.0
         self._first_byte: int | None = None
         self._ended_by: str | None = None
         chunks = self._decode()
@@ -89,6 +89,11 @@ class Track:
         if self.timeline.position_s > 0 or not self._damaged:
             return None
         return f"{self.codec}: none of {self._damaged:,} packets could be decoded"
+
+    @property
+    def missing_s(self) -> float:
+        """Seconds in gaps, damaged or left out, so far."""
+        return self.timeline.filled_s + self._damaged_s + self._left_out_s
 
     def declared_s(self) -> float | None:
         """Duration that the container stores for this track; None where it stores none."""
@@ -165,6 +170,7 @@ class Track:
             self._note_change(f"{change}, mixed into one", chunk.seconds)
             return chunk.samples.mean(axis=1, keepdims=True)
         self._note_change(f"{change}, left out", chunk.seconds)
+        self._left_out_s += chunk.seconds
         return np.zeros((len(chunk.samples), self.channels), dtype=np.float32)
 
     def _note_rate(self, before_hz: int, chunk: Chunk) -> None:
