@@ -39,6 +39,9 @@ MIN_STD = 0.25
 MOVED = 0.5
 # An emotion counts as at least this share of an archive when its emotions are balanced.
 RAREST = 0.02
+# From this far on, in std of the training (`_shift`), an archive's emotions are balanced after a
+# first mapping. Corpora of other rooms and languages, and bad lines, are 0.5 to 1.0 away.
+FAR = 1.5
 # The largest weight of a row when the emotions are balanced, in units of the mean weight.
 MOST = 3.0
 # Whether the archive's shares of the emotions are estimated as well (`ser_core.models.priors`).
@@ -324,9 +327,10 @@ def measure_balanced(
     training: FeatureStatistics,
     predict: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[ArchiveStatistics, np.ndarray]:
-    """As `measure`, with the archive's emotions balanced by a first mapping's predictions.
+    """As `measure`, with the archive's emotions balanced by predictions.
 
-    A model that knows no archive would balance wrongly where the archive is far from the training.
+    Of an archive that is far from the training, the model that knows no archive would balance
+    wrongly: there, the predictions are those after a first mapping.
 
     Parameters
     ----------
@@ -335,9 +339,20 @@ def measure_balanced(
     predict : callable
         Probabilities [n, labels] of mapped vectors [n, d].
     """
-    scale, offset = mapping(measure(matrix, recording, training)[0], training)
-    balanced = balance(predict(matrix * scale + offset))
-    return measure(matrix, recording, training, balanced)
+    found, _ = measure(matrix, recording, training)
+    if _shift(found, training) > FAR:
+        scale, offset = mapping(found, training)
+        matrix_seen = matrix * scale + offset
+    else:
+        matrix_seen = matrix
+    return measure(matrix, recording, training, balance(predict(matrix_seen)))
+
+
+def _shift(found: ArchiveStatistics, training: FeatureStatistics) -> float:
+    """Root of the mean squared difference of the means, in std of the training."""
+    varying = training.std > 0
+    shift = (found.mean - training.mean)[varying] / training.std[varying].astype(np.float64)
+    return float(np.sqrt(np.mean(np.square(shift)))) if varying.any() else 0.0
 
 
 def mapping(found: ArchiveStatistics, training: FeatureStatistics) -> tuple[np.ndarray, np.ndarray]:

@@ -181,6 +181,29 @@ def test_a_feature_that_is_constant_in_the_training_stays_as_it_is():
     assert (scale[3:] != 1).all()
 
 
+def test_a_near_archive_is_balanced_as_the_model_sees_it_and_a_far_one_after_a_first_mapping():
+    """Nine of ten rows are of one label. Balanced, each label counts alike."""
+    training = FeatureStatistics(np.zeros(40, np.float32), np.ones(40, np.float32))
+    random = np.random.default_rng(5)
+    label = (np.arange(4_000) % 10 == 0).astype(int)
+    matrix = random.normal(0, 1, (4_000, 40))
+    matrix[:, 0] = np.where(label == 1, 1.0, -1.0)
+    seen = []
+
+    def predict(rows):
+        seen.append(rows)
+        return np.eye(2)[(rows[:, 0] > 0).astype(int)]
+
+    near, _ = archive.measure_balanced(matrix.astype(np.float32), None, training, predict)
+    plain, _ = archive.measure(matrix.astype(np.float32), None, training)
+    np.testing.assert_array_equal(seen[0], matrix.astype(np.float32))
+    assert plain.mean[0] < -0.75
+    assert plain.mean[0] + 0.25 < near.mean[0] < 0
+    far = (matrix + 5).astype(np.float32)
+    archive.measure_balanced(far, None, training, predict)
+    assert abs(seen[1].mean()) < 0.2
+
+
 # The bundle
 
 
