@@ -81,6 +81,7 @@ setup(
         "tensorflow>=2.19; platform_machine != 'x86_64' or platform_system != 'Linux'",
         "tensorflow-cpu>=2.19; platform_machine == 'x86_64' and platform_system == 'Linux'",
         "threadpoolctl>=3.1",
+        "tzdata>=2024.1",
         "webrtcvad-wheels>=2.0.14",
     ],
     extras_require={

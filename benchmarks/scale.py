@@ -38,6 +38,7 @@ from pipelines import graph, ledger, nightly
 from pipelines.runners.runner import Runner
 from pipelines.steps.item import Item, tick
 from pipelines.storage import published
+from pipelines.storage.inputs import Match
 from ser_core import features, models
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
@@ -54,10 +55,10 @@ class Invented(ledger.NewRecordings):
 
     count: int = 0
 
-    def sources(self) -> Iterator[Source]:
+    def matches(self) -> Iterator[Match]:
         for i in range(self.count):
             uri = f"/calls/2026/03/01/queue-{i % 40:02d}/20260301T{i % 86400:06d}_c{i:07d}.wav"
-            yield Source(uri, 160_044 + i, 1_772_000_000_000_000 + i)
+            yield Match(Source(uri, 160_044 + i, 1_772_000_000_000_000 + i))
 
 
 class Invent(graph.Examine):

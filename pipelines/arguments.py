@@ -38,6 +38,17 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     return convert
 
 
+def not_negative(text: str) -> float:
+    """A number, 0 or above."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} found, a number of 0 or more expected")
+    return value
+
+
 def ratio(text: str) -> float:
     """A number from 0 to 1."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,7 @@ from pipelines.storage import files, published
 from ser_core import tables
 from ser_core.roles import MIXED
 from ser_core.tables import RunCounts, database
+from ser_core.tables.schemas import META
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Books(RunCounts):
-    """Numbers of recordings by outcome. Its fields are columns of `runs`."""
+    """Numbers of recordings by outcome; those of `RunCounts` are columns of `runs`.
+
+    Parameters
+    ----------
+    rejected_earlier : Counter of str
+        Recordings already done that were rejected then, by reason.
+    rejected_before : int
+        Recordings rejected now whose URI an earlier run had rejected, too.
+    with_call_time, with_fields : int
+        Recordings whose path gave a call's time; whose path gave any field.
+    """
+
+    rejected_earlier: Counter[str] = field(default_factory=Counter)
+    rejected_before: int = 0
+    with_call_time: int = 0
+    with_fields: int = 0
 
     def __add__(self, other: Books) -> Books:
         return Books(*(getattr(self, name) + getattr(other, name) for name in BOOKS))
@@ -68,13 +84,37 @@ class Books(RunCounts):
             f"{self.labelled:,} labelled + {self.no_speech:,} without speech + "
             f"{self.rejected:,} rejected + {self.already_done:,} already done"
         )
+        if self.waiting:
+            counts += f" + {self.waiting:,} waiting"
         if self.by_reason:
-            reasons = ", ".join(f"{reason} {n:,}" for reason, n in self.by_reason.most_common())
-            counts += f" (rejected: {reasons})"
-        return counts
+            counts += f" (rejected: {_counted(self.by_reason)})"
+        return counts + self.left_out()
+
+    def left_out(self) -> str:
+        """What was left out, as the end of a line of text."""
+        text = ""
+        if self.rejected_earlier:
+            count = self.rejected_earlier.total()
+            text += f"; {count:,} of them rejected earlier ({_counted(self.rejected_earlier)})"
+        if self.skipped:
+            text += f"; {self.skipped:,} files beside them skipped"
+        return text
+
+
+def _counted(by_reason: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in by_reason.most_common())
 
 
 BOOKS = tuple(Books.__dataclass_fields__)
+_COUNTERS = ("by_reason", "rejected_earlier")
+
+
+def of_matched(counts: ledger.Matched) -> Books:
+    """The books of what matched, before anything is examined."""
+    return Books(**{name: getattr(counts, name) for name in _MATCHED})
+
+
+_MATCHED = tuple(ledger.Matched.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -85,15 +125,12 @@ class Listed:
     ----------
     name : str
         A file of URIs in the staging folder.
-    matched : int
-        Recordings that matched, done or not.
-    already_done : int
-        Recordings that were done before, and are not in the file.
+    counts : ledger.Matched
+        Of what matched; recordings that were left out are not in the file.
     """
 
     name: str
-    matched: int
-    already_done: int
+    counts: ledger.Matched
 
 
 @dataclass(frozen=True)
@@ -110,18 +147,21 @@ class Seal:
         """Write the seal as JSON, whole or not at all."""
         content = asdict(self)
         # asdict would count the pairs of a Counter.
-        content["books"]["by_reason"] = dict(self.books.by_reason)
+        content["books"] |= {name: dict(getattr(self.books, name)) for name in _COUNTERS}
         files.write_whole(path, json.dumps(content))
 
     @classmethod
     def read(cls, path: str) -> Seal:
         """Read a seal that `write` wrote."""
         content = json.loads(files.read_text(path))
-        books = content["books"] | {"by_reason": Counter(content["books"]["by_reason"])}
+        books = content["books"]
+        # A run of an older version may have been sealed and not published.
+        books |= {name: Counter(books.get(name, ())) for name in _COUNTERS}
+        books["warnings"] = tuple(books.get("warnings", ()))
         return cls(Books(**books), tuple(Part(**part) for part in content["parts"]))
 
 
-def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
+def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str] = ()) -> Books:
     """Count the rows that a run wrote, and compare them with the list of its recordings.
 
     Parameters
@@ -131,6 +171,8 @@ def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
     parts : sequence of str
         Names of the parts that count.
     listed : Listed
+    meta : sequence of str
+        Names of the columns `meta_<name>`.
 
     Raises
     ------
@@ -138,22 +180,25 @@ def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
         A recording is missing, duplicated or not in the list; or its segments and features are
         incomplete.
     """
-    books = Books(matched=listed.matched, already_done=listed.already_done)
-    rows = pa.schema([("uri", pa.string()), ("spoke", pa.bool_())])
+    books = of_matched(listed.counts)
+    uri = pa.schema([("uri", pa.string())])
+    rows = pa.schema([*uri, ("spoke", pa.bool_()), ("rejected", pa.bool_())])
 
     def recordings() -> Iterator[pa.Table]:
         nonlocal books
-        columns = ["uri", "status", "reason", "duration_s", "by_channel"]
+        columns = ["uri", "status", "reason", "duration_s", "by_channel", "call_time"]
+        columns += [f"{META}{name}" for name in meta]
         for table in _read(staged, "recordings", parts, columns):
             books = books + _count(table)
             spoke = pc.is_in(table["status"], pa.array([tables.LABELLED, tables.EXTRACTED]))
-            yield pa.table([table["uri"], spoke], schema=rows)
+            rejected = pc.equal(table["status"], tables.REJECTED)
+            yield pa.table([table["uri"], spoke, rejected], schema=rows)
 
     with database.connect() as db:
-        database.fill(db, "given", ledger.LIST, _read(staged, "", [listed.name], ["uri"]))
+        database.fill(db, "given", ledger.LIST, _read(staged, "", [listed.name], ledger.LIST.names))
         database.fill(db, "rows", rows, recordings())
         for name in ("segments", "features"):
-            database.fill(db, name, ledger.LIST, _read(staged, name, parts, ["uri"]))
+            database.fill(db, name, uri, _read(staged, name, parts, ["uri"]))
         db.execute(
             "CREATE TABLE counts AS SELECT uri, sum(given) AS given, sum(rows) AS rows, "
             "bool_or(spoke) AS spoke, sum(segments) AS segments, sum(features) AS features FROM ("
@@ -177,12 +222,16 @@ def check(staged: str, parts: Sequence[str], listed: Listed) -> Books:
             ).fetchone()
             if n:
                 problems.append(f"{n:,} recordings {problem}, the first: {first}")
+        before = db.execute(
+            "SELECT count(*) FROM rows WHERE rejected AND EXISTS (FROM given WHERE "
+            "given.uri = rows.uri AND rejected_before)"
+        ).fetchone()[0]
     if problems:
         raise CommandError(
             f"the books do not close: {'; '.join(problems)}. Nothing of this run was published; "
             "please report this"
         )
-    return books
+    return replace(books, rejected_before=before)
 
 
 def _count(recordings: pa.Table) -> Books:
@@ -198,7 +247,17 @@ def _count(recordings: pa.Table) -> Books:
         ),
         audio_hours=(pc.sum(recordings["duration_s"]).as_py() or 0.0) / 3600,
         by_reason=Counter(reason for reason in recordings["reason"].to_pylist() if reason),
+        with_call_time=pc.count(recordings["call_time"]).as_py(),
+        with_fields=_count_with_fields(recordings),
     )
+
+
+def _count_with_fields(recordings: pa.Table) -> int:
+    known = pc.is_valid(recordings["call_time"])
+    for name in recordings.schema.names:
+        if name.startswith(META):
+            known = pc.or_(known, pc.is_valid(recordings[name]))
+    return pc.sum(known).as_py() or 0
 
 
 def _read(

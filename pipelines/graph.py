@@ -173,7 +173,7 @@ class Close(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Merge" >> beam.Map(closing.merge_bin, self._staged, self._layout)
             | "GatherMerged" >> Gather()
-            | "Seal" >> beam.Map(closing.seal, staged=self._staged)
+            | "Seal" >> beam.Map(closing.seal, self._staged, self._layout)
         )
 
 

@@ -8,21 +8,65 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import os
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.storage import files, inputs, published
+from pipelines.tried_with import TriedWith
 from ser_core import tables
 from ser_core.errors import TRIED_AGAIN
 from ser_core.examine import Source
 from ser_core.tables import database
 
 _SOURCE = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("modified_us", pa.int64())])
+_COVERED = pa.schema([*_SOURCE, ("kind", pa.string())])
+_PAST = pa.schema([*_SOURCE, ("reason", pa.string()), ("again", pa.bool_())])
+_SAME_FILE = (
+    "past.uri = matched.uri AND past.size_bytes IS NOT DISTINCT FROM matched.size_bytes "
+    "AND past.modified_us IS NOT DISTINCT FROM matched.modified_us"
+)
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Counts of what matched, and of what was left out: the books before anything is examined.
+
+    Parameters
+    ----------
+    matched : int
+        All recordings, done or not.
+    already_done : int
+        Recordings that were done before.
+    waiting : int
+        Recordings that are too young (`--min-age-s`); the next run meets them.
+    skipped : int
+        Files beside recordings, which are not among those that matched.
+    rejected_earlier : Counter of str
+        Recordings already done that were rejected then, by reason.
+    warnings : tuple of str
+        Lines for the user.
+    """
+
+    matched: int
+    already_done: int = 0
+    waiting: int = 0
+    skipped: int = 0
+    rejected_earlier: Counter[str] = field(default_factory=Counter)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def todo(self) -> int:
+        """Number of recordings that are to be done now."""
+        return self.matched - self.already_done - self.waiting
 
 
 @dataclass(frozen=True)
@@ -31,16 +75,12 @@ class Todo:
 
     Parameters
     ----------
-    matched : int
-        All recordings, done or not.
-    todo : int
-        Recordings that are not done.
+    counts : Matched
     elements : iterator of Source or Stored
-        The recordings that are not done, in the order of their URIs or parts.
+        The recordings that are to be done, in the order of their URIs or parts.
     """
 
-    matched: int
-    todo: int
+    counts: Matched
     elements: Iterator[Any]
 
 
@@ -78,18 +118,25 @@ class NewRecordings:
     """Recordings that match the patterns and have not been done.
 
     A recording is done if its URI, size and modified time stand in `recordings`. Recordings that
-    were rejected for a reason in `TRIED_AGAIN` are not done.
+    were rejected are not done if the reason is one of `TRIED_AGAIN`, or if what may cure it has
+    changed since.
 
     Parameters
     ----------
     patterns : tuple of str
     date : datetime.date
     output : str
+    tried_with : TriedWith, optional
+        What may cure rejections; without it they are final.
+    min_age_s : float
+        Recordings that were changed later than this many seconds ago wait.
     """
 
     patterns: tuple[str, ...]
     date: dt.date
     output: str
+    tried_with: TriedWith | None = None
+    min_age_s: float = 0.0
 
     @contextmanager
     def found(self) -> Iterator[Todo]:
@@ -98,34 +145,96 @@ class NewRecordings:
         Raises
         ------
         UsageError, StoreError
-            As `inputs.match` and `published.open_reader`.
+            As `inputs.scan` and `published.open_reader`.
         """
         with database.connect() as db:
-            sources = ((s.uri, s.size_bytes, s.modified_us) for s in self.sources())
-            database.fill(db, "named", _SOURCE, sources)
-            db.execute("CREATE TABLE matched AS SELECT DISTINCT ON (uri) * FROM named")
-            database.fill(db, "done", _SOURCE, self._done())
-            db.execute(
-                "CREATE TABLE todo AS SELECT * FROM matched WHERE NOT EXISTS (FROM done WHERE "
-                "done.uri = matched.uri AND done.size_bytes IS NOT DISTINCT FROM "
-                "matched.size_bytes AND done.modified_us IS NOT DISTINCT FROM "
-                "matched.modified_us)"
+            files_found = (
+                (item.source.uri, item.source.size_bytes, item.source.modified_us, item.kind)
+                for item in self.matches()
             )
-            rows = database.fetch(db, "SELECT * FROM todo ORDER BY uri")
-            elements = (Source(*row) for row in rows)
-            yield Todo(database.count(db, "matched"), database.count(db, "todo"), elements)
+            database.fill(db, "covered", _COVERED, files_found)
+            db.execute(
+                "CREATE TABLE matched AS SELECT DISTINCT ON (uri) uri, size_bytes, modified_us "
+                f"FROM covered WHERE kind = '{inputs.RECORDING}'"
+            )
+            database.fill(db, "past", _PAST, self._past())
+            db.execute(
+                "CREATE TABLE new AS SELECT * FROM matched WHERE NOT EXISTS (FROM past WHERE "
+                f"NOT again AND {_SAME_FILE})"
+            )
+            db.execute(f"CREATE TABLE todo AS SELECT * FROM new WHERE {self._is_old_enough()}")
+            counts = self._counts(db)
+            rows = database.fetch(
+                db,
+                "SELECT todo.*, rejected.uri IS NOT NULL FROM todo LEFT JOIN (SELECT DISTINCT uri "
+                "FROM past WHERE reason IS NOT NULL) AS rejected USING (uri) ORDER BY todo.uri",
+            )
+            yield Todo(counts, (Source(*row) for row in rows))
 
-    def sources(self) -> Iterator[Source]:
-        """Recordings that match the patterns. A recording may come twice."""
-        return inputs.match(self.patterns, date=self.date, output=self.output)
+    def _is_old_enough(self) -> str:
+        """A condition in SQL. A time that is far ahead is wrong: such files do not wait for it."""
+        if not self.min_age_s:
+            return "true"
+        now_us = time.time_ns() // 1000
+        young = f"BETWEEN {now_us - round(self.min_age_s * 1e6)} AND {now_us + _DAY_US}"
+        return f"modified_us IS NULL OR modified_us NOT {young}"
 
-    def _done(self) -> Iterator[pa.Table]:
-        """Rows of recordings that are done, one row group at a time."""
+    def matches(self) -> Iterator[inputs.Match]:
+        """Files that the patterns cover. A file may come twice."""
+        return inputs.scan(self.patterns, date=self.date, output=self.output)
+
+    def _past(self) -> Iterator[pa.Table]:
+        """Rows of recordings, one row group at a time, and whether each is tried again."""
         published_tables = published.open_reader(self.output)
-        columns = ["uri", "size_bytes", "modified_at", "reason"]
+        columns = ["uri", "size_bytes", "modified_at", "reason", "tried_with"]
+        cures = self.tried_with.by_reason() if self.tried_with else {}
         for rows in published_tables.rows(published_tables.paths("recordings"), columns):
             again = pc.is_in(rows["reason"], value_set=pa.array(TRIED_AGAIN, pa.string()))
-            yield rows.filter(pc.invert(again)).select(_SOURCE.names).cast(_SOURCE)
+            for reason, text in cures.items():
+                same = pc.fill_null(pc.equal(rows["tried_with"], text), False)
+                rejected = pc.fill_null(pc.equal(rows["reason"], reason), False)
+                again = pc.or_(again, pc.and_(rejected, pc.invert(same)))
+            yield rows.append_column("again", again).select(_PAST.names).cast(_PAST)
+
+    def _counts(self, db: Any) -> Matched:
+        matched, new, todo = (database.count(db, name) for name in ("matched", "new", "todo"))
+        rejected = db.execute(
+            "SELECT reason, count(DISTINCT uri) FROM (SELECT matched.uri, reason FROM matched "
+            f"JOIN past ON {_SAME_FILE} WHERE reason IS NOT NULL AND NOT again AND NOT EXISTS ("
+            "FROM past AS accepted WHERE accepted.reason IS NULL AND accepted.uri = matched.uri "
+            "AND accepted.size_bytes IS NOT DISTINCT FROM matched.size_bytes AND "
+            "accepted.modified_us IS NOT DISTINCT FROM matched.modified_us)) GROUP BY reason"
+        ).fetchall()
+        return Matched(
+            matched=matched,
+            already_done=matched - new,
+            waiting=new - todo,
+            skipped=_beside(db, inputs.SIDECAR)[0],
+            rejected_earlier=Counter(dict(rejected)),
+            warnings=tuple(_warnings(db)),
+        )
+
+
+def _beside(db: Any, kind: str) -> tuple[int, str | None]:
+    """How many files of a kind were covered and are not among those that matched; the first."""
+    return db.execute(
+        f"SELECT count(DISTINCT uri), min(uri) FROM covered WHERE kind = '{kind}' AND NOT EXISTS "
+        "(FROM matched WHERE matched.uri = covered.uri)"
+    ).fetchall()[0]
+
+
+def _warnings(db: Any) -> Iterator[str]:
+    count, first = _beside(db, inputs.OTHER_CASE)
+    if first is not None:
+        extension = os.path.splitext(first)[1][1:]
+        both = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in extension)
+        yield (
+            f"{count:,} files are left out because --input is written in another case, the first: "
+            f"{first}; write both cases, such as *.{both or '[wW][aA][vV]'}, or add a pattern"
+        )
+    count, first = _beside(db, inputs.NOTHING)
+    if first is not None:
+        yield f"{count:,} of the patterns of --input match nothing, the first: {first}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +282,8 @@ class StoredRecordings:
                 )
                 for path, part_rows in itertools.groupby(rows, key=lambda row: row[0])
             )  # fmt: skip
-            yield Todo(database.count(db, "newest"), database.count(db, "todo"), parts)
+            newest, todo = database.count(db, "newest"), database.count(db, "todo")
+            yield Todo(Matched(newest, already_done=newest - todo), parts)
 
     def _rows(self, schema: pa.Schema) -> Iterator[pa.Table]:
         published_tables = published.open_reader(self.output)
@@ -189,21 +299,22 @@ class StoredRecordings:
 # ---------------------------------------------------------------- the list that the books compare
 
 
-LIST = pa.schema([("uri", pa.string())])
+LIST = pa.schema([("uri", pa.string()), ("rejected_before", pa.bool_())])
 
 
 @contextmanager
 def listing(path: str) -> Iterator[Any]:
-    """Write the list of a run's recordings. Call the result with URIs to add them."""
+    """Write the list of a run's recordings. Call the result with an element to add it."""
     with files.written(path) as file, tables.writer(file, LIST) as writer:
-        held: list[str] = []
+        held: list[dict] = []
 
         def flush() -> None:
-            writer.write_table(pa.table([pa.array(held, pa.string())], schema=LIST))
+            writer.write_table(pa.Table.from_pylist(held, schema=LIST))
             held.clear()
 
-        def add(uris: Sequence[str]) -> None:
-            held.extend(uris)
+        def add(element: Source | Stored) -> None:
+            before = isinstance(element, Source) and element.rejected_before
+            held.extend({"uri": uri, "rejected_before": before} for uri in uris(element))
             if len(held) >= database.ROWS:
                 flush()
 

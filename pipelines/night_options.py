@@ -41,13 +41,24 @@ def add_examination(parser: ArgumentParser) -> None:
         "mono recording: customer, agent or mixed",
     )  # fmt: skip
     group.add_argument(
-        "--time-format", metavar="FORMAT", help="format of `time` for strptime (default: ISO 8601)"
+        "--time-format",
+        metavar="FORMAT",
+        help="format of `time` for strptime (default: ISO 8601 or an epoch)",
     )
     group.add_argument(
         "--raw", type=arguments.raw_format, action="append", default=[], metavar="FORMAT",
         help="format of files without a header (.vox, .pcm, .sln, .raw, .ulaw, .alaw, .gsm), such "
         "as codec=mulaw,rate=8000,channels=2; for one extension: ext=vox,codec=adpcm_oki; may be "
         "given more than once (default: .ulaw, .alaw and .gsm are mono at 8 kHz)",
+    )  # fmt: skip
+    group.add_argument(
+        "--time-zone", metavar="ZONE",
+        help="zone of a `time` that names none, such as Europe/Berlin (default: UTC)",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-age-s", type=arguments.not_negative, default=0.0, metavar="S",
+        help="leave recordings that were changed less than S seconds ago to the next run, since "
+        "they may be growing (default: 0)",
     )  # fmt: skip
     group = parser.add_argument_group("limits")
     group.add_argument(
@@ -68,8 +79,8 @@ def add_examination(parser: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--max-reject-ratio", type=arguments.ratio, default=0.2, metavar="R",
-        help="exit with status 3 if a larger share of the examined recordings is rejected "
-        "(default: 0.2)",
+        help="exit with status 3 if a larger share of the examined recordings is rejected for "
+        "the first time (default: 0.2)",
     )  # fmt: skip
 
 
@@ -119,7 +130,7 @@ def uri_fields(options: Namespace) -> UriFields:
     """What the paths of recordings tell."""
     from pipelines.uri_fields import UriFields
 
-    return UriFields(options.uri_fields, options.time_format)
+    return UriFields(options.uri_fields, options.time_format, options.time_zone)
 
 
 def role_rule(options: Namespace, settings: Settings, fields: UriFields) -> RoleRule:
@@ -166,6 +177,7 @@ def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
         roles=role_rule(options, settings, fields),
         guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
         fields=fields,
+        min_age_s=options.min_age_s,
         max_reject_ratio=options.max_reject_ratio,
     )
 

@@ -15,16 +15,17 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pipelines import errors, graph, ledger, publishing, usage
-from pipelines.books import Books, Listed, Seal
+from pipelines.books import Books, Listed, Seal, of_matched
 from pipelines.errors import NothingMatchedError
 from pipelines.role_rule import RoleRule
 from pipelines.runners.runner import Outcome, Runner
 from pipelines.steps.parts import Layout
 from pipelines.storage import bundles, files, published, store
+from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core import features, models, tables
 from ser_core.examine import Settings
@@ -61,6 +62,8 @@ class Job:
         Of the examination; for `run`.
     chunk : int or None
         Recordings per run. None is one run.
+    min_age_s : float
+        Recordings that were changed later than this many seconds ago wait; for `run`.
     max_reject_ratio : float in [0, 1]
     profile : str or None
         A file to which each run adds a line of JSON: CPU seconds by stage.
@@ -81,6 +84,7 @@ class Job:
     guard: Guard = field(default_factory=Guard)
     fields: UriFields = field(default_factory=UriFields)
     chunk: int | None = 5_000
+    min_age_s: float = 0.0
     max_reject_ratio: float = 0.2
     profile: str | None = None
     say: Callable[[str], None] = print
@@ -125,7 +129,13 @@ def run(job: Job) -> int:
     return work_off(
         job,
         Task(
-            finder=ledger.NewRecordings(job.inputs, job.date, files.absolute(job.output)),
+            finder=ledger.NewRecordings(
+                job.inputs,
+                job.date,
+                files.absolute(job.output),
+                TriedWith(settings, job.guard, job.roles, job.fields),
+                job.min_age_s,
+            ),
             examine=partial(graph.Examine, settings, job.guard, job.fields, job.roles),
             meta=lambda output: job.fields.names,
             nothing=f"--input {' '.join(job.inputs)}: nothing matches; "
@@ -154,14 +164,14 @@ def label(job: Job) -> int:
 def work_off(job: Job, task: Task) -> int:
     """Do what there is to do in one or more runs. Returns the exit status."""
     books = Books()
-    with _opened(job) as output, closing(_chunks(job, task.finder)) as chunks:
+    with _opened(job) as output, closing(_chunks(job, task)) as chunks:
         layout = Layout(job.labelling, tuple(task.meta(output)))
         for chunk in chunks:
             cpu_s = usage.cpu_s()
             record = _record(job)
             staged = publishing.begin(output, record)
             if chunk.nothing_new:
-                publishing.seal_nothing_new(staged, chunk.already_done)
+                publishing.seal_nothing_new(staged, chunk.counts)
             else:
                 submitted = job.runner.job(record.run_id)
                 pipeline = job.runner.pipeline(submitted)
@@ -189,8 +199,13 @@ def work_off(job: Job, task: Task) -> int:
             _add_profile(job.profile, seal)
             books += seal.books
     if not books.matched:
-        raise NothingMatchedError(task.nothing)
+        raise _nothing_matched(task, books)
     return _conclude(job, books)
+
+
+def _nothing_matched(task: Task, books: Books) -> NothingMatchedError:
+    beside = f"; {books.skipped:,} files beside recordings were skipped" if books.skipped else ""
+    return NothingMatchedError("; ".join([task.nothing + beside, *books.warnings]))
 
 
 @contextmanager
@@ -213,12 +228,12 @@ class Chunk:
     ----------
     elements : list or None
         Source or Stored. None if a worker finds them.
-    already_done : int
-        Recordings that matched and were left out.
+    counts : ledger.Matched
+        Of what matched; what was left out counts in the first chunk.
     """
 
     elements: list | None
-    already_done: int = 0
+    counts: ledger.Matched = field(default_factory=lambda: ledger.Matched(0))
 
     @property
     def nothing_new(self) -> bool:
@@ -236,20 +251,31 @@ class Chunk:
         return None if self.elements is None else len(self.uris)
 
 
-def _chunks(job: Job, finder: ledger.Finder) -> Generator[Chunk, None, None]:
-    """All there is to do, in chunks. No chunk if nothing matches."""
+def _chunks(job: Job, task: Task) -> Generator[Chunk, None, None]:
+    """All there is to do, in chunks.
+
+    Raises
+    ------
+    NothingMatchedError
+        Nothing matches.
+    """
     if job.chunk is None:
         yield Chunk(None)
         return
-    with finder.found() as todo:
-        already_done = todo.matched - todo.todo
-        if todo.matched and not todo.todo:
-            yield Chunk([], already_done)
-        count = -(-todo.todo // job.chunk)
+    with task.finder.found() as todo:
+        counts = todo.counts
+        if not counts.matched:
+            raise _nothing_matched(task, of_matched(counts))
+        if not counts.todo:
+            yield Chunk([], counts)
+        number = -(-counts.todo // job.chunk)
         for i, elements in enumerate(_cut(todo.elements, job.chunk)):
-            if count > 1:
-                job.say(f"chunk {i + 1} of {count}")
-            yield Chunk(elements, already_done if i == 0 else 0)
+            if number > 1:
+                job.say(f"chunk {i + 1} of {number}")
+            todo_here = sum(len(ledger.uris(element)) for element in elements)
+            left_out = counts if i == 0 else ledger.Matched(0)
+            matched = todo_here + left_out.already_done + left_out.waiting
+            yield Chunk(elements, replace(left_out, matched=matched))
 
 
 def _cut(elements: Iterable, size: int) -> Iterator[list]:
@@ -288,14 +314,13 @@ def _find(
     """The graph's first step. The list of a chunk is written for the books."""
     if chunk.elements is None:
         return graph.FindAll(task.finder, staged)
-    uris = chunk.uris
     with (
         files.naming(f"--output {output.root}"),
         ledger.listing(files.join(staged, GIVEN)) as note,
     ):
-        note(uris)
-    listed = Listed(GIVEN, len(uris) + chunk.already_done, chunk.already_done)
-    return graph.TakeChunk(chunk.elements, listed, job.runner.workers)
+        for element in chunk.elements:
+            note(element)
+    return graph.TakeChunk(chunk.elements, Listed(GIVEN, chunk.counts), job.runner.workers)
 
 
 def _add_profile(path: str | None, seal: Seal) -> None:
@@ -310,8 +335,15 @@ def _add_profile(path: str | None, seal: Seal) -> None:
 
 def _conclude(job: Job, books: Books) -> int:
     """Print what was done, and return the exit status."""
+    for line in books.warnings:
+        job.say(f"warning: {line}")
     if not books.examined:
-        job.say(f"nothing new: {books.matched:,} matched, {books.already_done:,} already done")
+        waiting = f", {books.waiting:,} waiting" if books.waiting else ""
+        job.say(
+            f"nothing new: {books.matched:,} matched, {books.already_done:,} already done"
+            + waiting
+            + books.left_out()
+        )
         return errors.DONE
     job.say(books.line())
     if books.mixed:
@@ -319,11 +351,33 @@ def _conclude(job: Job, books: Books) -> int:
             f"{books.mixed:,} recordings are mono or have equal channels: "
             "what the agent says may be labelled there, too"
         )
-    if books.rejected > job.max_reject_ratio * books.examined:
+    if job.fields.pattern:
+        _say_fields(job, books)
+    if books.by_reason["unreadable"] == books.matched:
+        job.say("nothing that --input names could be read: is the archive there, and mounted?")
+        return errors.NOTHING_MATCHED
+    rejected = books.rejected - books.rejected_before
+    if rejected > job.max_reject_ratio * books.examined:
+        before = f" (and {books.rejected_before:,} not for the first time)"
         job.say(
-            f"{books.rejected:,} of {books.examined:,} recordings were rejected, more than "
-            f"--max-reject-ratio {job.max_reject_ratio:g}; the rest is published. "
+            f"{rejected:,} of {books.examined:,} recordings were rejected"
+            + (before if books.rejected_before else "")
+            + f", more than --max-reject-ratio {job.max_reject_ratio:g}; the rest is published. "
             "SELECT reason, detail, uri FROM recordings WHERE status = 'rejected' tells why"
         )
         return errors.TOO_MANY_REJECTIONS
     return errors.DONE
+
+
+def _say_fields(job: Job, books: Books) -> None:
+    """Print what --uri-fields read from the paths."""
+    if not books.with_fields:
+        job.say(
+            f"warning: --uri-fields reads nothing from any of {books.examined:,} paths; "
+            "`ser plan` shows an example"
+        )
+    elif job.fields.has_time:
+        warning = "" if books.with_call_time else "warning: "
+        job.say(
+            f"{warning}call_time read from {books.with_call_time:,} of {books.examined:,} paths"
+        )

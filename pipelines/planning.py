@@ -17,6 +17,7 @@ from pipelines.errors import NothingMatchedError
 from pipelines.role_rule import RoleRule
 from pipelines.storage import files, published
 from pipelines.storage.inputs import local_path
+from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core import features
 from ser_core.errors import AudioError
@@ -40,6 +41,7 @@ def print_plan(
     fields: UriFields,
     roles: RoleRule,
     guard: Guard,
+    min_age_s: float,
     workers: int,
 ) -> None:
     """Print the plan.
@@ -52,9 +54,14 @@ def print_plan(
     tables = published.open_reader(output)
     feature_set = features.get(settings.feature_set)
     published.check_feature_set(output, feature_set.id, feature_set.fingerprint)
-    with ledger.NewRecordings(tuple(inputs), date, tables.root).found() as todo:
-        if not todo.matched:
-            raise NothingMatchedError(f"--input {' '.join(inputs)}: nothing matches")
+    finder = ledger.NewRecordings(
+        tuple(inputs), date, tables.root, TriedWith(settings, guard, roles, fields), min_age_s
+    )
+    with finder.found() as todo:
+        counts = todo.counts
+        if not counts.matched:
+            text = f"--input {' '.join(inputs)}: nothing matches"
+            raise NothingMatchedError("; ".join([text, *counts.warnings]))
         new = _NewRecordings(fields)
         for source in todo.elements:
             new.add(source)
@@ -66,16 +73,20 @@ def print_plan(
     hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
     # Some headers do not tell a duration: such recordings are taken to be as long as the others.
     readable = sum(problem is None for _, problem in probes) / max(1, len(sample))
-    total_hours = sum(hours) / max(1, len(hours)) * todo.todo * readable
+    total_hours = sum(hours) / max(1, len(hours)) * counts.todo * readable
     cost, basis = _cost(tables)
     problems = Counter(problem for _, problem in probes if problem)
 
     table = Table(title=f"What a run into {tables.root} would do", show_header=False)
-    table.add_row("matched", f"{todo.matched:,}")
-    table.add_row("already done", f"{todo.matched - todo.todo:,}")
-    table.add_row("new", f"{todo.todo:,} ({new.kinds_text()})")
+    table.add_row("matched", f"{counts.matched:,}")
+    table.add_row("already done", f"{counts.already_done:,}{_rejected_text(counts)}")
+    if counts.waiting:
+        table.add_row("waiting", f"{counts.waiting:,} (--min-age-s)")
+    if counts.skipped:
+        table.add_row("skipped", f"{counts.skipped:,} files beside recordings")
+    table.add_row("new", f"{counts.todo:,} ({new.kinds_text()})")
     table.add_row("bytes", f"{new.size_bytes / 1e6:,.1f} MB")
-    complete = len(sample) == todo.todo
+    complete = len(sample) == counts.todo
     basis_of_hours = "all headers read" if complete else f"from the headers of {len(sample)}"
     table.add_row("audio", f"{total_hours:,.2f} h ({basis_of_hours})")
     table.add_row(
@@ -83,10 +94,14 @@ def print_plan(
     )
     for problem, count in problems.most_common():
         table.add_row("problem", f"{problem}: {count:,} of {len(sample):,} examined")
+    for line in counts.warnings:
+        table.add_row("problem", line)
     if new.without_fields:
         table.add_row(
-            "problem", f"--uri-fields does not match: {new.without_fields:,} of {todo.todo:,} new"
+            "problem", f"--uri-fields does not match: {new.without_fields:,} of {counts.todo:,} new"
         )
+    if fields.has_time:
+        table.add_row("call_time", f"read from {new.with_time:,} of {counts.todo:,} new paths")
     if fields.pattern and sample:
         time, meta = fields.read(sample[0].uri)
         read = ", ".join(f"{name}={value}" for name, value in {"call_time": time, **meta}.items())
@@ -94,10 +109,12 @@ def print_plan(
     Console().print(table)
 
 
-def _has_fields(fields: UriFields, uri: str) -> bool:
-    """Whether --uri-fields finds anything in a URI."""
-    time, meta = fields.read(uri)
-    return time is not None or any(value is not None for value in meta.values())
+def _rejected_text(counts: ledger.Matched) -> str:
+    by_reason = counts.rejected_earlier
+    if not by_reason:
+        return ""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in by_reason.most_common())
+    return f"; {by_reason.total():,} of them rejected earlier ({reasons})"
 
 
 def _probe(reader: HeaderReader, source: Source, roles: Roles) -> tuple[float | None, str | None]:
@@ -127,6 +144,7 @@ class _NewRecordings:
     fields: UriFields
     size_bytes: int = 0
     without_fields: int = 0
+    with_time: int = 0
     seen: int = 0
     kinds: Counter = field(default_factory=Counter)
     sample: list[Source] = field(default_factory=list)
@@ -136,9 +154,10 @@ class _NewRecordings:
         """Count a recording."""
         self.size_bytes += source.size_bytes or 0
         self.kinds[os.path.splitext(source.uri)[1].lower() or "no extension"] += 1
-        self.without_fields += self.fields.pattern != "" and not _has_fields(
-            self.fields, source.uri
-        )
+        if self.fields.pattern:
+            time, meta = self.fields.read(source.uri)
+            self.with_time += time is not None
+            self.without_fields += time is None and all(v is None for v in meta.values())
         # Each recording is in the sample with the same probability (Vitter 1985, algorithm R).
         place = self._random.randint(0, self.seen)
         self.seen += 1

@@ -13,7 +13,8 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from pipelines.books import Books, Part, Seal
+from pipelines.books import Part, Seal, of_matched
+from pipelines.ledger import Matched
 from pipelines.storage import files, store
 from pipelines.usage import peak_memory_mb
 from ser_core import tables
@@ -29,10 +30,9 @@ def begin(output: store.Output, start: tables.RunStart) -> str:
     return staged
 
 
-def seal_nothing_new(staged: str, already_done: int) -> None:
+def seal_nothing_new(staged: str, counts: Matched) -> None:
     """Seal a run that has nothing to do and needs no pipeline."""
-    books = Books(matched=already_done, already_done=already_done)
-    Seal(books, ()).write(files.join(staged, store.SEAL))
+    Seal(of_matched(counts), ()).write(files.join(staged, store.SEAL))
 
 
 def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -> Seal:

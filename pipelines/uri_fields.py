@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pipelines.call_times import read_time
 from pipelines.errors import UsageError
 
 TIME = "time"
@@ -21,17 +23,20 @@ class UriFields:
         A regular expression to search for in the URI. The group `time` becomes `call_time`, and
         each other named group `<name>` becomes the column `meta_<name>`. If empty, nothing is read.
     time_format : str, optional
-        Format of the time, as for `datetime.strptime`; ISO 8601 by default. A time without a zone
-        is taken to be UTC.
+        Format of the time, as for `datetime.strptime`; by default ISO 8601 or an epoch.
+    time_zone : str, optional
+        Zone of a time without one; UTC by default.
 
     Raises
     ------
     UsageError
-        The pattern is not a regular expression, or it has no named group.
+        The pattern is not a regular expression, or has no named group, or an option of the time
+        has nothing to apply to or does not exist.
     """
 
     pattern: str = ""
     time_format: str | None = None
+    time_zone: str | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -45,30 +50,35 @@ class UriFields:
                 f"--uri-fields {self.pattern!r}: no named group found, at least one expected, "
                 r"such as (?P<queue>[^/]+)/(?P<call_id>[^/]+)\.wav$"
             )
-        if self.time_format is not None and TIME not in groups:
-            raise UsageError(
-                f"--time-format {self.time_format!r}: --uri-fields has no group (?P<{TIME}>...)"
-            )
+        options = {"--time-format": self.time_format, "--time-zone": self.time_zone}
+        for option, value in options.items():
+            if value is not None and TIME not in groups:
+                raise UsageError(f"{option} {value!r}: --uri-fields has no group (?P<{TIME}>...)")
+        if self.time_zone is not None:
+            try:
+                ZoneInfo(self.time_zone)
+            except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+                raise UsageError(
+                    f"--time-zone {self.time_zone!r}: no such zone, a name such as Europe/Berlin "
+                    "or UTC expected"
+                ) from error
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns `meta_<name>`, in the order of the groups."""
         return tuple(name for name in re.compile(self.pattern).groupindex if name != TIME)
 
+    @property
+    def has_time(self) -> bool:
+        """Whether the pattern has the group `time`."""
+        return TIME in re.compile(self.pattern).groupindex
+
     def read(self, uri: str) -> tuple[dt.datetime | None, dict[str, str | None]]:
         """The call's time and the values by name. What the URI does not contain is None."""
         match = re.search(self.pattern, uri) if self.pattern else None
         groups = match.groupdict() if match else {}
-        return self._time(groups.get(TIME)), {name: groups.get(name) for name in self.names}
-
-    def _time(self, text: str | None) -> dt.datetime | None:
-        if text is None:
-            return None
-        try:
-            if self.time_format is None:
-                time = dt.datetime.fromisoformat(text)
-            else:
-                time = dt.datetime.strptime(text, self.time_format)
-        except ValueError:
-            return None
-        return time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC)
+        text = groups.get(TIME)
+        time = None
+        if text is not None:
+            time = read_time(text, time_format=self.time_format, zone=self.time_zone)
+        return time, {name: groups.get(name) for name in self.names}

@@ -16,30 +16,44 @@ class RejectionReason:
         When a recording is rejected for this reason.
     tried_again : bool
         Whether each run tries such a recording again, even if the file has not changed.
+    cured_by : tuple of str
+        What may cure it: once one of these has changed, a run tries such a recording again.
+        They are the settings of `pipelines.tried_with`.
     """
 
     meaning: str
     tried_again: bool = False
+    cured_by: tuple[str, ...] = ()
 
 
 # The values of the column `recordings.reason`. A reason is added here and in docs/tables.md.
 REJECTION_REASONS: Mapping[str, RejectionReason] = {
     "empty": RejectionReason("the file has no bytes, or no samples"),
-    "unsupported_format": RejectionReason("no decoder knows this format"),
+    "unsupported_format": RejectionReason(
+        "no decoder knows this format", cured_by=("extras", "version")
+    ),
     "corrupt": RejectionReason("known format, damaged content"),
-    "too_long": RejectionReason("longer than --max-hours"),
-    "too_large": RejectionReason("larger than --max-size-mb"),
-    "too_many_channels": RejectionReason("more channels than a call has"),
+    "too_long": RejectionReason("longer than --max-hours", cured_by=("max_hours",)),
+    "too_large": RejectionReason("larger than --max-size-mb", cured_by=("max_size_mb",)),
+    "too_many_channels": RejectionReason(
+        "more channels than a call has", cured_by=("max_channels", "version")
+    ),
     "not_finite": RejectionReason("samples that are not numbers (NaN or infinity)"),
     "out_of_range": RejectionReason(
         "floating-point samples far outside -1 to 1 that are no integers either"
     ),
     "bad_sample_rate": RejectionReason("a sample rate outside 4,000 to 192,000 Hz"),
     "unreadable": RejectionReason("the bytes could not be read", tried_again=True),
-    "timed_out": RejectionReason("decoding made no progress for --timeout-s"),
-    "crashed": RejectionReason("the process that decoded it died or ran out of memory"),
+    "timed_out": RejectionReason(
+        "decoding made no progress for --timeout-s", cured_by=("timeout_s", "version")
+    ),
+    "crashed": RejectionReason(
+        "the process that decoded it died or ran out of memory",
+        cured_by=("memory_mb", "extras", "version"),
+    ),
     "channel_roles_unknown": RejectionReason(
-        "several channels, and --channel-roles does not say whose they are"
+        "nothing says whose voices it holds: --channel-roles or its path",
+        cured_by=("channel_roles",),
     ),
 }
 TRIED_AGAIN = tuple(name for name, reason in REJECTION_REASONS.items() if reason.tried_again)

@@ -27,11 +27,15 @@ CHANGED = "the file changed while it was read"
 
 @dataclass(frozen=True)
 class Source:
-    """A recording as it was matched. The ledger compares size and time; None where unreadable."""
+    """A recording as it was matched. The ledger compares size and time; None where unreadable.
+
+    `rejected_before` tells whether an earlier run rejected what had this URI.
+    """
 
     uri: str
     size_bytes: int | None
     modified_us: int | None  # since 1970, UTC
+    rejected_before: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -269,7 +273,9 @@ def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
                 )
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise AudioError("unreadable", error.strerror or str(error), uri) from error
+        missing = isinstance(error, FileNotFoundError)
+        detail = "not found" if missing else error.strerror or str(error)
+        raise AudioError("unreadable", detail, uri) from error
 
 
 def _version(path: str | os.PathLike) -> tuple[int, ...] | None:

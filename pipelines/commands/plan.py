@@ -53,6 +53,7 @@ def run(options: Namespace) -> int:
         fields=fields,
         roles=role_rule(options, settings, fields),
         guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
+        min_age_s=options.min_age_s,
         workers=options.workers or len(os.sched_getaffinity(0)),
     )
     return errors.DONE

@@ -24,7 +24,7 @@ def merge_bin(content: Bin, staged: str, layout: Layout) -> Part | Listed:
     return content if isinstance(content, Listed) else merge(content, staged, layout)
 
 
-def seal(gathered: Iterable[Part | Listed], staged: str) -> None:
+def seal(gathered: Iterable[Part | Listed], staged: str, layout: Layout) -> None:
     """Check the books of all parts, and write the run's seal.
 
     Raises
@@ -34,7 +34,7 @@ def seal(gathered: Iterable[Part | Listed], staged: str) -> None:
     """
     listed, parts = _separate(gathered)
     parts.sort(key=lambda part: part.first_uri)
-    books = check(staged, [part.name for part in parts], listed)
+    books = check(staged, [part.name for part in parts], listed, layout.meta)
     with files.naming("--output"):
         Seal(books, tuple(parts)).write(files.join(staged, store.SEAL))
 

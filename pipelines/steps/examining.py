@@ -9,6 +9,7 @@ import apache_beam as beam
 from pipelines.role_rule import RoleRule
 from pipelines.steps.item import Item, inc_counter, naming_recording, tick
 from pipelines.storage import inputs
+from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core.examine import Examined, Settings, Source
 from ser_core.guarded import Examiner, Guard
@@ -40,6 +41,10 @@ class ExamineRecordings(beam.DoFn):
         self._fields, self._roles, self._progress = fields, roles, progress
 
     def setup(self) -> None:
+        # Here rather than where the job was submitted: the extras are this machine's.
+        self._tried_with = TriedWith(
+            self._settings, self._guard, self._roles, self._fields
+        ).by_reason()
         self._examiner = Examiner(self._settings, self._guard)
         self._examiner.start()
 
@@ -52,11 +57,14 @@ class ExamineRecordings(beam.DoFn):
             examined = self._examine(source, self._roles.roles(meta))
         inc_counter(examined.reason or "examined")
         tick(self._progress)
-        yield Item(examined, call_time, meta, self._examiner.peak_memory_mb)
+        tried_with = self._tried_with.get(examined.reason) if examined.reason else None
+        yield Item(examined, call_time, meta, self._examiner.peak_memory_mb, tried_with)
 
     def _examine(self, source: Source, roles: Roles) -> Examined:
         try:
             with inputs.as_local_file(source) as path:
                 return self._examiner.examine(path, source, roles)
+        except FileNotFoundError:
+            return Examined(source, reason="unreadable", detail="not found")
         except OSError as error:
             return Examined(source, reason="unreadable", detail=f"not fetched: {error}")

@@ -31,6 +31,6 @@ class FindToDo(beam.DoFn):
             ledger.listing(files.join(self._staged, name)) as note,
         ):
             for element in todo.elements:
-                note(ledger.uris(element))
+                note(element)
                 yield element
-        yield beam.pvalue.TaggedOutput(LISTED, Listed(name, todo.matched, todo.matched - todo.todo))
+        yield beam.pvalue.TaggedOutput(LISTED, Listed(name, todo.counts))

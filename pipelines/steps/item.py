@@ -31,12 +31,15 @@ class Item:
         Values of the columns `meta_<name>`.
     decoder_peak_mb : float
         Peak memory so far of the child process that decoded it; 0 if nothing was decoded.
+    tried_with : str or None
+        For a rejection that something may cure: what it was tried with.
     """
 
     examined: Examined
     call_time: dt.datetime | None = None
     meta: dict[str, str | None] = field(default_factory=dict)
     decoder_peak_mb: float = 0.0
+    tried_with: str | None = None
 
 
 @contextmanager

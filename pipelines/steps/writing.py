@@ -89,6 +89,7 @@ class WriteParts(beam.DoFn):
             probabilities,
             self._layout.labelling,
             run_id=self._run_id,
+            tried_with=item.tried_with,
             call_time=item.call_time,
             meta={name: item.meta.get(name) for name in self._layout.meta},
             processed_at=now,

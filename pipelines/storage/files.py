@@ -204,6 +204,8 @@ def _fetch(uri: str, path: str) -> None:
     try:
         fetch()
     except Exception as error:
+        if http_status(error) == 404:
+            raise FileNotFoundError(error_text(error)) from error
         if is_unavailable(error):
             raise OSError(error_text(error)) from error
         raise

@@ -1,4 +1,8 @@
-"""Finds the recordings that patterns match, on this machine or in an object store."""
+"""Finds the recordings that patterns match, on this machine or in an object store.
+
+Nothing that is named is lost: a file that is named and is not there is a recording without a size,
+which becomes a row. Files beside the recordings are told apart.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,68 @@ import datetime as dt
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from pipelines.errors import StoreError, UsageError
+from pipelines.errors import StoreError
 from pipelines.storage import files
+from pipelines.storage.lists import read_list
 from ser_core.examine import Source
 
 _MAGIC = re.compile(r"[*?\[]")
 _FIELD = re.compile(r"\{date:([^{}]*)\}")
 
+# Kinds of what a pattern covers. A sidecar is a file beside recordings, or a hidden one; files of
+# OTHER_CASE differ from the pattern only in case; NOTHING is a pattern that covers no file.
+RECORDING, SIDECAR, OTHER_CASE, NOTHING = "recording", "sidecar", "other_case", "nothing"
+_SIDECARS = (
+    ".csv", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".md5", ".pdf", ".sha1",
+    ".sha256", ".srt", ".tsv", ".txt", ".vtt", ".xml", ".yaml", ".yml",
+)  # fmt: skip
+_SIDECAR_NAMES = ("desktop.ini", "thumbs.db")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A file that a pattern covers, or a pattern that covers none, and its kind."""
+
+    source: Source
+    kind: str = RECORDING
+
 
 def match(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -> Iterator[Source]:
     """Yield the recordings that the patterns match, in no order; some may come twice.
+
+    The parameters and errors are those of `scan`.
+
+    Yields
+    ------
+    Source
+    """
+    for found in scan(patterns, date=date, output=output):
+        if found.kind == RECORDING:
+            yield found.source
+
+
+def scan(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -> Iterator[Match]:
+    """Yield all that the patterns cover, in no order; some may come twice.
 
     Parameters
     ----------
     patterns : sequence of str
         Globs (`**` matches zero or more folders), folders, or `@list.txt` with one of these per
-        line; `{date:%Y/%m/%d}` stands for the date. Hidden files are left out unless named.
+        line; `{date:%Y/%m/%d}` stands for the date. Hidden files are recordings only if their dot
+        is named; other sidecars only if the pattern does not end in `*` and is no folder.
     date : datetime.date
     output : str, optional
         Files in this folder are no inputs.
 
     Yields
     ------
-    Source
-        The URI of a local file is its absolute path. A broken link has the size None.
+    Match
+        The URI of a local file is its absolute path. A broken link has the size None; so has a
+        file that is not there, if its path or its line in a list names it without `*` and date.
 
     Raises
     ------
@@ -42,12 +81,39 @@ def match(patterns: Sequence[str], *, date: dt.date, output: str | None = None) 
         A folder or a bucket cannot be listed.
     """
     inside = files.join(files.absolute(output), "") if output else None
-    for pattern in _with_lists(patterns):
-        pattern = _FIELD.sub(lambda found: format(date, found[1]), pattern)
-        found = _match_remote(pattern) if files.is_remote(pattern) else _match_local(pattern)
-        for source in found:
-            if inside is None or not source.uri.startswith(inside):
-                yield source
+    for pattern, named in _patterns(patterns, date):
+        found = False
+        for item in _match_remote(pattern) if files.is_remote(pattern) else _match_local(pattern):
+            found = found or item.kind != OTHER_CASE
+            if inside is None or not item.source.uri.startswith(inside):
+                yield item
+        if not found:
+            yield _missing(pattern) if named else Match(_nowhere(pattern), NOTHING)
+
+
+def _patterns(patterns: Sequence[str], date: dt.date) -> Iterator[tuple[str, bool]]:
+    """Each pattern, and whether it names one file or folder."""
+    for text in patterns:
+        listed = text.startswith("@")
+        for line in read_list(text[1:]) if listed else [text]:
+            pattern = _FIELD.sub(lambda found: format(date, found[1]), line)
+            # Names have brackets and question marks, but hardly any asterisk.
+            magic = "*" in pattern if listed else _MAGIC.search(pattern)
+            yield pattern, pattern == line and not magic
+
+
+def _missing(pattern: str) -> Match:
+    """What becomes of a file that is named and not there."""
+    if files.is_remote(pattern):
+        return Match(_nowhere(pattern))
+    path = os.path.abspath(os.path.expanduser(pattern))
+    if os.path.isdir(path):
+        return Match(_nowhere(path), NOTHING)
+    return Match(_nowhere(path))
+
+
+def _nowhere(path: str) -> Source:
+    return Source(_uri(path), None, None)
 
 
 def local_path(uri: str) -> str:
@@ -86,104 +152,126 @@ def _source(path: str) -> Source:
     return Source(_uri(path), stat.st_size, stat.st_mtime_ns // 1000)
 
 
-def _with_lists(patterns: Iterable[str]) -> Iterator[str]:
-    for pattern in patterns:
-        if not pattern.startswith("@"):
-            yield pattern
-            continue
-        try:
-            with files.read(os.path.expanduser(pattern[1:])) as file:
-                for line in file:
-                    text = line.decode("utf-8").strip()
-                    if text and text[0] != "#":
-                        yield text
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"--input {pattern}: the list cannot be read: {files.error_text(error)}"
-            ) from error
-
-
-def _match_local(pattern: str) -> Iterator[Source]:
+def _match_local(pattern: str) -> Iterator[Match]:
     pattern = os.path.expanduser(pattern)
     if os.path.isdir(pattern):
         pattern = os.path.join(pattern, "**")
     elif os.path.lexists(pattern):
-        yield _source(os.path.abspath(pattern))
+        yield Match(_source(os.path.abspath(pattern)))
         return
     absolute = os.path.isabs(pattern)
     parts = [part for part in pattern.split(os.sep) if part]
-    for path in _expand(os.sep if absolute else ".", parts):
-        yield _source(os.path.abspath(path))
+    for path, kind in _expand(os.sep if absolute else ".", parts):
+        yield Match(_source(os.path.abspath(path)), kind)
 
 
-def _expand(folder: str, parts: Sequence[str], above: tuple[str, ...] = ()) -> Iterator[str]:
+def _expand(
+    folder: str, parts: Sequence[str], above: tuple[str, ...] = (), exact: bool = True
+) -> Iterator[tuple[str, str]]:
+    """Paths and kinds of the files that a pattern's parts cover in a folder.
+
+    `above` are the folders that a `**` has gone through; not `exact` is below a folder whose name
+    differs from the pattern in case.
+    """
     head, rest = parts[0], parts[1:]
     if head == "**":
         real = os.path.realpath(folder)
         if real in above:  # a link to a folder above
             return
-        yield from _expand(folder, rest or ["*"], ())
-        for entry in _listed(folder):
+        yield from _expand(folder, rest or ["*"], (), exact)
+        for entry in _listed(folder, exact):
             if entry.is_dir() and not entry.name.startswith("."):
-                yield from _expand(entry.path, parts, (*above, real))
+                yield from _expand(entry.path, parts, (*above, real), exact)
     elif not _MAGIC.search(head):
         path = os.path.join(folder, head)
         if rest and os.path.isdir(path):
-            yield from _expand(path, rest)
+            yield from _expand(path, rest, (), exact)
         elif not rest and os.path.lexists(path) and not os.path.isdir(path):
-            yield path
+            yield path, RECORDING if exact else OTHER_CASE
     else:
-        for entry in _listed(folder):
-            if not _is_named(entry.name, head):
+        for entry in _listed(folder, exact):
+            if not rest:
+                kind = _kind(entry.name, head, exact)
+                if kind and not entry.is_dir():
+                    yield entry.path, kind
                 continue
-            if rest and entry.is_dir():
-                yield from _expand(entry.path, rest)
-            elif not rest and not entry.is_dir():
-                yield entry.path
+            same = _is_named(entry.name, head)
+            if (same or _is_named(entry.name.lower(), head.lower())) and entry.is_dir():
+                yield from _expand(entry.path, rest, (), exact and same)
+
+
+def _kind(name: str, part: str, exact: bool = True) -> str | None:
+    """What a file is to the last part of a pattern; None if the part does not cover it."""
+    hidden = name.startswith(".") and not part.startswith(".")
+    if not exact or not fnmatch.fnmatchcase(name, part):
+        other = not hidden and fnmatch.fnmatchcase(name.lower(), part.lower())
+        return OTHER_CASE if other and not _is_sidecar(name, part) else None
+    return SIDECAR if hidden or _is_sidecar(name, part) else RECORDING
+
+
+def _is_sidecar(name: str, part: str) -> bool:
+    """Whether a file is a known kind of sidecar, and the pattern leaves its extension open."""
+    lower = name.lower()
+    return part.endswith("*") and (lower.endswith(_SIDECARS) or lower in _SIDECAR_NAMES)
 
 
 def _is_named(name: str, part: str) -> bool:
-    """Whether one part of a pattern matches the name of a file or folder."""
+    """Whether one part of a pattern matches the name of a folder."""
     hidden = name.startswith(".") and not part.startswith(".")
     return not hidden and fnmatch.fnmatchcase(name, part)
 
 
-def _listed(folder: str) -> list[os.DirEntry]:
+def _listed(folder: str, exact: bool = True) -> list[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
+        if not exact:  # the pattern does not ask for this folder
+            return []
         raise StoreError(
             f"--input: the folder {_uri(folder)} cannot be listed: {error.strerror}; "
             "give the job permission to read it, or leave it out of the pattern"
         ) from error
 
 
-def _match_remote(pattern: str) -> Iterator[Source]:
+def _match_remote(pattern: str) -> Iterator[Match]:
+    pattern = _uri(pattern)
     magic = _MAGIC.search(pattern)
     prefix = pattern[: magic.start()] if magic else pattern.rstrip("/")
+    parts = _parts(pattern)
     with files.naming(
         f"--input {pattern}", "cannot be listed", "check its name and your permissions"
     ):
         for found in files.listed(prefix):
             names = _parts(found.path)
-            if _names(_parts(pattern), names) or (
-                not magic and _names([*_parts(prefix), "**"], names)
-            ):
-                yield Source(found.path, found.size_bytes, found.modified_us)
+            if names == parts:  # also where the name itself has brackets
+                kind: str | None = RECORDING
+            else:
+                kind = _kind_of(parts if magic else [*parts, "**"], names)
+            if kind:
+                yield Match(Source(found.path, found.size_bytes, found.modified_us), kind)
 
 
 def _parts(path: str) -> list[str]:
     return path.partition("://")[2].strip("/").split("/")
 
 
-def _names(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether a pattern matches a path; both are split into parts."""
-    if not pattern:
-        return not path
+def _kind_of(pattern: Sequence[str], path: Sequence[str]) -> str | None:
+    """What an object is to a pattern; both are split into parts."""
+    last = "*" if pattern[-1] == "**" else pattern[-1]
+    if _covers(pattern, path):
+        return _kind(path[-1], last)
+    lower = [part.lower() for part in pattern], [name.lower() for name in path]
+    return _kind(path[-1], last, exact=False) if _covers(*lower) else None
+
+
+def _covers(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether a pattern matches a path, whose file may be hidden, but no folder."""
     head, rest = pattern[0], pattern[1:]
     if head == "**":
-        if _names(rest or ["*"], path):
+        if _covers(rest or ["*"], path):
             return True
-        return bool(path) and not path[0].startswith(".") and _names(pattern, path[1:])
-    return bool(path) and _is_named(path[0], head) and _names(rest, path[1:])
+        return len(path) > 1 and not path[0].startswith(".") and _covers(pattern, path[1:])
+    if not rest:
+        return len(path) == 1 and fnmatch.fnmatchcase(path[0], head)
+    return len(path) > 1 and _is_named(path[0], head) and _covers(rest, path[1:])

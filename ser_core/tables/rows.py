@@ -41,6 +41,7 @@ def recording_row(
     labelling: Labelling,
     *,
     run_id: str,
+    tried_with: str | None = None,
     call_time: dt.datetime | None,
     meta: Mapping[str, str | None],
     processed_at: dt.datetime,
@@ -53,6 +54,7 @@ def recording_row(
     probabilities : np.ndarray [shape=(segments, labels)]
     labelling : Labelling
     run_id : str
+    tried_with : str, optional
     call_time : datetime, optional
     meta : mapping
         Values of the named groups of --uri-fields.
@@ -67,6 +69,7 @@ def recording_row(
         "status": status(examined, labelling),
         "reason": examined.reason,
         "detail": examined.detail,
+        "tried_with": tried_with,
         "call_time": call_time,
         "duration_s": examined.duration_s,
         "sample_rate_hz": examined.sample_rate_hz,

@@ -33,16 +33,19 @@ class RunStart:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """Recordings by what became of them."""
+    """Recordings by what became of them; files that were skipped; lines that warned the user."""
 
     matched: int = 0
     already_done: int = 0
+    skipped: int = 0
+    waiting: int = 0
     labelled: int = 0
     extracted: int = 0
     no_speech: int = 0
     rejected: int = 0
     by_reason: Counter[str] = field(default_factory=Counter)
     mixed: int = 0
+    warnings: tuple[str, ...] = ()
     audio_hours: float = 0.0
 
 
@@ -64,6 +67,7 @@ _ARROW_TYPES = {
     dt.datetime: UTC,
     dict[str, str]: pa.map_(pa.string(), pa.string()),
     Counter[str]: pa.map_(pa.string(), pa.int64()),
+    tuple[str, ...]: pa.list_(pa.string()),
 }
 # In the order of the table; the times stand last.
 _COLUMNS = {
@@ -84,6 +88,6 @@ def run_row(start: RunStart, counts: RunCounts, cost: RunCost) -> dict[str, Any]
     """The row of a run."""
     return {
         item.name: getattr(part, item.name)
-        for part in (start, counts, cost)
-        for item in fields(part)
+        for part, columns in ((start, RunStart), (counts, RunCounts), (cost, RunCost))
+        for item in fields(columns)
     }

@@ -84,6 +84,7 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
             ("status", pa.string()),
             ("reason", pa.string()),
             ("detail", pa.string()),
+            ("tried_with", pa.string()),
             ("call_time", UTC),
             ("duration_s", pa.float64()),
             ("sample_rate_hz", pa.int32()),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +57,12 @@ def write(staged: Path, *bundles: list[Item]) -> list[Part]:
     return parts
 
 
-def given_to(staged: Path, uris: list[str], name: str = "given.parquet") -> Listed:
+def given_to(staged: Path, uris: list[str], before: tuple[str, ...] = ()) -> Listed:
+    name = "given.parquet"
     with ledger.listing(str(staged / name)) as note:
-        note(uris)
-    return Listed(name, matched=len(uris) + 3, already_done=3)
+        for uri in uris:
+            note(Source(uri, 1, 1, rejected_before=uri in before))
+    return Listed(name, ledger.Matched(matched=len(uris) + 3, already_done=3))
 
 
 def names(parts: list[Part]) -> list[str]:
@@ -68,16 +72,53 @@ def names(parts: list[Part]) -> list[str]:
 def test_books_that_close(tmp_path):
     items = [item("/a", 2), item("/b", 0), item("/c", 0, "corrupt"), item("/d", 1)]
     parts = write(tmp_path, items[:2], items[2:])
-    listed = given_to(tmp_path, ["/d", "/c", "/b", "/a"])
+    listed = given_to(tmp_path, ["/d", "/c", "/b", "/a"], before=("/c", "/d"))
     found = books.check(str(tmp_path), names(parts), listed)
     assert found == Books(
         matched=7, already_done=3, labelled=2, no_speech=1, rejected=1, mixed=3,
-        audio_hours=pytest.approx(0.3), by_reason=Counter(corrupt=1),
+        audio_hours=pytest.approx(0.3), by_reason=Counter(corrupt=1), rejected_before=1,
     )  # fmt: skip
     seal = Seal(found, tuple(parts))
     seal.write(str(tmp_path / "seal.json"))
     assert Seal.read(str(tmp_path / "seal.json")) == seal
     assert seal.books.line().startswith("7 matched = 2 labelled + 1 without speech + 1 rejected")
+
+
+def test_what_was_left_out_stands_in_the_books(tmp_path):
+    counts = ledger.Matched(
+        matched=9, already_done=5, waiting=4, skipped=1_200, warnings=("careful",),
+        rejected_earlier=Counter(channel_roles_unknown=3, too_long=1),
+    )  # fmt: skip
+    found = books.of_matched(counts) + Books(rejected=1, by_reason=Counter(corrupt=1))
+    Seal(found, ()).write(str(tmp_path / "seal.json"))
+    assert Seal.read(str(tmp_path / "seal.json")).books == found
+    assert found.line() == (
+        "9 matched = 0 labelled + 0 without speech + 1 rejected + 5 already done + 4 waiting "
+        "(rejected: corrupt 1); 4 of them rejected earlier (channel_roles_unknown 3, too_long 1); "
+        "1,200 files beside them skipped"
+    )
+    row = tables.runs_schema()
+    assert str(row.field("warnings").type).startswith("list<")
+    assert {"skipped", "waiting"} <= set(row.names)
+
+
+def test_a_seal_of_an_older_version_is_read(tmp_path):
+    text = '{"books": {"matched": 2, "rejected": 2, "by_reason": {"corrupt": 2}}, "parts": []}'
+    (tmp_path / "seal.json").write_text(text)
+    found = Seal.read(str(tmp_path / "seal.json")).books
+    assert found == Books(matched=2, rejected=2, by_reason=Counter(corrupt=2))
+
+
+def test_fields_of_the_paths_are_counted(tmp_path):
+    morning = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    items = [
+        replace(item("/a"), call_time=morning), replace(item("/b"), meta={"queue": "x"}),
+        replace(item("/c", 0), call_time=morning, meta={"queue": "x"}), item("/d"),
+    ]  # fmt: skip
+    parts = write(tmp_path, items)
+    listed = given_to(tmp_path, ["/a", "/b", "/c", "/d"])
+    found = books.check(str(tmp_path), names(parts), listed, LAYOUT.meta)
+    assert (found.with_call_time, found.with_fields) == (2, 3)
 
 
 def test_nothing_at_all(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import ledger
+from pipelines import ledger, tried_with
 from pipelines.ledger import NewRecordings, Stored, StoredRecordings
+from pipelines.role_rule import RoleRule
 from pipelines.storage import inputs
+from pipelines.tried_with import TriedWith
+from pipelines.uri_fields import UriFields
 from ser_core import tables
-from ser_core.examine import Source
+from ser_core.audio import Limits
+from ser_core.errors import REJECTION_REASONS
+from ser_core.examine import Settings, Source
+from ser_core.guarded import Guard
 from ser_core.tables import database
 
 NIGHT = dt.date(2026, 3, 1)
@@ -32,11 +40,14 @@ SOURCES = st.builds(
 def write(out: Path, run: str, rows: list[dict], part: int = 0) -> str:
     path = out / f"recordings/date=2026-03-01/run={run}/part-{part:05d}-of-00009.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema(
-        [("uri", pa.string()), ("size_bytes", pa.int64()),
-         ("modified_at", pa.timestamp("us", "UTC")), ("reason", pa.string()),
-         ("status", pa.string()), ("model_id", pa.string())]
-    )  # fmt: skip
+    columns = [
+        ("uri", pa.string()), ("size_bytes", pa.int64()),
+        ("modified_at", pa.timestamp("us", "UTC")), ("reason", pa.string()),
+        ("status", pa.string()), ("model_id", pa.string()),
+    ]  # fmt: skip
+    if any("tried_with" in row for row in rows):
+        columns.append(("tried_with", pa.string()))
+    schema = pa.schema(columns)
     table = pa.Table.from_pylist(
         [{"reason": None, "status": "labelled", "model_id": "m1", **row} for row in rows], schema
     )
@@ -62,14 +73,15 @@ def test_new_is_what_no_run_dealt_with(tmp_path_factory, matched, done, unreadab
     write(out, "r2", [{**key(source), "reason": "unreadable"} for source in unreadable])
     patch = pytest.MonkeyPatch()
     # Overlapping patterns name a file twice.
-    patch.setattr(inputs, "match", lambda *args, **more: iter([*matched, *matched[:2]]))
+    found = [inputs.Match(source) for source in (*matched, *matched[:2])]
+    patch.setattr(inputs, "scan", lambda *args, **more: iter(found))
     try:
         with NewRecordings((), NIGHT, str(out)).found() as todo:
             found = list(todo.elements)
     finally:
         patch.undo()
     assert found == sorted(set(matched) - set(done), key=lambda source: source.uri.encode())
-    assert (todo.matched, todo.todo) == (len(matched), len(found))
+    assert (todo.counts.matched, todo.counts.todo) == (len(matched), len(found))
 
 
 def test_a_list_far_larger_than_the_memory_it_may_take(tmp_path, monkeypatch):
@@ -78,14 +90,117 @@ def test_a_list_far_larger_than_the_memory_it_may_take(tmp_path, monkeypatch):
     order = np.random.default_rng(0).permutation(n)
     long = "/calls/" + "x" * 800
 
-    def match(*args, **more):
-        return (Source(f"{long}/{i:07d}.wav", int(i), 1) for i in order)
+    def scan(*args, **more):
+        return (inputs.Match(Source(f"{long}/{i:07d}.wav", int(i), 1)) for i in order)
 
-    monkeypatch.setattr(inputs, "match", match)
+    monkeypatch.setattr(inputs, "scan", scan)
     write(tmp_path, "r1", [key(Source(f"{long}/{i:07d}.wav", i, 1)) for i in range(0, n, 3)])
     with NewRecordings((), NIGHT, str(tmp_path)).found() as todo:
         sizes = [source.size_bytes for source in todo.elements]
     assert sizes == [i for i in range(n) if i % 3]
+
+
+TRIED = TriedWith(
+    Settings("test_simple", ("agent", "customer"), limits=Limits(max_duration_s=7200)),
+    Guard(timeout_s=60, memory_mb=500),
+    RoleRule(("agent", "customer")),
+)
+CURES = {
+    # What changes; the reasons that it may cure.
+    "roles": (
+        replace(TRIED, roles=RoleRule(("customer", "agent"))), {"channel_roles_unknown"},
+    ),
+    "table": (
+        replace(TRIED, roles=RoleRule(table={"in": ("agent", "customer")}, groups=("direction",))),
+        {"channel_roles_unknown"},
+    ),
+    "role by path": (
+        replace(TRIED, roles=RoleRule(("agent", "customer"), groups=("role",))),
+        {"channel_roles_unknown"},
+    ),
+    "hours": (
+        replace(TRIED, settings=Settings("test_simple", ("agent", "customer"))), {"too_long"},
+    ),
+    "size": (
+        replace(TRIED, settings=replace(TRIED.settings, limits=Limits(7200, 1 << 20))),
+        {"too_large"},
+    ),
+    "timeout": (replace(TRIED, guard=Guard(120, 500)), {"timed_out"}),
+    "memory": (replace(TRIED, guard=Guard(60, 800)), {"crashed"}),
+    "nothing": (replace(TRIED), set()),
+    "other fields": (
+        replace(TRIED, fields=UriFields("(?P<queue>.)"), settings=replace(
+            TRIED.settings, analyse=("customer", "agent"))), set(),
+    ),
+}  # fmt: skip
+
+
+def rejected_rows(tried: TriedWith | None) -> list[dict]:
+    texts = tried.by_reason() if tried else {}
+    return [
+        {**key(Source(f"/{reason}", 1, 1)), "reason": reason, "status": "rejected",
+         "tried_with": texts.get(reason)}
+        for reason in REJECTION_REASONS
+    ]  # fmt: skip
+
+
+def tried_again(out: Path, monkeypatch, tried: TriedWith) -> set[str]:
+    sources = [inputs.Match(Source(f"/{reason}", 1, 1)) for reason in REJECTION_REASONS]
+    monkeypatch.setattr(inputs, "scan", lambda *args, **more: iter(sources))
+    with NewRecordings((), NIGHT, str(out), tried).found() as todo:
+        found = list(todo.elements)
+        earlier = todo.counts.rejected_earlier
+    assert all(source.rejected_before for source in found)
+    reasons = {source.uri[1:] for source in found}
+    assert earlier == Counter(set(REJECTION_REASONS) - reasons)
+    return reasons - {"unreadable"}  # which is tried each night
+
+
+@pytest.mark.parametrize("name", CURES)
+def test_a_rejection_is_tried_again_once_what_may_cure_it_has_changed(tmp_path, monkeypatch, name):
+    now, cured = CURES[name]
+    write(tmp_path, "r1", rejected_rows(TRIED))
+    assert tried_again(tmp_path, monkeypatch, now) == cured
+    # And once is enough.
+    write(tmp_path, "r2", [row for row in rejected_rows(now) if row["reason"] in cured])
+    assert tried_again(tmp_path, monkeypatch, now) == set()
+    assert tried_again(tmp_path, monkeypatch, TRIED) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cured"),
+    [
+        (
+            "__version__",
+            "99.0",
+            {"unsupported_format", "too_many_channels", "timed_out", "crashed"},
+        ),
+        ("_extras", lambda: ["av 99"], {"unsupported_format", "crashed"}),
+    ],
+)
+def test_a_version_and_an_extra_cure(tmp_path, monkeypatch, name, value, cured):
+    write(tmp_path, "r1", rejected_rows(TRIED))
+    monkeypatch.setattr(tried_with, name, value)
+    assert tried_again(tmp_path, monkeypatch, TRIED) == cured
+
+
+def test_outputs_of_older_versions_do_not_tell_what_was_tried(tmp_path, monkeypatch):
+    rows = [
+        {name: row[name] for name in row if name != "tried_with"} for row in rejected_rows(None)
+    ]
+    write(tmp_path, "r1", rows)
+    assert "tried_with" not in pq.read_schema(next(tmp_path.rglob("*.parquet"))).names
+    curable = {name for name, reason in REJECTION_REASONS.items() if reason.cured_by}
+    assert curable == {
+        "channel_roles_unknown", "too_long", "too_large", "too_many_channels",
+        "unsupported_format", "timed_out", "crashed",
+    }  # fmt: skip
+    assert tried_again(tmp_path, monkeypatch, TRIED) == curable
+    # What has been labelled since is done.
+    write(tmp_path, "r2", [key(Source("/too_long", 1, 1))])
+    with NewRecordings((), NIGHT, str(tmp_path), TRIED).found() as todo:
+        assert "/too_long" not in [source.uri for source in todo.elements]
+        assert "too_long" not in todo.counts.rejected_earlier
 
 
 def test_stored_recordings_by_part(tmp_path):
@@ -103,7 +218,7 @@ def test_stored_recordings_by_part(tmp_path):
     with StoredRecordings(str(tmp_path), "m2").found() as todo:
         found = {stored.recordings: stored.uris for stored in todo.elements}
     assert found == {first: ("/e",), third: ("/c", "/f"), fourth: ("/d",)}
-    assert (todo.matched, todo.todo) == (5, 4)
+    assert (todo.counts.matched, todo.counts.todo) == (5, 4)
 
 
 def test_beside():
