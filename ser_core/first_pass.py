@@ -16,7 +16,7 @@ import numpy as np
 from ser_core import audio, speech
 from ser_core.crosstalk import Comparison
 from ser_core.errors import AudioError
-from ser_core.roles import MIXED, Roles, roles_of
+from ser_core.roles import MIXED, Roles, role_of_equal, roles_of
 
 # Samples up to this much are kept for the features (20 minutes of one channel at 8 kHz);
 # longer calls are decoded twice.
@@ -124,7 +124,7 @@ def find_speech(
         comparison.feed([finder.feed(nothing, last=True) for finder in finders])
         comparison.end()
         if comparison.equal:
-            [role] = roles_of(1, given, uri)
+            role = role_of_equal(stream.channels, given, uri)
             side = _side(finders[0], 0, role, analyse, None)
             remark = f"{stream.channels} channels hold the same sound and are one, {role}"
             return FirstPass(facts, (side,), remark, [0], kept if held[0] == 0 else None)

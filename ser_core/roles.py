@@ -65,3 +65,17 @@ def roles_of(channels: int, roles: Roles, uri: str = "", *, tracks: int = 1) -> 
         f"{found}, and {problem or '--channel-roles was not given'}",
         uri,
     )
+
+
+def role_of_equal(channels: int, roles: Roles, uri: str = "") -> str:
+    """The role of channels that hold the same sound: that of a single one, or what all are named.
+
+    Raises
+    ------
+    AudioError
+        `channel_roles_unknown`.
+    """
+    named = set(roles.channels) if len(roles.channels) == channels else set()
+    if roles.mono == MIXED and len(named) == 1:
+        return named.pop()
+    return roles_of(1, roles, uri)[0]

@@ -12,6 +12,7 @@ exec ser run \
     --input "$INPUT" \
     --output "$OUTPUT" \
     --channel-roles "$CHANNEL_ROLES" \
+    --min-age-s 60 \
     --runner=DataflowRunner \
     --project="$PROJECT" \
     --region="$REGION" \

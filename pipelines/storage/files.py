@@ -183,7 +183,7 @@ def local_copy(uri: str, names: Iterable[str] | None = None) -> Iterator[str]:
     Raises
     ------
     OSError
-        They cannot be fetched.
+        They cannot be fetched; FileNotFoundError where one is not there.
     """
     with tempfile.TemporaryDirectory(prefix="ser-") as folder:
         pairs = [(uri, "file")] if names is None else [(join(uri, name), name) for name in names]
@@ -204,7 +204,7 @@ def _fetch(uri: str, path: str) -> None:
     try:
         fetch()
     except Exception as error:
-        if http_status(error) == 404:
+        if isinstance(error, FileNotFoundError) or http_status(error) == 404:
             raise FileNotFoundError(error_text(error)) from error
         if is_unavailable(error):
             raise OSError(error_text(error)) from error

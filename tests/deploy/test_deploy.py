@@ -134,6 +134,7 @@ def test_all_command_lines_parse(tmp_path):
             pytest.fail(f"{place}: {shlex.join(words)}: {error}")
         if ".md " not in place:
             assert "{date:%Y/%m/%d}" in options.input[0], place
+            assert options.min_age_s == 60, place
         assert options.channel_roles == ("agent", "customer"), place
 
 

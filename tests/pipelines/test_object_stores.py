@@ -194,7 +194,7 @@ def test_a_store_with_faults(s3, archive, level_model, here):
     [
         ("s3://calls/in", "s3://nobody/out", "--output s3://nobody/out: cannot be locked: "),
         ("s3://nobody/in", "s3://calls/o", "--input s3://nobody/in: cannot be listed: "),
-        ("s3://calls/nothing", "s3://calls/o", "nothing matches"),
+        ("s3://calls/nothing/*", "s3://calls/o", "nothing matches"),
         ("@s3://calls/no.txt", "s3://calls/o", "--input @s3://calls/no.txt: the list cannot be r"),
         ("ftp://calls/in", "s3://calls/o", "ftp://calls/in: files of ftp:// cannot be read"),
     ],
@@ -242,6 +242,37 @@ def test_patterns(configured):
     assert source.size_bytes == 5
     now = dt.datetime.now().timestamp()
     assert abs(source.modified_us / 1e6 - now) < 120
+
+
+def test_what_lies_beside_and_what_is_not_there(configured):
+    for key in ("n/a.wav", "n/b.WAV", "n/1.json", "n/.h.wav", "n/x/c[1].wav", "n/x/c1.wav"):
+        configured.put(key, b"12345")
+    root = f"{configured.url}/n/"
+
+    def scan(*patterns: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for item in inputs.scan(patterns, date=NIGHT):
+            name = item.source.uri.removeprefix(root)
+            name += "" if item.source.size_bytes else " (not there)"
+            found.setdefault(item.kind, set()).add(name)
+        return found
+
+    calls = {"a.wav", "b.WAV", "x/c[1].wav", "x/c1.wav"}
+    assert scan(root) == {"recording": calls, "sidecar": {"1.json", ".h.wav"}}
+    assert scan(f"{root}*.json") == {"recording": {"1.json"}}
+    assert scan(f"{root}**/*.wav") == {
+        "recording": calls - {"b.WAV"}, "sidecar": {".h.wav"}, "other_case": {"b.WAV"},
+    }  # fmt: skip
+    names = ("x/c[1].wav", "x/c[2].wav", "gone.wav", "nothing*.wav")
+    text = "\r\n".join(f'"{root}{name}"' for name in names)
+    configured.put("n/list/tonight.txt", b"\xef\xbb\xbf" + text.encode())
+    assert scan(f"@{root}list/tonight.txt") == {
+        "recording": {"x/c[1].wav", "x/c1.wav", "x/c[2].wav (not there)", "gone.wav (not there)"},
+        "nothing": {"nothing*.wav (not there)"},
+    }
+    (gone,) = inputs.match([f"{root}gone.wav"], date=NIGHT)
+    with pytest.raises(FileNotFoundError), inputs.as_local_file(gone):
+        pass
 
 
 @pytest.mark.long

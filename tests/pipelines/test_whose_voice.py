@@ -20,11 +20,12 @@ from tests.speechlike import call
 RATE = 8_000
 # Agents are loud, which the model calls angry; customers are quiet, which it calls calm.
 AGENT = call([(0.5, 3, -18)], 8, noise_db=-90, seed=1)
+COLLEAGUE = call([(4, 6, -20)], 8, noise_db=-90, seed=3)
 CUSTOMER = call([(4, 7, -42)], 8, noise_db=-90, seed=2)
 STEREO = {
     "1701012312_inbound_a.wav": (AGENT, CUSTOMER),
     "1701012312123_outbound_b.wav": (CUSTOMER, AGENT),
-    "20260301T0915_internal_c.wav": (AGENT, AGENT),
+    "20260301T0915_internal_c.wav": (AGENT, COLLEAGUE),
     "9999_transfer_d.wav": (AGENT, CUSTOMER),
 }
 MONO = {

@@ -20,9 +20,14 @@ NOT_BY_A_FILE = {"too_large", "timed_out", "crashed", "channel_roles_unknown"}
 
 def test_the_documentation_names_each_reason_in_order():
     section = DOCS.read_text().partition("### Why a recording is rejected")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| .+ \|(.*) \|$", section, flags=re.MULTILINE)
     assert [name for name, _ in rows] == list(REJECTION_REASONS)
-    assert tuple(name for name, meaning in rows if "tried again" in meaning) == TRIED_AGAIN
+    assert tuple(name for name, again in rows if "each night" in again) == TRIED_AGAIN
+    for name, again in rows:
+        cures = REJECTION_REASONS[name].cured_by
+        assert bool(again) == (bool(cures) or name in TRIED_AGAIN), name
+        for cure in cures:
+            assert cure.replace("_", "-").removeprefix("max-channels") in again or cure == "extras"
 
 
 def test_each_reason_that_a_file_can_show_has_a_bad_file():

@@ -124,6 +124,22 @@ def test_a_file_of_one_side_has_the_role_that_its_path_names(tmp_path, role):
     assert {segment.role for segment in found.segments} == {role}
 
 
+@pytest.mark.parametrize(
+    ("roles", "role"),
+    [
+        (Roles(("agent", "agent")), "agent"),
+        (Roles(("agent", "customer"), "agent"), "agent"),
+        (Roles(("agent", "agent"), "customer"), "customer"),
+        (Roles(("agent", "customer")), "mixed"),
+    ],
+)
+def test_equal_channels_have_the_role_that_all_of_them_are_named(tmp_path, roles, role):
+    soundfile.write(tmp_path / "equal.wav", np.stack([AGENT, AGENT], axis=1), RATE)
+    found = examine.examine(tmp_path / "equal.wav", Source("u", 1, 1), ROLES, roles=roles)
+    assert {side.role for side in found.by_channel} == {role}
+    assert bool(found.segments) == (role != "agent")
+
+
 def test_a_role_that_nobody_knows_is_said(tmp_path, both):
     roles = Roles((), None, "direction 'inside' found", "role 'operator' found")
     found = examine.examine(both, Source("u", 1, 1), ROLES, roles=roles)
