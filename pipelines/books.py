@@ -210,6 +210,9 @@ def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str]
             ") GROUP BY uri"
         )
         problems = []
+        count = database.count(db, "given")
+        if count != listed.counts.todo:
+            problems.append(f"{count:,} recordings are listed, {listed.counts.todo:,} expected")
         for problem, condition in (
             ("are missing", "rows < given"),
             ("are duplicated or not in the list", "rows > given"),

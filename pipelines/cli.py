@@ -222,8 +222,10 @@ def _beam_options(options: argparse.Namespace, rest: Sequence[str]) -> list[str]
 def _configure_stores(options: argparse.Namespace) -> None:
     """Pass endpoints, keys and the like to Beam's file systems if a path needs them."""
     values = [getattr(options, name, None) for name in ("input", "output", "model", "against")]
+    # A list may name files of a store; only then are Beam's options of use with it.
+    lists = bool(options.beam_options)
     if any(
-        "://" in path
+        "://" in path or (lists and path.startswith("@"))
         for value in values
         for path in ([value] if isinstance(value, str) else value or [])
     ):

@@ -140,6 +140,13 @@ def test_books_that_do_not_close(tmp_path, given, bundles, says):
         books.check(str(tmp_path), names(parts), given_to(tmp_path, given))
 
 
+def test_a_list_that_is_not_what_matched(tmp_path):
+    parts = write(tmp_path, [item("/a")])
+    listed = replace(given_to(tmp_path, ["/a"]), counts=ledger.Matched(5, already_done=3))
+    with pytest.raises(CommandError, match="1 recordings are listed, 2 expected"):
+        books.check(str(tmp_path), names(parts), listed)
+
+
 @pytest.mark.parametrize(
     ("table", "change", "says"),
     [
