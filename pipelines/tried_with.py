@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pipelines.role_rule import RoleRule
 from pipelines.uri_fields import UriFields
 from ser_core import __version__
+from ser_core.audio import RawFormat
 from ser_core.errors import REJECTION_REASONS
 from ser_core.examine import Settings
 from ser_core.guarded import Guard
@@ -62,6 +63,7 @@ class TriedWith:
             "max_channels": str(limits.max_channels),
             "timeout_s": f"{self.guard.timeout_s:g}",
             "memory_mb": str(self.guard.memory_mb),
+            "raw": ",".join(map(_raw, self.settings.raw)),
             "extras": ",".join(_extras()),
             "version": __version__,
         }
@@ -74,6 +76,11 @@ class TriedWith:
         else:
             text = ",".join(rule.channel_roles)
         return f"{text} by {self.fields.pattern}" if rule.reads_paths else text
+
+
+def _raw(given: RawFormat) -> str:
+    extensions = "+".join(sorted(given.extensions))
+    return f"{given.codec} {given.rate_hz} {given.channels} {extensions}"
 
 
 def _extras() -> list[str]:

@@ -30,7 +30,7 @@ class RejectionReason:
 REJECTION_REASONS: Mapping[str, RejectionReason] = {
     "empty": RejectionReason("the file has no bytes, or no samples"),
     "unsupported_format": RejectionReason(
-        "no decoder knows this format", cured_by=("extras", "version")
+        "no decoder knows this format", cured_by=("raw", "extras", "version")
     ),
     "corrupt": RejectionReason("known format, damaged content"),
     "too_long": RejectionReason("longer than --max-hours", cured_by=("max_hours",)),

@@ -21,7 +21,7 @@ from pipelines.storage import inputs
 from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core import tables
-from ser_core.audio import Limits
+from ser_core.audio import Limits, RawFormat
 from ser_core.errors import REJECTION_REASONS
 from ser_core.examine import Settings, Source
 from ser_core.guarded import Guard
@@ -124,6 +124,10 @@ CURES = {
     "size": (
         replace(TRIED, settings=replace(TRIED.settings, limits=Limits(7200, 1 << 20))),
         {"too_large"},
+    ),
+    "raw": (
+        replace(TRIED, settings=replace(TRIED.settings, raw=(RawFormat("mulaw", 8000, 2),))),
+        {"unsupported_format"},
     ),
     "timeout": (replace(TRIED, guard=Guard(120, 500)), {"timed_out"}),
     "memory": (replace(TRIED, guard=Guard(60, 800)), {"crashed"}),
