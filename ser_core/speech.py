@@ -176,6 +176,11 @@ class Finder:
         steady = _steady(measures.alike)
         active = sounding & ~steady
         active &= not_speech.is_speech(measures, level_db, active)
+        for start, end in _joined(_runs(active), active):
+            frames = slice(round(start / FRAME_S), round(end / FRAME_S))
+            own = active[frames]
+            if not_speech.is_noise(measures, np.arange(frames.start, frames.stop)[own]):
+                own[:] = False
         self.music_s = float(np.count_nonzero(sounding & ~active)) * FRAME_S
         if crosstalk is not None:
             self.crosstalk_s = float(np.count_nonzero(active & crosstalk)) * FRAME_S

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.signal
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,6 +177,42 @@ def test_music_keys_and_noise_are_counted_and_no_speech(samples, least):
     finder.feed(samples, last=True)
     assert sum(segment.seconds for segment in finder.segments()) <= 0.05 * len(samples) / RATE
     assert least <= finder.music_s <= len(samples) / RATE
+
+
+def breath(colour):
+    """Twenty breaths: coloured noise that swells and fades."""
+    noise = np.random.default_rng(0).standard_normal(40 * RATE)
+    swell = np.clip(np.sin(2 * np.pi * np.arange(len(noise)) / (2 * RATE)), 0, 1)
+    coloured = scipy.signal.lfilter([1], colour, noise) * swell
+    return (0.02 * coloured / coloured.std()).astype(np.float32)
+
+
+def comfort_noise():
+    """Noise at -45 dBFS, switched on and off as a detector of a codec does."""
+    random = np.random.default_rng(1)
+    noise = 10 ** (-45 / 20) * random.standard_normal(40 * RATE)
+    on = np.repeat(random.random(40 * RATE // 1_600) < 0.5, 1_600)
+    return (noise * on).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [breath([1]), breath([1, -0.9]), breath([1, -1.5, 0.8]), comfort_noise()],
+    ids=["white breath", "pink breath", "breath in a tract", "comfort noise"],
+)
+@pytest.mark.parametrize("subtype", ["ULAW", "GSM610"])
+def test_breath_and_comfort_noise_are_no_speech(samples, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="WAV", subtype=subtype)
+    file.seek(0)
+    assert speech.find(soundfile.read(file, dtype="float32")[0], RATE) == []
+
+
+def test_speech_between_breaths_is_kept():
+    spoken = call([(1, 6, -20), (7, 11, -22)], 12)
+    found = speech.find(np.concatenate([breath([1]), spoken, breath([1])]), RATE)
+    assert sum(segment.seconds for segment in found) == pytest.approx(9, abs=1)
+    assert all(40 < segment.start_s < segment.end_s < 52 for segment in found)
 
 
 def test_speech_between_music_is_kept():
