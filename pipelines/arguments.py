@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
 
 def date(text: str) -> dt.date:
-    """A date, YYYY-MM-DD."""
+    """A date, YYYY-MM-DD; or `today` or `yesterday`, of the local time."""
+    days_ago = {"today": 0, "yesterday": 1}
+    if text in days_ago:
+        return dt.date.today() - dt.timedelta(days=days_ago[text])
     try:
         return dt.date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} found, a date such as 2026-03-01 expected"
+            f"{text!r} found, a date such as 2026-03-01 expected, or today or yesterday"
         ) from None
 
 

@@ -91,8 +91,9 @@ def add_work(parser: ArgumentParser) -> None:
     group.add_argument(
         "--date",
         type=arguments.date,
-        metavar="YYYY-MM-DD",
-        help="night to file the results under (default: today)",
+        metavar="DATE",
+        help="night to file the results under, and the date of {date:…} in --input: YYYY-MM-DD, "
+        "today (the default) or yesterday",
     )
     group.add_argument(
         "--workers", type=arguments.positive(int), metavar="N",

@@ -26,7 +26,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
     parser.add_argument(
-        "--date", type=date, metavar="YYYY-MM-DD", help="night of the run (default: today)"
+        "--date",
+        type=date,
+        metavar="DATE",
+        help="night of the run: YYYY-MM-DD, today (the default) or yesterday",
     )
     parser.add_argument(
         "--workers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import runpy
@@ -135,6 +136,9 @@ def test_all_command_lines_parse(tmp_path):
         if ".md " not in place:
             assert "{date:%Y/%m/%d}" in options.input[0], place
             assert options.min_age_s == 60, place
+            if "dataflow" not in place:  # the others run after midnight
+                yesterday = dt.date.today() - dt.timedelta(days=1)
+                assert options.date == yesterday, place
         assert options.channel_roles == ("agent", "customer"), place
 
 
