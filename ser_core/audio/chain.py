@@ -13,6 +13,8 @@ from ser_core.errors import AudioError
 
 # A stream that was written in pieces may have a remark for each.
 _MAX_REMARKS = 5
+# A FLAC file of silence has 400 samples a byte; no other format has as many.
+MAX_SAMPLES_PER_BYTE = 5_000
 
 
 class Chain:
@@ -60,7 +62,7 @@ class Chain:
         self.rate_hz, self.channels = self._decoder.rate_hz, self._decoder.channels
         self.codec, self.tracks = self._decoder.codec, self._decoder.tracks
         self.declared_s = _declared_s(first, self._decoder)
-        self.available_s = _available_s(self._decoder)
+        self.available_s = _available_s(first, self._decoder)
         self._remarks: list[str] = []
         self._read_frames = self._part_from = 0
         self._silence_frames = 0
@@ -218,7 +220,7 @@ class Chain:
             kept.append(part)
             self._damaged += part.damaged
             self._note_missing(part)
-            self.available_s += _available_s(decoder)
+            self.available_s += _available_s(part, decoder)
             seconds = _declared_s(part, decoder)
             if self.declared_s is None or seconds is None:
                 self.declared_s = None
@@ -237,9 +239,19 @@ def _declared_s(part: Part, decoder: Decoder) -> float | None:
     """Exact duration of a part by its header."""
     if part.declared.seconds is not None:
         return part.declared.seconds
-    return None if decoder.frames is None else decoder.frames / decoder.rate_hz
+    if decoder.frames is None or not _is_plausible(part, decoder):
+        return None
+    return decoder.frames / decoder.rate_hz
 
 
-def _available_s(decoder: Decoder) -> float:
+def _available_s(part: Part, decoder: Decoder) -> float:
     """Seconds of a part that are there, as far as they are known."""
-    return (decoder.frames or 0) / decoder.rate_hz
+    if part.available_s is not None:
+        return part.available_s
+    seconds = (decoder.frames or 0) / decoder.rate_hz
+    return seconds if _is_plausible(part, decoder) else 0.0
+
+
+def _is_plausible(part: Part, decoder: Decoder) -> bool:
+    """Whether so many samples may be in so few bytes: those of damaged headers may not."""
+    return (decoder.frames or 0) <= MAX_SAMPLES_PER_BYTE * part.file.size

@@ -188,8 +188,9 @@ def declared_by_caf(file: BinaryIO | View, header: bytes, size: int) -> Declared
     while at + 12 <= size:
         file.seek(at)
         name, length = struct.unpack(">4sq", file.read(12))
-        if length < 0 and name == b"data":
-            return Declared()  # it goes to the end
+        if length <= 0 and name == b"data":
+            # It goes to the end. The size of an empty one is 4, for the count of its edits.
+            return Declared(patches={at + 4: b"\xff" * 8})
         fits = 0 <= length <= size - at - 12 or name == b"data"
         if not (fits and all(32 <= byte < 127 for byte in name)) or name == b"caff":
             break

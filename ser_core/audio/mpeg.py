@@ -38,6 +38,7 @@ _RATES_HZ = (
     (44_100, 48_000, 32_000),
 )
 _MAYBE_HEADER = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]")
+_UNKNOWN_COUNT = 0x7FFFFFFF
 _COUNT_TAGS = (b"Xing", b"Info")
 
 
@@ -255,4 +256,4 @@ def _promised_frames(frame: bytes, format: Format) -> int | None:
     if frame[at : at + 4] not in _COUNT_TAGS:
         return None
     flags, count = struct.unpack_from(">II", frame, at + 4)
-    return count if flags & 1 else 0
+    return count if flags & 1 and count < _UNKNOWN_COUNT else 0

@@ -44,6 +44,8 @@ class Part:
     container : Container or None
         None where no format is recognised.
     declared : Declared
+    available_s : float or None
+        Exact duration, where it was counted.
     has_xing_header : bool
         Whether it is an MP3 file with a count of its frames, so that libsndfile knows its length.
     damaged : tuple of (start, end)
@@ -56,6 +58,7 @@ class Part:
     header: bytes
     container: Container | None
     declared: Declared
+    available_s: float | None = None
     has_xing_header: bool = False
     damaged: tuple[tuple[int, int], ...] = ()
 
@@ -208,6 +211,7 @@ def _mpeg_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
                 header,
                 formats.MPEG,
                 Declared(None if is_mp3 else stream.seconds, stream.format.rate_hz),
+                stream.seconds,
                 is_mp3,
                 _without_tags(file, gaps),
             )

@@ -110,3 +110,14 @@ def test_a_late_start_is_told_apart():
     timeline = Timeline(start_s=100.0)
     assert positions(timeline, chunks(regular(10, 103.0)))[0] == pytest.approx(3)
     assert (timeline.late_s, timeline.filled_s) == pytest.approx((3, 3))
+
+
+def test_a_few_wrong_timestamps_are_no_restart():
+    wrong = regular(20, 0.2)
+    starts = regular(100, 0.0) + wrong + regular(50, 9.0)
+    timeline = Timeline()
+    assert positions(timeline, chunks(starts))[-1] == pytest.approx(9.0 + 49 * CHUNK_S)
+    # Timestamps that go on from there are followed, also over a gap.
+    restarted = regular(100, 0.0) + regular(100, 0.0) + regular(50, 100 * CHUNK_S + 0.7)
+    found = positions(Timeline(), chunks(restarted))
+    assert found[-1] == pytest.approx(249 * CHUNK_S + 0.7)
