@@ -11,6 +11,7 @@ import pytest
 
 # Samples of one frame that is encoded.
 FRAME = 1024
+_LAYOUTS = {1: "mono", 2: "stereo", 8: "7.1", 16: "hexadecagonal"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def make(
     with av.open(buffer, "w", format=container, options=options) as output:
         streams = []
         for track in tracks:
-            layout = {1: "mono", 2: "stereo"}[len(track.samples)]
+            layout = _LAYOUTS[len(track.samples)]
             streams.append(output.add_stream(track.codec, rate=track.rate_hz, layout=layout))
             streams[-1].bit_rate = 48_000 * len(track.samples)
         packets = _picture(av, output) if video else []
@@ -48,11 +49,11 @@ def make(
 
 
 def _packets(av, stream, track: AudioTrack) -> list:
-    layout = {1: "mono", 2: "stereo"}[len(track.samples)]
+    layout = _LAYOUTS[len(track.samples)]
     packets = []
     for at in range(0, track.samples.shape[1], FRAME):
-        piece = np.ascontiguousarray(track.samples[:, at : at + FRAME], dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(piece, "fltp", layout)
+        piece = np.asarray(track.samples[:, at : at + FRAME], dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(piece.T.reshape(1, -1).copy(), "flt", layout)
         frame.rate, frame.pts = track.rate_hz, at + round(track.start_s * track.rate_hz)
         packets += stream.encode(frame)
     packets += stream.encode(None)

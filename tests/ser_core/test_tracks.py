@@ -107,6 +107,13 @@ def test_roles_apply_to_tracks(tmp_path):
     assert found.detail.startswith("3 audio tracks, and --channel-roles names 2")
 
 
+@pytest.mark.parametrize("count", [8, 16])
+def test_many_channels_in_planes(count):
+    samples = np.stack([AGENT[:RATE] * (i + 1) / count for i in range(count)])
+    found = decoded(make("matroska", AudioTrack(samples, RATE, "wavpack")), max_channels=count)
+    np.testing.assert_allclose(found.samples, samples, atol=0.005)
+
+
 def test_too_many_tracks():
     tracks = [AudioTrack(AGENT[None, :RATE], RATE)] * 33
     with pytest.raises(AudioError, match="too_many_channels: 33 audio tracks"):

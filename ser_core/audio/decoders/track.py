@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -23,6 +24,8 @@ _FULL_SCALE = {"u8": 1 << 7, "s16": 1 << 15, "s32": 1 << 31, "s64": 1 << 63}
 _MAX_FAILURES = 100
 # Less may be a tag at the end of a file.
 _MIN_SKIPPED_BYTES = 1024
+# PyAV looks for the end of the planes where FFmpeg marks none if there are this many.
+_MAX_PLANES = 8
 # AVDISCARD_ALL of FFmpeg.
 _DISCARD_ALL = 48
 # One damaged packet counts as this much at most, whatever it says.
@@ -191,10 +194,14 @@ class Track:
         lost_s = 0.0
         for packet in self._packets():
             try:
-                frames = packet.decode()
+                chunks = [
+                    self._chunk(frame)
+                    for frame in packet.decode()
+                    if frame.samples and frame.sample_rate
+                ]
             except EOFError:
                 return
-            except FFmpegError:
+            except (FFmpegError, ValueError):
                 self._damaged += 1
                 self._damaged_bytes += packet.size
                 seconds = float((packet.duration or 0) * (packet.time_base or 0))
@@ -204,10 +211,9 @@ class Track:
             self._bytes += packet.size
             if self._first_byte is None:
                 self._first_byte = packet.pos
-            for frame in frames:
-                if frame.samples and frame.sample_rate:
-                    yield self._chunk(frame, lost_s)
-                    lost_s = 0.0
+            for chunk in chunks:
+                yield replace(chunk, lost_s=lost_s) if lost_s else chunk
+                lost_s = 0.0
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the track; a failure to read is skipped where more can be read after it."""
@@ -226,11 +232,11 @@ class Track:
                     self._ended_by = error.strerror
                     return
 
-    def _chunk(self, frame: Any, lost_s: float) -> Chunk:
+    def _chunk(self, frame: Any) -> Chunk:
         start_s = None
         if self._timed and frame.pts is not None and frame.time_base:
             start_s = float(frame.pts * frame.time_base)
-        return Chunk(_samples(frame), frame.sample_rate, start_s, lost_s)
+        return Chunk(_samples(frame), frame.sample_rate, start_s)
 
 
 class _Resampler:
@@ -267,6 +273,8 @@ def _silence(seconds: float, rate_hz: int, channels: int) -> Iterator[np.ndarray
 
 def _samples(frame: Any) -> np.ndarray:
     """Samples of PyAV's frame: float32 [n, channels], full scale at 1."""
+    if frame.format.is_planar and frame.layout.nb_channels >= _MAX_PLANES:
+        frame = _packed(frame)
     samples, name = frame.to_ndarray(), frame.format.name
     samples = samples.T if name.endswith("p") else samples.reshape(frame.samples, -1)
     if samples.dtype.kind == "f":
@@ -274,6 +282,15 @@ def _samples(frame: Any) -> np.ndarray:
     full_scale = _FULL_SCALE[name.removesuffix("p")]
     centred = samples.astype(np.float32) - (full_scale if name[0] == "u" else 0)
     return centred / np.float32(full_scale)
+
+
+def _packed(frame: Any) -> Any:
+    """The frame with all channels in one plane."""
+    from av import AudioResampler
+
+    resampler = AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
+    [packed] = resampler.resample(frame)
+    return packed
 
 
 def _declared_s(container: Any, stream: Any) -> float | None:
