@@ -9,8 +9,8 @@ What holds outside the training's corpora was looked for, not what is best insid
   own in turn (`Bundle.adapted`), or with the corpora's mean until then.
 - One label space. The labels of the first corpus; those that another corpus lacks are masked there.
 - Corpora count alike, whatever their size, and so do the labels in each.
-- Copies of every clip under other lines and noises (`ser_core.conditions`), which count little: more of
-  them hold better on bad lines, and worse on good ones.
+- Copies of each clip under other lines and noises (`ser_core.conditions`), which count little: more
+  of them hold better on bad lines, and worse on good ones.
 - Vectors of one length (`data.head_input`), so that what is far from the training is not taken for
   certain.
 
