@@ -49,7 +49,8 @@ class Settings:
     channel_roles : tuple of str
         Roles of a recording's channels, in order; empty where unknown.
     analyse : tuple of str
-        Roles whose speech is labelled. The only channel of a mono recording always is.
+        Roles whose speech is labelled. The only channel of a mono recording is, too, unless its
+        path names another role.
     limits : audio.Limits
     raw : tuple of audio.RawFormat
         Formats of files without a header.
