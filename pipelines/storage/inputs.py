@@ -34,7 +34,10 @@ _SIDECAR_NAMES = ("desktop.ini", "thumbs.db")
 
 @dataclass(frozen=True)
 class Match:
-    """A file that a pattern covers, or a pattern that covers none, and its kind."""
+    """A file that a pattern covers, or a pattern that covers none, and its kind.
+
+    Size and time are known of recordings that are there.
+    """
 
     source: Source
     kind: str = RECORDING
@@ -159,10 +162,11 @@ def _match_local(pattern: str) -> Iterator[Match]:
     elif os.path.lexists(pattern):
         yield Match(_source(os.path.abspath(pattern)))
         return
-    absolute = os.path.isabs(pattern)
+    root = os.sep if os.path.isabs(pattern) else "."
     parts = [part for part in pattern.split(os.sep) if part]
-    for path, kind in _expand(os.sep if absolute else ".", parts):
-        yield Match(_source(os.path.abspath(path)), kind)
+    for path, kind in _expand(root, parts):
+        absolute = os.path.abspath(path)
+        yield Match(_source(absolute) if kind == RECORDING else _nowhere(absolute), kind)
 
 
 def _expand(
