@@ -89,7 +89,7 @@ def test_from_the_archive_to_labels(ser_here, archive, level, tmp_path, capsys):
     printed = done.stdout
     assert "60 calls with 1.5 hours of speech in 1,080 segments (2026-03-01)" in printed
     assert re.search(r"calm +│ 99\.\d % │ 5\d\.\d %", printed), printed
-    assert re.search(r"5\d\d of 1,080 labels changed", printed)
+    assert re.search(r"[45]\d\d of 1,080 labels changed", printed), printed
     assert f"ser label --output {out} --model {here}" in printed
     card = models.check(here)
     assert card.adapted.base == card_of(level).id
