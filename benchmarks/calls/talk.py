@@ -97,6 +97,8 @@ def build_call(
     duration_s: float,
     rng: np.random.Generator,
     hold: tuple[float, float] | None = None,
+    *,
+    crosstalk_share: float = CROSSTALK_SHARE,
 ) -> tuple[np.ndarray, tuple[tuple[Turn, ...], tuple[Turn, ...]]]:
     """Build one call.
 
@@ -109,6 +111,8 @@ def build_call(
     duration_s : float > 0
     hold : tuple of start_s and end_s, optional
         A time without speech.
+    crosstalk_share : float in [0, 1]
+        Share of the calls in which both sides leak, 35 dB down.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def build_call(
     for side in sides:
         side.scale(rate)
     channels = np.stack([side.samples for side in sides])
-    if rng.random() < CROSSTALK_SHARE:
+    if rng.random() < crosstalk_share:
         channels = channels + amplitude(CROSSTALK_DB) * channels[::-1]
     for channel, side in zip(channels, sides, strict=True):
         channel += line_noise(n, rate, side.level_dbfs - rng.uniform(*NOISE_BELOW_DB), rng)
