@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pipelines import ledger
 from pipelines.errors import CommandError
 from pipelines.storage import files, published
-from ser_core import tables
+from ser_core import reversal, tables
 from ser_core.roles import MIXED
 from ser_core.tables import RunCounts, database
 from ser_core.tables.schemas import META
@@ -38,6 +38,8 @@ class Part:
         CPU seconds by stage.
     peak_memory_mb : dict
         Peak memory by process.
+    spectra : tuple of reversal.Spectra
+        Of a sample of its recordings. The seal has none.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Part:
     size_bytes: int
     cpu_s: dict[str, float]
     peak_memory_mb: dict[str, float]
+    spectra: tuple[reversal.Spectra, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,9 @@ class Seal:
         content = asdict(self)
         # asdict would count the pairs of a Counter.
         content["books"] |= {name: dict(getattr(self.books, name)) for name in _COUNTERS}
+        # How people sound is stored nowhere.
+        for part in content["parts"]:
+            del part["spectra"]
         files.write_whole(path, json.dumps(content))
 
     @classmethod

@@ -64,25 +64,23 @@ class Spectrum:
     sounding: int
 
 
-def spectrum(frames: Frames) -> Spectrum | None:
-    """Spectrum of a block, None where too little sounds.
+def spectrum(frames: Frames) -> Spectrum:
+    """Spectrum of a block.
 
     Parameters
     ----------
     frames : Frames
-        At most `BLOCK`.
+        At most `BLOCK`, of which at least `LEAST_SOUNDING` sound.
     """
-    sounding = int(np.count_nonzero(frames.sounding))
-    if sounding < LEAST_SOUNDING:
-        return None
     gain = np.where(frames.sounding, 10 ** (-frames.level_db / 20), 0).astype(np.float32)
     level = (frames.samples * gain[:, None]).ravel()
     bins = scipy.fft.rfft(level[::2] + level[1::2], _FFT)
+    sounding = int(np.count_nonzero(frames.sounding))
     return Spectrum(bins[_FIRST_BIN : _FIRST_BIN + _BINS], sounding)
 
 
 def peaks(first: Spectrum | None, second: Spectrum | None) -> Peaks:
-    """Lags at which a channel repeats another, from the spectra of a block."""
+    """Lags at which a channel repeats another, from the spectra of a block, None for silence."""
     if first is None or second is None:
         return NO_PEAKS
     cross = second.bins * first.bins.conj()

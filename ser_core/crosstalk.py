@@ -101,7 +101,11 @@ class Comparison:
         self._frames = [[frames.part(at, count)] for frames in joined]
 
     def _compare_block(self, block: Sequence[Frames]) -> None:
-        spectra = [correlation.spectrum(frames) for frames in block]
+        enough = [np.count_nonzero(f.sounding) >= correlation.LEAST_SOUNDING for f in block]
+        spectra = [
+            correlation.spectrum(frames) if sounds and sum(enough) > 1 else None
+            for frames, sounds in zip(block, enough, strict=True)
+        ]
         for (first, second), pair in self._pairs.items():
             peaks = correlation.peaks(spectra[first], spectra[second])
             pair.add(Block(self._start, peaks), block[first], block[second])
@@ -137,7 +141,9 @@ class _Pair:
         frames = int(np.count_nonzero(first.sounding | second.sounding))
         if not frames:
             return
-        if not self._alike(first, second, block.peaks):
+        # It is clear already, so the levels need not be compared.
+        settled = self.different and self.unlike > self.late
+        if settled or not self._alike(first, second, block.peaks):
             self.unlike += frames
         elif abs(block.peaks.lags[0]) <= EQUAL_LAG:
             self.alike += frames

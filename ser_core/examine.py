@@ -16,9 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from ser_core import audio, features, speech
+from ser_core import audio, features, reversal, speech
 from ser_core.errors import AudioError, SerError
-from ser_core.first_pass import Clock, FirstPass, decode_again, find_speech
+from ser_core.first_pass import Clock, FirstPass, Side, decode_again, find_speech
 from ser_core.roles import ROLES, Roles
 
 # Remark on a file that is still being recorded, or copied; the next run takes it for a new one.
@@ -116,7 +116,7 @@ class Examined:
 
     `reason` is None unless the recording is rejected. `vectors` is float32
     [len(segments), dimensions], in the order of `segments` (by channel, then time).
-    `cpu_s` holds the CPU seconds by stage.
+    `spectra` is set where an agent and a customer speak. `cpu_s` holds the CPU seconds by stage.
     """
 
     source: Source
@@ -137,6 +137,7 @@ class Examined:
     by_channel: tuple[Channel, ...] = ()
     segments: tuple[SpeechSegment, ...] = ()
     vectors: np.ndarray | None = None
+    spectra: reversal.Spectra | None = None
     cpu_s: dict[str, float] = field(default_factory=dict, compare=False)
 
     @property
@@ -236,7 +237,20 @@ def _examine(
         ),
         segments=segments,
         vectors=vectors,
+        spectra=_spectra(found.recording_id, first.sides),
     )
+
+
+def _spectra(recording_id: str | None, sides: Sequence[Side]) -> reversal.Spectra | None:
+    """The spectra of a call of one agent and one customer who both speak."""
+    by_role = {side.role: side for side in sides}
+    agent, customer = by_role.get("agent"), by_role.get("customer")
+    if len(sides) != 2 or not (recording_id and agent and customer):
+        return None
+    if agent.spectrum is None or customer.spectrum is None:
+        return None
+    first = customer.segments[0].start_s < agent.segments[0].start_s
+    return reversal.Spectra(recording_id, agent.spectrum, customer.spectrum, first)
 
 
 def _extract(

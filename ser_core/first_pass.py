@@ -33,6 +33,7 @@ class Side:
     segments: list[speech.Segment]
     music_s: float
     crosstalk_s: float
+    spectrum: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def _side(
 ) -> Side:
     segments = finder.segments(crosstalk)
     analysed = role in (MIXED, *analyse)
-    return Side(channel, role, analysed, segments, finder.music_s, finder.crosstalk_s)
+    spectrum = finder.spectrum(segments) if role in ("agent", "customer") else None
+    return Side(channel, role, analysed, segments, finder.music_s, finder.crosstalk_s, spectrum)
 
 
 def decode_again(

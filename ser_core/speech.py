@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from ser_core import not_speech
+from ser_core import not_speech, reversal
 from ser_core.not_speech import LAGS, Measures
 
 RATE_HZ = 8_000
@@ -33,6 +33,9 @@ SPECTRUM_FRAMES = 3
 STEADY_LAGS = (3, 6)
 STEADY_COSINE = 0.985
 STEADY_SHARE = 0.5
+
+# Every so many frames, the levels of bands are kept for `reversal`.
+BAND_FRAMES = 4
 
 # Shorter sounds are clicks; shorter pauses are inside a phrase.
 CLICK_S = 0.08
@@ -104,7 +107,7 @@ class Finder:
         import soxr
         import webrtcvad
 
-        self._rate, self._count = rate, 0
+        self._rate, self._count, self._frame_count = rate, 0, 0
         self._resampler = None
         if rate != RATE_HZ:
             self._resampler = soxr.ResampleStream(rate, RATE_HZ, 1, dtype="float32", quality="HQ")
@@ -116,6 +119,7 @@ class Finder:
         self._voiced: list[np.ndarray] = []
         self._level_db: list[np.ndarray] = []
         self._measures: list[Measures] = []
+        self._band_levels: list[np.ndarray] = []
         self._spectra = np.zeros((max(LAGS), SPECTRUM_FRAMES * FRAME // 2 + 1), np.float32)
         self._before = np.zeros((SPECTRUM_FRAMES - 1, FRAME), dtype=np.float32)
         self._window = np.hanning(SPECTRUM_FRAMES * FRAME).astype(np.float32)
@@ -156,6 +160,9 @@ class Finder:
         )[::FRAME]
         spectra = np.abs(scipy.fft.rfft(windowed * self._window, axis=1))
         bin_hz = RATE_HZ / (SPECTRUM_FRAMES * FRAME)
+        sampled = spectra[-self._frame_count % BAND_FRAMES :: BAND_FRAMES]
+        self._frame_count += len(frames)
+        self._band_levels.append(reversal.band_levels(sampled, bin_hz))
         self._measures.append(not_speech.measure(spectra, self._spectra, bin_hz))
         latest = not_speech.unit(spectra[-max(LAGS) :])
         self._spectra = np.concatenate([self._spectra, latest])[-max(LAGS) :]
@@ -189,6 +196,17 @@ class Finder:
         duration_s = self._count / self._rate
         cut = [piece for run in _padded(runs, duration_s) for piece in _cut(*run, level_db)]
         return [Segment(round(float(start), 3), round(float(end), 3)) for start, end in cut]
+
+    def spectrum(self, segments: Sequence[Segment]) -> tuple[float, ...] | None:
+        """Long-term spectrum of some segments, as `reversal` compares it; None for too few."""
+        if sum(segment.seconds for segment in segments) < reversal.LEAST_S:
+            return None
+        sounding = np.concatenate(self._voiced)
+        spoken = np.zeros(len(sounding), dtype=bool)
+        for segment in segments:
+            spoken[round(segment.start_s / FRAME_S) : round(segment.end_s / FRAME_S)] = True
+        levels = np.concatenate(self._band_levels)[(sounding & spoken)[::BAND_FRAMES]]
+        return reversal.spectrum(levels) if len(levels) else None
 
     def frames(self) -> tuple[Measures, np.ndarray, np.ndarray]:
         """Measures, level in dB, and whether the detector takes it for a voice, of each frame."""

@@ -99,6 +99,7 @@ def build_call(
     hold: tuple[float, float] | None = None,
     *,
     crosstalk_share: float = CROSSTALK_SHARE,
+    cast: tuple[str, str] | None = None,
 ) -> tuple[np.ndarray, tuple[tuple[Turn, ...], tuple[Turn, ...]]]:
     """Build one call.
 
@@ -113,6 +114,8 @@ def build_call(
         A time without speech.
     crosstalk_share : float in [0, 1]
         Share of the calls in which both sides leak, 35 dB down.
+    cast : tuple of str, optional
+        Speakers who are the agent and the customer.
 
     Returns
     -------
@@ -120,10 +123,13 @@ def build_call(
         Agent, customer.
     turns : turns of the agent and of the customer, in order of time
     """
-    corpora = sorted({utterance.corpus for utterance in utterances})
-    corpus = corpora[rng.integers(len(corpora))]
-    own = [utterance for utterance in utterances if utterance.corpus == corpus]
-    speakers = rng.permutation(sorted({utterance.speaker for utterance in own}))[:2]
+    if cast:
+        own, speakers = utterances, cast
+    else:
+        corpora = sorted({utterance.corpus for utterance in utterances})
+        corpus = corpora[rng.integers(len(corpora))]
+        own = [utterance for utterance in utterances if utterance.corpus == corpus]
+        speakers = rng.permutation(sorted({utterance.speaker for utterance in own}))[:2]
     course = COURSES[rng.integers(len(COURSES))]
 
     n = round(duration_s * rate)

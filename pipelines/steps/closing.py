@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeAlias
 
 from pipelines.books import Listed, Part, Seal, check
 from pipelines.steps.parts import Layout, bins, merge
 from pipelines.storage import files, store
+from ser_core import reversal
 
 # Parts that are to become one; or the Listed, which goes through as it is.
 Bin: TypeAlias = tuple[Part, ...] | Listed
@@ -25,7 +27,7 @@ def merge_bin(content: Bin, staged: str, layout: Layout) -> Part | Listed:
 
 
 def seal(gathered: Iterable[Part | Listed], staged: str, layout: Layout) -> None:
-    """Check the books of all parts, and write the run's seal.
+    """Check the books of all parts, warn if roles look reversed, and write the run's seal.
 
     Raises
     ------
@@ -35,6 +37,11 @@ def seal(gathered: Iterable[Part | Listed], staged: str, layout: Layout) -> None
     listed, parts = _separate(gathered)
     parts.sort(key=lambda part: part.first_uri)
     books = check(staged, [part.name for part in parts], listed, layout.meta)
+    reversed_roles = reversal.warning(
+        reversal.sample(call for part in parts for call in part.spectra)
+    )
+    if reversed_roles:
+        books = replace(books, warnings=(*books.warnings, reversed_roles))
     with files.naming("--output"):
         Seal(books, tuple(parts)).write(files.join(staged, store.SEAL))
 

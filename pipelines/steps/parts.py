@@ -19,7 +19,7 @@ from pipelines.books import Part
 from pipelines.steps.item import Item
 from pipelines.storage import files, published
 from pipelines.usage import peak_memory_mb, spending
-from ser_core import tables
+from ser_core import reversal, tables
 
 # A part is closed at this size. If there are more than a few parts, smaller ones are merged up
 # to it.
@@ -62,6 +62,7 @@ class PartWriter:
         self._cpu_s: Counter[str] = Counter()
         self._peak_mb: dict[str, float] = {}
         self._first_uri, self._recordings = "", 0
+        self._spectra: list[reversal.Spectra] = []
         with self._naming():
             for table, schema in schemas.items():
                 path = files.join(staged, table, self._name)
@@ -92,6 +93,10 @@ class PartWriter:
         self._first_uri = min(filter(None, [self._first_uri, item.examined.source.uri]))
         self._recordings += 1
         self._cpu_s.update(item.examined.cpu_s)
+        if item.examined.spectra:
+            self._spectra.append(item.examined.spectra)
+            if len(self._spectra) >= 2 * reversal.SAMPLE:
+                self._spectra = list(reversal.sample(self._spectra))
         process = f"{socket.gethostname()}/{os.getpid()}"
         peak_mb = peak_memory_mb() + item.decoder_peak_mb
         self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
@@ -105,6 +110,7 @@ class PartWriter:
             self._files.close()
         for part in merged:
             self._cpu_s.update(part.cpu_s)
+            self._spectra += part.spectra
             for process, peak_mb in part.peak_memory_mb.items():
                 self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
         return Part(
@@ -114,6 +120,7 @@ class PartWriter:
             size_bytes=size_bytes,
             cpu_s=dict(self._cpu_s),
             peak_memory_mb=self._peak_mb,
+            spectra=reversal.sample(self._spectra),
         )
 
     def _naming(self) -> files.naming:
