@@ -62,10 +62,10 @@ def test_a_run_as_a_row_and_back():
     started = dt.datetime(2026, 3, 1, 20, tzinfo=dt.UTC)
     row = run_row(
         RunStart("r1", started.date(), "ser run", {"numpy": "2"}, None, None, "test", started),
-        RunCounts(matched=3, rejected=2, by_reason=Counter(empty=2)),
+        RunCounts(matched=3, rejected=2, by_reason=Counter(empty=2), warnings=("a", "b")),
         RunCost(cpu_seconds=1.5, peak_memory_mb=20.0, ended=started),
     )
     table = pa.Table.from_pylist([row], schema=runs_schema())
     assert table.schema.names[-2:] == ["started", "ended"]
     [back] = table.to_pylist(maps_as_pydicts="strict")
-    assert back == row
+    assert back == row | {"warnings": list(row["warnings"])}
