@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines import errors, nightly
+from pipelines import conclusion, errors
 from pipelines.books import Books
 from pipelines.uri_fields import UriFields
 from tests.speechlike import call
@@ -237,7 +237,7 @@ def test_nothing_of_what_is_named_is_there(level_model, ser_here, tmp_path):
 )  # fmt: skip
 def test_status_by_what_is_rejected_for_the_first_time(books, status):
     job = types.SimpleNamespace(say=lambda line: None, fields=UriFields(), max_reject_ratio=0.2)
-    assert nightly._conclude(job, books) == status
+    assert conclusion.conclude(job, books) == status
 
 
 def test_a_pattern_in_the_wrong_case(archive, level_model, ser_here, tmp_path):

@@ -1,0 +1,57 @@
+"""What a command tells of its runs at the end, and the exit status that follows."""
+
+from __future__ import annotations
+
+from pipelines import errors
+from pipelines.books import Books
+from pipelines.job import Job
+
+
+def conclude(job: Job, books: Books) -> int:
+    """Print what was done, and return the exit status."""
+    for line in books.warnings:
+        job.say(f"warning: {line}")
+    if not books.examined:
+        waiting = f", {books.waiting:,} waiting" if books.waiting else ""
+        job.say(
+            f"nothing new: {books.matched:,} matched, {books.already_done:,} already done"
+            + waiting
+            + books.left_out()
+        )
+        return errors.DONE
+    job.say(books.line())
+    if books.mixed:
+        job.say(
+            f"{books.mixed:,} recordings are mono or have equal channels: "
+            "what the agent says may be labelled there, too"
+        )
+    if job.fields.pattern:
+        _say_fields(job, books)
+    if books.by_reason["unreadable"] == books.matched:
+        job.say("nothing that --input names could be read: is the archive there, and mounted?")
+        return errors.NOTHING_MATCHED
+    rejected = books.rejected - books.rejected_before
+    if rejected > job.max_reject_ratio * books.examined:
+        before = f" (and {books.rejected_before:,} not for the first time)"
+        job.say(
+            f"{rejected:,} of {books.examined:,} recordings were rejected"
+            + (before if books.rejected_before else "")
+            + f", more than --max-reject-ratio {job.max_reject_ratio:g}; the rest is published. "
+            "SELECT reason, detail, uri FROM recordings WHERE status = 'rejected' tells why"
+        )
+        return errors.TOO_MANY_REJECTIONS
+    return errors.DONE
+
+
+def _say_fields(job: Job, books: Books) -> None:
+    """Print what --uri-fields read from the paths."""
+    if not books.with_fields:
+        job.say(
+            f"warning: --uri-fields reads nothing from any of {books.examined:,} paths; "
+            "`ser plan` shows an example"
+        )
+    elif job.fields.has_time:
+        warning = "" if books.with_call_time else "warning: "
+        job.say(
+            f"{warning}call_time read from {books.with_call_time:,} of {books.examined:,} paths"
+        )

@@ -1,0 +1,101 @@
+"""The job of one command: what it is to do, where, and with what."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pipelines import graph, ledger
+from pipelines.role_rule import RoleRule
+from pipelines.runners.runner import Runner
+from pipelines.storage import store
+from pipelines.uri_fields import UriFields
+from ser_core import models, tables
+from ser_core.examine import Settings
+from ser_core.guarded import Guard
+
+
+@dataclass(frozen=True)
+class Job:
+    """The job of one command, for `run` or `label`.
+
+    Parameters
+    ----------
+    output : str
+    date : datetime.date
+        The night under which rows are filed.
+    command : str
+        Command line for the table `runs`, without secrets.
+    labelling : tables.Labelling
+        The job's feature set; and the model's id, labels and thresholds if there is a model.
+    runner : Runner
+        Where Beam works.
+    bundle : str or None
+        The model. None extracts features only.
+    model_licence : str or None
+    inputs : tuple of str
+        Patterns of the recordings; `label` has none.
+    settings, roles, guard, fields
+        Of the examination; for `run`.
+    chunk : int or None
+        Recordings per run. None is one run.
+    min_age_s : float
+        Recordings that were changed later than this many seconds ago wait; for `run`.
+    max_reject_ratio : float in [0, 1]
+    profile : str or None
+        A file to which each run adds a line of JSON: CPU seconds by stage.
+    say : callable
+        Prints a line for the user.
+    """
+
+    output: str
+    date: dt.date
+    command: str
+    labelling: tables.Labelling
+    runner: Runner
+    bundle: str | None = None
+    model_licence: str | None = None
+    inputs: tuple[str, ...] = ()
+    settings: Settings | None = None
+    roles: RoleRule = field(default_factory=RoleRule)
+    guard: Guard = field(default_factory=Guard)
+    fields: UriFields = field(default_factory=UriFields)
+    chunk: int | None = 5_000
+    min_age_s: float = 0.0
+    max_reject_ratio: float = 0.2
+    profile: str | None = None
+    say: Callable[[str], None] = print
+
+
+def labelling_of(card: models.Card) -> tables.Labelling:
+    """The part of a card that the rows of the tables need."""
+    return tables.Labelling(
+        model_id=card.id,
+        labels=tuple(card.labels),
+        feature_set=card.feature_set,
+        unsure_segment_below=card.unsure_segment_below,
+        unsure_recording_below=card.unsure_recording_below,
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """The differences between `run` and `label`.
+
+    Parameters
+    ----------
+    finder : ledger.Finder
+        Finds what there is to do.
+    examine : callable
+        Takes a folder in which workers count their progress, or None; gives the graph's step.
+    meta : callable
+        Takes the output; gives the names of the columns `meta_<name>`.
+    nothing : str
+        Error message if nothing matches.
+    """
+
+    finder: ledger.Finder
+    examine: Callable[[str | None], graph.Examine | graph.Load]
+    meta: Callable[[store.Output], Sequence[str]]
+    nothing: str
