@@ -17,6 +17,7 @@ from pipelines import ledger
 from pipelines.errors import CommandError
 from pipelines.storage import files, published
 from ser_core import reversal, tables
+from ser_core.examine import Source
 from ser_core.roles import MIXED
 from ser_core.tables import RunCounts, database
 from ser_core.tables.schemas import META
@@ -40,6 +41,8 @@ class Part:
         Peak memory by process.
     spectra : tuple of reversal.Spectra
         Of a sample of its recordings. The seal has none.
+    dropped : tuple of str
+        Names of lists in the staging folder: recordings that were forgotten and got no row.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Part:
     cpu_s: dict[str, float]
     peak_memory_mb: dict[str, float]
     spectra: tuple[reversal.Spectra, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Books(RunCounts):
         )
         if self.waiting:
             counts += f" + {self.waiting:,} waiting"
+        if self.forgotten:
+            counts += f" + {self.forgotten:,} forgotten"
         if self.by_reason:
             counts += f" (rejected: {_counted(self.by_reason)})"
         return counts + self.left_out()
@@ -164,10 +170,34 @@ class Seal:
         # A run of an older version may have been sealed and not published.
         books |= {name: Counter(books.get(name, ())) for name in _COUNTERS}
         books["warnings"] = tuple(books.get("warnings", ()))
-        return cls(Books(**books), tuple(Part(**part) for part in content["parts"]))
+        parts = (
+            Part(**{**part, "dropped": tuple(part.get("dropped", ()))}) for part in content["parts"]
+        )
+        return cls(Books(**books), tuple(parts))
 
 
-def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str] = ()) -> Books:
+# What a part lists of the recordings that it dropped.
+DROPPED = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("modified_us", pa.int64())])
+
+
+def write_dropped(path: str, sources: Sequence[Source]) -> None:
+    """Write a list of recordings that were forgotten and got no row."""
+    rows = [(source.uri, source.size_bytes, source.modified_us) for source in sources]
+    columns = [
+        pa.array(values, item.type)
+        for values, item in zip(zip(*rows, strict=True), DROPPED, strict=True)
+    ]
+    with files.written(path) as file, tables.writer(file, DROPPED) as writer:
+        writer.write_table(pa.table(columns, schema=DROPPED))
+
+
+def check(
+    staged: str,
+    parts: Sequence[str],
+    listed: Listed,
+    meta: Sequence[str] = (),
+    dropped: Sequence[str] = (),
+) -> Books:
     """Count the rows that a run wrote, and compare them with the list of its recordings.
 
     Parameters
@@ -179,6 +209,8 @@ def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str]
     listed : Listed
     meta : sequence of str
         Names of the columns `meta_<name>`.
+    dropped : sequence of str
+        Lists of recordings that were forgotten and got no row.
 
     Raises
     ------
@@ -205,12 +237,14 @@ def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str]
         database.fill(db, "rows", rows, recordings())
         for name in ("segments", "features"):
             database.fill(db, name, uri, _read(staged, name, parts, ["uri"]))
+        database.fill(db, "dropped", uri, _read(staged, "", dropped, ["uri"]))
         db.execute(
             "CREATE TABLE counts AS SELECT uri, sum(given) AS given, sum(rows) AS rows, "
             "bool_or(spoke) AS spoke, sum(segments) AS segments, sum(features) AS features FROM ("
             "SELECT uri, 1 AS given, 0 AS rows, false AS spoke, 0 AS segments, 0 AS features "
             "FROM given "
             "UNION ALL SELECT uri, 0, 1, spoke, 0, 0 FROM rows "
+            "UNION ALL SELECT uri, 0, 1, false, 0, 0 FROM dropped "
             "UNION ALL SELECT uri, 0, 0, false, count(*), 0 FROM segments GROUP BY uri "
             "UNION ALL SELECT uri, 0, 0, false, 0, count(*) FROM features GROUP BY uri"
             ") GROUP BY uri"
@@ -231,6 +265,7 @@ def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str]
             ).fetchone()
             if n:
                 problems.append(f"{n:,} recordings {problem}, the first: {first}")
+        forgotten = books.forgotten + database.count(db, "dropped")
         before = db.execute(
             "SELECT count(*) FROM rows WHERE rejected AND EXISTS (FROM given WHERE "
             "given.uri = rows.uri AND rejected_before)"
@@ -240,7 +275,7 @@ def check(staged: str, parts: Sequence[str], listed: Listed, meta: Sequence[str]
             f"the books do not close: {'; '.join(problems)}. Nothing of this run was published; "
             "please report this"
         )
-    return replace(books, rejected_before=before)
+    return replace(books, rejected_before=before, forgotten=forgotten)
 
 
 def _count(recordings: pa.Table) -> Books:

@@ -65,7 +65,7 @@ def chunks(job: Job, task: Task) -> Generator[Chunk, None, None]:
                 job.say(f"chunk {i + 1} of {number}")
             todo_here = sum(len(ledger.uris(element)) for element in elements)
             left_out = counts if i == 0 else ledger.Matched(0)
-            matched = todo_here + left_out.already_done + left_out.waiting
+            matched = todo_here + left_out.matched - left_out.todo
             yield Chunk(elements, replace(left_out, matched=matched))
 
 

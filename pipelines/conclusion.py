@@ -13,6 +13,7 @@ def conclude(job: Job, books: Books) -> int:
         job.say(f"warning: {line}")
     if not books.examined:
         waiting = f", {books.waiting:,} waiting" if books.waiting else ""
+        waiting += f", {books.forgotten:,} forgotten" if books.forgotten else ""
         job.say(
             f"nothing new: {books.matched:,} matched, {books.already_done:,} already done"
             + waiting

@@ -115,8 +115,9 @@ class Examine(beam.PTransform):
         fields: UriFields,
         roles: RoleRule,
         progress: str | None = None,
+        output: str | None = None,
     ) -> None:
-        self._do = ExamineRecordings(settings, guard, fields, roles, progress)
+        self._do = ExamineRecordings(settings, guard, fields, roles, progress, output)
 
     def expand(self, sources: beam.PCollection[Source]) -> beam.PCollection[Item]:
         return sources | "Decode" >> beam.ParDo(self._do)

@@ -16,10 +16,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.storage import files, inputs, published
+from pipelines.storage import files, forgotten, inputs, published
 from pipelines.tried_with import TriedWith
 from ser_core import tables
 from ser_core.errors import TRIED_AGAIN
@@ -27,6 +28,7 @@ from ser_core.examine import Source
 from ser_core.tables import database
 
 _SOURCE = pa.schema([("uri", pa.string()), ("size_bytes", pa.int64()), ("modified_us", pa.int64())])
+_URI = pa.schema([("uri", pa.string())])
 _COVERED = pa.schema([*_SOURCE, ("kind", pa.string())])
 _PAST = pa.schema([*_SOURCE, ("reason", pa.string()), ("again", pa.bool_())])
 _SAME_FILE = (
@@ -48,6 +50,8 @@ class Matched:
         Recordings that were done before.
     waiting : int
         Recordings that are too young (`--min-age-s`); the next run meets them.
+    forgotten : int
+        Recordings that were forgotten (`ser forget`, `--keep-days`).
     skipped : int
         Files beside recordings, which are not among those that matched.
     rejected_earlier : Counter of str
@@ -59,6 +63,7 @@ class Matched:
     matched: int
     already_done: int = 0
     waiting: int = 0
+    forgotten: int = 0
     skipped: int = 0
     rejected_earlier: Counter[str] = field(default_factory=Counter)
     warnings: tuple[str, ...] = ()
@@ -66,7 +71,7 @@ class Matched:
     @property
     def todo(self) -> int:
         """Number of recordings that are to be done now."""
-        return self.matched - self.already_done - self.waiting
+        return self.matched - self.already_done - self.waiting - self.forgotten
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,11 @@ class NewRecordings:
                 "CREATE TABLE new AS SELECT * FROM matched WHERE NOT EXISTS (FROM past WHERE "
                 f"NOT again AND {_SAME_FILE})"
             )
-            db.execute(f"CREATE TABLE todo AS SELECT * FROM new WHERE {self._is_old_enough()}")
+            database.fill(db, "forgotten", _URI, self._forgotten(db))
+            db.execute(
+                f"CREATE TABLE todo AS SELECT * FROM new WHERE ({self._is_old_enough()}) "
+                "AND NOT EXISTS (FROM forgotten WHERE forgotten.uri = new.uri)"
+            )
             counts = self._counts(db)
             rows = database.fetch(
                 db,
@@ -196,8 +205,20 @@ class NewRecordings:
                 again = pc.or_(again, pc.and_(rejected, pc.invert(same)))
             yield rows.append_column("again", again).select(_PAST.names).cast(_PAST)
 
+    def _forgotten(self, db: Any) -> Iterator[tuple[str]]:
+        """The URIs of new recordings that are marked as forgotten."""
+        marks = forgotten.read_marks(self.output)
+        if not marks:
+            return
+        # A cursor of its own, since rows are inserted meanwhile.
+        new = db.cursor().execute("SELECT uri, size_bytes, modified_us FROM new")
+        while batch := new.fetchmany(database.ROWS):
+            yield from ((batch[i][0],) for i in np.flatnonzero(marks.has_files(batch)))
+
     def _counts(self, db: Any) -> Matched:
-        matched, new, todo = (database.count(db, name) for name in ("matched", "new", "todo"))
+        matched, new, forgotten_, todo = (
+            database.count(db, name) for name in ("matched", "new", "forgotten", "todo")
+        )
         rejected = db.execute(
             "SELECT reason, count(DISTINCT uri) FROM (SELECT matched.uri, reason FROM matched "
             f"JOIN past ON {_SAME_FILE} WHERE reason IS NOT NULL AND NOT again AND NOT EXISTS ("
@@ -208,7 +229,8 @@ class NewRecordings:
         return Matched(
             matched=matched,
             already_done=matched - new,
-            waiting=new - todo,
+            waiting=new - forgotten_ - todo,
+            forgotten=forgotten_,
             skipped=_beside(db, inputs.SIDECAR)[0],
             rejected_earlier=Counter(dict(rejected)),
             warnings=tuple(_warnings(db)),

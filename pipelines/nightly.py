@@ -51,7 +51,14 @@ def run(job: Job) -> int:
                 TriedWith(settings, job.guard, job.roles, job.fields),
                 job.min_age_s,
             ),
-            examine=partial(graph.Examine, settings, job.guard, job.fields, job.roles),
+            examine=partial(
+                graph.Examine,
+                settings,
+                job.guard,
+                job.fields,
+                job.roles,
+                output=files.absolute(job.output),
+            ),
             meta=lambda output: job.fields.names,
             nothing=f"--input {' '.join(job.inputs)}: nothing matches; "
             "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected",

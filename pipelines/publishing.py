@@ -13,9 +13,9 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from pipelines.books import Part, Seal, of_matched
+from pipelines.books import DROPPED, Part, Seal, of_matched
 from pipelines.ledger import Matched
-from pipelines.storage import files, store
+from pipelines.storage import files, forgotten, published, store
 from pipelines.usage import peak_memory_mb
 from ser_core import tables
 
@@ -59,8 +59,36 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
         tables.writer(sink, schema) as file,
     ):
         file.write_table(pa.Table.from_pylist([row], schema=schema))
-    output.publish(staged, [part.name for part in seal.parts], date=row["night"])
+    _mark_dropped(output, staged, seal)
+    parts = [part.name for part in seal.parts if part.recordings]
+    output.publish(staged, parts, date=row["night"])
     return seal
+
+
+def _mark_dropped(output: store.Output, staged: str, seal: Seal) -> None:
+    """Mark the names under which forgotten bytes were met, so that no run reads them again."""
+    names = [name for part in seal.parts for name in part.dropped]
+    if not names:
+        return
+    with files.naming(f"--output {output.root}"):
+        versions = [
+            tuple(row.values())
+            for name in names
+            for rows in published.read_row_groups(files.join(staged, name), DROPPED.names)
+            for row in rows.to_pylist()
+        ]
+        salt = forgotten.salt_of(forgotten.read(output.root))
+        forgotten.write(
+            output.root,
+            forgotten.Forgetting(
+                id=store.new_change_id(dt.datetime.now(dt.UTC)),
+                at=dt.datetime.now(dt.UTC),
+                kind=forgotten.RENAMED,
+                only=None,
+                counts={},
+                marks=forgotten.Marks.of(salt, versions, ()),
+            ),
+        )
 
 
 def publish_left_over(output: store.Output, staged: str, *, say: Callable[[str], None]) -> None:

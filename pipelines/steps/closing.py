@@ -36,7 +36,8 @@ def seal(gathered: Iterable[Part | Listed], staged: str, layout: Layout) -> None
     """
     listed, parts = _separate(gathered)
     parts.sort(key=lambda part: part.first_uri)
-    books = check(staged, [part.name for part in parts], listed, layout.meta)
+    dropped = [name for part in parts for name in part.dropped]
+    books = check(staged, [part.name for part in parts], listed, layout.meta, dropped)
     reversed_roles = reversal.warning(
         reversal.sample(call for part in parts for call in part.spectra)
     )

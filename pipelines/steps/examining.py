@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from pipelines.role_rule import RoleRule
 from pipelines.steps.item import Item, inc_counter, naming_recording, tick
-from pipelines.storage import inputs
+from pipelines.storage import forgotten, inputs
 from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core.examine import Examined, Settings, Source
@@ -27,6 +27,8 @@ class ExamineRecordings(beam.DoFn):
     roles : RoleRule
     progress : str, optional
         A folder of this machine where workers count the recordings that are done.
+    output : str, optional
+        The output folder: recordings whose bytes were forgotten there are dropped.
     """
 
     def __init__(
@@ -36,15 +38,18 @@ class ExamineRecordings(beam.DoFn):
         fields: UriFields,
         roles: RoleRule,
         progress: str | None = None,
+        output: str | None = None,
     ) -> None:
         self._settings, self._guard = settings, guard
         self._fields, self._roles, self._progress = fields, roles, progress
+        self._output = output
 
     def setup(self) -> None:
         # Here rather than where the job was submitted: the extras are this machine's.
         self._tried_with = TriedWith(
             self._settings, self._guard, self._roles, self._fields
         ).by_reason()
+        self._marks = forgotten.read_marks(self._output) if self._output else None
         self._examiner = Examiner(self._settings, self._guard)
         self._examiner.start()
 
@@ -55,10 +60,21 @@ class ExamineRecordings(beam.DoFn):
         call_time, meta = self._fields.read(source.uri)
         with naming_recording(source.uri):
             examined = self._examine(source, self._roles.roles(meta))
-        inc_counter(examined.reason or "examined")
         tick(self._progress)
+        if self._is_forgotten(examined):
+            inc_counter("forgotten")
+            yield Item(
+                Examined(source, cpu_s=examined.cpu_s),
+                decoder_peak_mb=self._examiner.peak_memory_mb,
+                forgotten=True,
+            )
+            return
+        inc_counter(examined.reason or "examined")
         tried_with = self._tried_with.get(examined.reason) if examined.reason else None
         yield Item(examined, call_time, meta, self._examiner.peak_memory_mb, tried_with)
+
+    def _is_forgotten(self, examined: Examined) -> bool:
+        return bool(self._marks and self._marks.has_recordings([examined.recording_id])[0])
 
     def _examine(self, source: Source, roles: Roles) -> Examined:
         try:

@@ -33,6 +33,8 @@ class Item:
         Peak memory so far of the child process that decoded it; 0 if nothing was decoded.
     tried_with : str or None
         For a rejection that something may cure: what it was tried with.
+    forgotten : bool
+        Its bytes were forgotten under another name: it gets no row.
     """
 
     examined: Examined
@@ -40,6 +42,7 @@ class Item:
     meta: dict[str, str | None] = field(default_factory=dict)
     decoder_peak_mb: float = 0.0
     tried_with: str | None = None
+    forgotten: bool = False
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipelines.books import Part
+from pipelines.books import Part, write_dropped
 from pipelines.steps.item import Item
 from pipelines.storage import files, published
 from pipelines.usage import peak_memory_mb, spending
 from ser_core import reversal, tables
+from ser_core.examine import Source
 
 # A part is closed at this size. If there are more than a few parts, smaller ones are merged up
 # to it.
@@ -63,6 +64,7 @@ class PartWriter:
         self._peak_mb: dict[str, float] = {}
         self._first_uri, self._recordings = "", 0
         self._spectra: list[reversal.Spectra] = []
+        self._dropped: list[Source] = []
         with self._naming():
             for table, schema in schemas.items():
                 path = files.join(staged, table, self._name)
@@ -89,9 +91,12 @@ class PartWriter:
             self._writers[table].write_table(rows)
 
     def count(self, item: Item) -> None:
-        """Add a recording to the part's figures."""
-        self._first_uri = min(filter(None, [self._first_uri, item.examined.source.uri]))
-        self._recordings += 1
+        """Add a recording to the part's figures; one that was forgotten to its list of these."""
+        if item.forgotten:
+            self._dropped.append(item.examined.source)
+        else:
+            self._first_uri = min(filter(None, [self._first_uri, item.examined.source.uri]))
+            self._recordings += 1
         self._cpu_s.update(item.examined.cpu_s)
         if item.examined.spectra:
             self._spectra.append(item.examined.spectra)
@@ -108,6 +113,10 @@ class PartWriter:
                 writer.close()
             size_bytes = self.size_bytes
             self._files.close()
+            dropped = [name for part in merged for name in part.dropped]
+            if self._dropped:
+                dropped.append(self._name.replace("part-", "dropped-"))
+                write_dropped(files.join(self._staged, dropped[-1]), self._dropped)
         for part in merged:
             self._cpu_s.update(part.cpu_s)
             self._spectra += part.spectra
@@ -121,6 +130,7 @@ class PartWriter:
             cpu_s=dict(self._cpu_s),
             peak_memory_mb=self._peak_mb,
             spectra=reversal.sample(self._spectra),
+            dropped=tuple(dropped),
         )
 
     def _naming(self) -> files.naming:

@@ -66,19 +66,21 @@ class WriteParts(beam.DoFn):
         with self._writer.spending("write"):
             now = dt.datetime.now(dt.UTC)
             recordings, segments = [], []
-            for item, probabilities in held:
+            kept = [(item, values) for item, values in held if not item.forgotten]
+            for item, probabilities in kept:
                 with naming_recording(item.examined.source.uri):
                     recordings.append(self._recording_row(item, probabilities, now))
                     segments += tables.segment_rows(
                         item.examined, probabilities, self._layout.labelling, run_id=self._run_id
                     )
-            examined = [item.examined for item, _ in held]
-            self._writer.write(
-                "features",
-                tables.features_table(examined, self._schemas["features"], run_id=self._run_id),
-            )
-            for name, rows in (("segments", segments), ("recordings", recordings)):
-                self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
+            examined = [item.examined for item, _ in kept]
+            if kept:
+                self._writer.write(
+                    "features",
+                    tables.features_table(examined, self._schemas["features"], run_id=self._run_id),
+                )
+                for name, rows in (("segments", segments), ("recordings", recordings)):
+                    self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
         for item, _ in held:
             self._writer.count(item)
         return self._writer

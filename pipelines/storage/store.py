@@ -267,6 +267,11 @@ def new_run_id(now: dt.datetime) -> str:
     return f"r{now.astimezone(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
+def new_change_id(now: dt.datetime) -> str:
+    """A new id of a change of the tables: as a run's, but it begins with another letter."""
+    return f"c{new_run_id(now)[1:]}"
+
+
 def note_job(staged: str, job: jobs.SubmittedJob) -> None:
     """Write the job of a run to its staging folder, before it is submitted."""
     files.write_whole(files.join(staged, JOB), json.dumps(asdict(job)))

@@ -39,6 +39,7 @@ class RunCounts:
     already_done: int = 0
     skipped: int = 0
     waiting: int = 0
+    forgotten: int = 0
     labelled: int = 0
     extracted: int = 0
     no_speech: int = 0
