@@ -43,6 +43,8 @@ class Part:
         Of a sample of its recordings. The seal has none.
     dropped : tuple of str
         Names of lists in the staging folder: recordings that were forgotten and got no row.
+    sha256 : dict of str to str
+        Of the three files, by table.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Part:
     peak_memory_mb: dict[str, float]
     spectra: tuple[reversal.Spectra, ...] = ()
     dropped: tuple[str, ...] = ()
+    sha256: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

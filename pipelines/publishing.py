@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.books import DROPPED, Part, Seal, of_matched
 from pipelines.ledger import Matched
-from pipelines.storage import files, forgotten, published, store
+from pipelines.storage import files, forgotten, published, store, sums
 from pipelines.usage import peak_memory_mb
 from ser_core import tables
 
@@ -56,12 +56,16 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
     with (
         files.naming(f"--output {output.root}"),
         files.written(files.join(staged, "runs", "part.parquet")) as sink,
-        tables.writer(sink, schema) as file,
     ):
-        file.write_table(pa.Table.from_pylist([row], schema=schema))
+        hashed = sums.HashedFile(sink)
+        with tables.writer(hashed, schema) as file:
+            file.write_table(pa.Table.from_pylist([row], schema=schema))
     _mark_dropped(output, staged, seal)
-    parts = [part.name for part in seal.parts if part.recordings]
-    output.publish(staged, parts, date=row["night"])
+    parts = [part for part in seal.parts if part.recordings]
+    sha256 = {
+        table: [part.sha256.get(table, "") for part in parts] for table in tables.TABLES[:-1]
+    } | {"runs": [hashed.sha256]}
+    output.publish(staged, [part.name for part in parts], date=row["night"], sha256=sha256)
     return seal
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipelines.books import Part, write_dropped
 from pipelines.steps.item import Item
 from pipelines.storage import files, published
+from pipelines.storage.sums import HashedFile
 from pipelines.usage import peak_memory_mb, spending
 from ser_core import reversal, tables
 from ser_core.examine import Source
@@ -69,8 +70,8 @@ class PartWriter:
             for table, schema in schemas.items():
                 path = files.join(staged, table, self._name)
                 sink = self._files.enter_context(files.written(path))
-                self._sinks[table] = sink
-                self._writers[table] = tables.writer(sink, schema)
+                self._sinks[table] = HashedFile(sink)
+                self._writers[table] = tables.writer(self._sinks[table], schema)
 
     @property
     def size_bytes(self) -> int:
@@ -131,6 +132,7 @@ class PartWriter:
             peak_memory_mb=self._peak_mb,
             spectra=reversal.sample(self._spectra),
             dropped=tuple(dropped),
+            sha256={table: sink.sha256 for table, sink in self._sinks.items()},
         )
 
     def _naming(self) -> files.naming:

@@ -15,7 +15,7 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ import filelock
 
 from pipelines.errors import HeldError, StoreError
 from pipelines.runners import jobs
-from pipelines.storage import files
+from pipelines.storage import files, sums
 from pipelines.storage.files import naming
 from pipelines.storage.lease import Lease
 from ser_core import tables
@@ -176,7 +176,14 @@ class Output:
         with self._naming():
             files.remove(staged)
 
-    def publish(self, staged: str, parts: Sequence[str], *, date: dt.date) -> None:
+    def publish(
+        self,
+        staged: str,
+        parts: Sequence[str],
+        *,
+        date: dt.date,
+        sha256: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """Make a run visible: its parts, renamed by number, and its row in `runs`.
 
         Parameters
@@ -186,8 +193,12 @@ class Output:
         parts : sequence of str
             Names of the files to publish, the same in features, segments and recordings. Other
             files were left by attempts that failed.
+        date : datetime.date
+        sha256 : mapping, optional
+            By table, the hash of each file, in the order of `parts`.
         """
         moves = []
+        hashes: dict[str, str] = {}
         with self._naming():
             if self.remote:
                 self._lock.check()
@@ -198,6 +209,9 @@ class Output:
                 final = [f"part-{i:05d}-of-{len(names):05d}.parquet" for i in range(len(names))]
                 target = f"{table}/date={date.isoformat()}/run={run_id(staged)}"
                 source = files.join(STAGING, run_id(staged), table)
+                for name, value in zip(final, (sha256 or {}).get(table, ()), strict=False):
+                    if value:
+                        hashes[files.join(target, name)] = value
                 if self.remote:
                     moves += [
                         Move(files.join(source, name), files.join(target, last))
@@ -212,6 +226,8 @@ class Output:
                         os.rename(part, files.join(folder, last))
                 files.sync(folder)
                 moves.append(Move(source + ".final", target))
+            if hashes:
+                sums.write(self.root, run_id(staged), hashes)
             files.write_whole(
                 files.join(staged, MANIFEST), json.dumps([asdict(move) for move in moves])
             )

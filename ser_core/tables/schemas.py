@@ -6,6 +6,7 @@ new column is added here, in `rows` and in docs/tables.md; one of `runs` in `run
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -147,7 +148,9 @@ def _schema(columns: Sequence, labelling: Labelling, **more: str) -> pa.Schema:
     return pa.schema(columns, metadata=metadata)
 
 
-def writer(path: str | os.PathLike | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+def writer(
+    path: str | os.PathLike | BinaryIO | io.BufferedIOBase, schema: pa.Schema
+) -> pq.ParquetWriter:
     """Open a Parquet file of one of these tables for writing: zstd, vectors split by byte."""
     vectors = {"vector.list.element": "BYTE_STREAM_SPLIT"} if "vector" in schema.names else None
     return pq.ParquetWriter(
