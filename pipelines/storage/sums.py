@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from pipelines.storage import files
 
 FOLDER = "_sums"
+_BLOCK = 1 << 20
 
 
 class HashedFile(io.BufferedIOBase):
@@ -57,8 +58,11 @@ def sha256_of(path: str) -> str:
     OSError
         It cannot be read.
     """
+    digest = hashlib.sha256()
     with files.read(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write(root: str, identity: str, sums: Mapping[str, str]) -> None:
@@ -78,8 +82,8 @@ def write(root: str, identity: str, sums: Mapping[str, str]) -> None:
     OSError
         They cannot be written.
     """
-    content = {"files": dict(sorted(sums.items()))}
-    content["sha256"] = _checksum(content["files"])
+    ordered = dict(sorted(sums.items()))
+    content = {"files": ordered, "sha256": _checksum(ordered)}
     files.write_whole(_path(root, identity), json.dumps(content, indent=0))
 
 
@@ -114,14 +118,6 @@ def paths(root: str) -> list[str]:
     """The files of hashes, oldest first."""
     found = [item.path for item in files.below(files.join(root, FOLDER))]
     return sorted(path for path in found if path.endswith(".json"))
-
-
-def replace(root: str, identity: str, sums: Mapping[str, str], before: Iterable[str]) -> None:
-    """Delete older files of hashes once `write` has written those of a change."""
-    write(root, identity, sums)
-    old = [path for path in before if path != _path(root, identity)]
-    if old:
-        files.delete(old)
 
 
 def _path(root: str, identity: str) -> str:
