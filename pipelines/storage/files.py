@@ -176,6 +176,13 @@ def remove(folder: str) -> None:
         shutil.rmtree(folder)
 
 
+def remove_empty_folders(folders: Iterable[str]) -> None:
+    """Delete local folders that hold nothing, and then their parents in the same way."""
+    for folder in set(folders):
+        with suppress(OSError):  # not empty
+            os.removedirs(folder)
+
+
 @contextmanager
 def local_copy(uri: str, names: Iterable[str] | None = None) -> Iterator[str]:
     """A local copy of a remote file, or of some files of a remote folder; deleted afterwards.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import files
+from pipelines.storage import changes, files
 from ser_core import models, tables
 from ser_core.tables import reader
 
@@ -19,11 +21,57 @@ _PART = re.compile(r"date=[^/]+/run=[^/]+/part-[^/]+\.parquet$")
 
 
 def open_reader(output: str | os.PathLike) -> tables.Reader:
-    """A reader of an output folder's tables; it opens files when they are needed."""
+    """A reader of the files that count in an output folder; it opens files when they are needed.
+
+    What `ser compact` and `ser forget` have changed until now is known to it; later changes are
+    not. It lists the files of a table anew each time.
+
+    Raises
+    ------
+    StoreError
+        The file of the changes cannot be read.
+    """
     root = files.absolute(output)
-    if files.is_remote(root):
-        return tables.Reader(root, lambda table: _list_objects(root, table), open_parquet)
-    return tables.Reader(root, open_file=open_parquet)
+    # Before any table is listed: files of a later change are not taken for new ones.
+    is_live = changes.live_filter(root, changes.read(root))
+    if not files.is_remote(root):
+        local = tables.Reader(root, open_file=open_parquet)
+        return tables.Reader(
+            root, lambda table: list(filter(is_live, local.paths(table))), open_parquet
+        )
+    listed = _RemoteFiles(root, is_live)
+    return tables.Reader(root, listed.paths, open_parquet)
+
+
+@dataclass
+class _RemoteFiles:
+    """The files of the tables in an object store. A run counts once its row in `runs` is there."""
+
+    root: str
+    is_live: Callable[[str], bool]
+
+    def paths(self, table: str) -> list[str]:
+        # Rows of `runs` are copied last. So they are listed first.
+        runs = self._runs
+        paths = filter(self.is_live, _list_objects(self.root, table))
+        return [
+            path
+            for path in paths
+            if reader.run_of(path) in runs or changes.is_change(reader.run_of(path))
+        ]
+
+    @cached_property
+    def _runs(self) -> frozenset[str]:
+        paths = _list_objects(self.root, "runs")
+        runs = {reader.run_of(path) for path in paths}
+        # Of runs whose rows were compacted.
+        compacted = [
+            path for path in paths if changes.is_change(reader.run_of(path)) and self.is_live(path)
+        ]
+        for path in compacted:
+            for rows in read_row_groups(path, ["run_id"]):
+                runs.update(rows["run_id"].to_pylist())
+        return frozenset(runs)
 
 
 def require_paths(published: tables.Reader, table: str) -> list[str]:

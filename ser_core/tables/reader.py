@@ -1,8 +1,9 @@
 """The one reader of published tables: paths, schemas and rows.
 
-A file is published as `<table>/date=<night>/run=<run id>/part-….parquet`. Files of one run and one
-name belong together: those of `segments` and `features` hold the recordings of the one in
-`recordings`. A URI may have rows of several runs; that of the latest run counts (`latest_rows`, or
+A file is published as `<table>/date=<night>/run=<id>/part-….parquet`. The id is that of the run
+that wrote it, or of the change that merged files or erased rows. So the run of a row is its column
+`run_id`, and rows of the tables belong together by `run_id` and `uri`, never by their files. A URI
+may have rows of several runs; that of the latest run counts (`latest_rows`, or
 `database.keep_latest` for more rows than memory holds). The caller says how files are listed and
 opened, so that an object store reads like a folder.
 """
@@ -21,10 +22,11 @@ import pyarrow.parquet as pq
 from ser_core.tables.schemas import META, PROBABILITY
 
 PATTERN = "date=*/run=*/part-*.parquet"
+RUN = "run_id"
 
 
 def run_of(path: str) -> str:
-    """Run id of a published file."""
+    """Id of the run, or of the change, that wrote a published file."""
     return path.split("/")[-2].partition("=")[2]
 
 
@@ -113,7 +115,7 @@ class Reader:
         return sorted(glob.glob(os.path.join(glob.escape(self.root), table, PATTERN)))
 
     def newest_first(self, table: str) -> list[str]:
-        """All published files of a table, those of the newest run first."""
+        """All published files of a table, those of the newest run first, changed ones last."""
         return sorted(self.paths(table), key=lambda path: (run_of(path), path), reverse=True)
 
     def schema(self, path: str) -> pa.Schema:
@@ -131,24 +133,24 @@ class Reader:
     def rows(self, paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.Table]:
         """Columns of published files, with `path` and `run` added, one row group at a time.
 
-        A column that a file lacks is null. `modified_at` becomes the integer `modified_us`, which
-        compares exactly.
+        `path` is the row's file, and `run` its run, from the column `run_id`. A column that a file
+        lacks is null. `modified_at` becomes the integer `modified_us`, which compares exactly.
         """
         for path in paths:
             with self.open_file(path) as file:
-                present = [name for name in columns if name in file.schema_arrow.names]
+                wanted = dict.fromkeys([*columns, RUN])
+                present = [name for name in wanted if name in file.schema_arrow.names]
                 for group in read_row_groups(file, present):
                     yield _with_place(group, columns, path)
 
 
 def _with_place(rows: pa.Table, columns: Sequence[str], path: str) -> pa.Table:
-    count = len(rows)
+    nulls = pa.nulls(len(rows), pa.string())
     found: dict[str, Any] = {
-        name: rows[name] if name in rows.schema.names else pa.nulls(count, pa.string())
-        for name in columns
+        name: rows[name] if name in rows.schema.names else nulls for name in columns
     }
     if "modified_at" in found:
         found["modified_us"] = found.pop("modified_at").cast(pa.int64())
-    for name, value in (("path", path), ("run", run_of(path))):
-        found[name] = pa.array([value] * count, pa.string())
+    found["path"] = pa.array([path] * len(rows), pa.string())
+    found["run"] = rows[RUN]
     return pa.table(found)

@@ -41,6 +41,7 @@ def recording_row(
     labelling: Labelling,
     *,
     run_id: str,
+    features_run_id: str | None = None,
     tried_with: str | None = None,
     call_time: dt.datetime | None,
     meta: Mapping[str, str | None],
@@ -54,6 +55,8 @@ def recording_row(
     probabilities : np.ndarray [shape=(segments, labels)]
     labelling : Labelling
     run_id : str
+    features_run_id : str, optional
+        The run whose features the labels were made from; by default this one.
     tried_with : str, optional
     call_time : datetime, optional
     meta : mapping
@@ -64,6 +67,7 @@ def recording_row(
     modified_us = examined.source.modified_us
     return {
         **_keys(examined, run_id),
+        "features_run_id": features_run_id or run_id,
         "size_bytes": examined.source.size_bytes,
         "modified_at": None if modified_us is None else modified_at(modified_us),
         "status": status(examined, labelling),
@@ -108,7 +112,12 @@ def recording_row(
 
 
 def segment_rows(
-    examined: Examined, probabilities: np.ndarray, labelling: Labelling, *, run_id: str
+    examined: Examined,
+    probabilities: np.ndarray,
+    labelling: Labelling,
+    *,
+    run_id: str,
+    features_run_id: str | None = None,
 ) -> list[dict]:
     """The rows of `segments`, in the order of `examined.segments`.
 
@@ -118,6 +127,8 @@ def segment_rows(
     probabilities : np.ndarray [shape=(segments, labels)]
     labelling : Labelling
     run_id : str
+    features_run_id : str, optional
+        The run whose features the labels were made from; by default this one.
     """
     rows = []
     for i, segment in enumerate(examined.segments):
@@ -135,6 +146,7 @@ def segment_rows(
         rows.append(
             {
                 **_keys(examined, run_id),
+                "features_run_id": features_run_id or run_id,
                 **_place(segment),
                 **verdict,
                 **_probability_values(labelling, row_probabilities),

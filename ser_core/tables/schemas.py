@@ -26,6 +26,8 @@ LABELLED, NO_SPEECH, REJECTED, EXTRACTED = "labelled", "no_speech", "rejected", 
 
 UTC = pa.timestamp("us", tz="UTC")
 _KEYS = [("recording_id", pa.string()), ("uri", pa.string()), ("run_id", pa.string())]
+# The run whose features the labels were made from.
+_FEATURES_RUN = ("features_run_id", pa.string())
 PLACE = [
     ("channel", pa.int16()),
     ("role", pa.string()),
@@ -80,6 +82,7 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
     return _schema(
         [
             *_KEYS,
+            _FEATURES_RUN,
             ("size_bytes", pa.int64()),
             ("modified_at", UTC),
             ("status", pa.string()),
@@ -118,6 +121,7 @@ def segments_schema(labelling: Labelling) -> pa.Schema:
     """Schema of `segments`: one row per segment."""
     columns = [
         *_KEYS,
+        _FEATURES_RUN,
         *PLACE,
         *_VERDICT,
         *probability_columns(labelling),

@@ -43,13 +43,17 @@ def write(out: Path, run: str, rows: list[dict], part: int = 0) -> str:
     columns = [
         ("uri", pa.string()), ("size_bytes", pa.int64()),
         ("modified_at", pa.timestamp("us", "UTC")), ("reason", pa.string()),
-        ("status", pa.string()), ("model_id", pa.string()),
+        ("status", pa.string()), ("model_id", pa.string()), ("run_id", pa.string()),
     ]  # fmt: skip
     if any("tried_with" in row for row in rows):
         columns.append(("tried_with", pa.string()))
     schema = pa.schema(columns)
     table = pa.Table.from_pylist(
-        [{"reason": None, "status": "labelled", "model_id": "m1", **row} for row in rows], schema
+        [
+            {"reason": None, "status": "labelled", "model_id": "m1", "run_id": run, **row}
+            for row in rows
+        ],
+        schema,
     )
     pq.write_table(table, path, row_group_size=2)
     return str(path)

@@ -149,17 +149,18 @@ def test_schema(night):
     """Column names and types are the contract."""
     for table, columns in {
         "recordings": [
-            "recording_id", "uri", "run_id", "size_bytes", "modified_at", "status", "reason",
-            "detail", "tried_with", "call_time", "duration_s", "sample_rate_hz", "channels",
-            "codec", "speech_s", "music_s", "crosstalk_s", "clipping_ratio", "snr_db",
-            "bandwidth_hz", "label", "confidence", "unsure", "p_calm", "p_angry", "negativity",
+            "recording_id", "uri", "run_id", "features_run_id", "size_bytes", "modified_at",
+            "status", "reason", "detail", "tried_with", "call_time", "duration_s",
+            "sample_rate_hz", "channels", "codec", "speech_s", "music_s", "crosstalk_s",
+            "clipping_ratio", "snr_db", "bandwidth_hz", "label", "confidence", "unsure",
+            "p_calm", "p_angry", "negativity",
             "negativity_q1", "negativity_q2", "negativity_q3", "negativity_q4", "arc", "silence_s",
             "overlap_s", "by_channel", "meta_mood", "meta_number", "model_id", "feature_set",
             "processed_at",
         ],
         "segments": [
-            "recording_id", "uri", "run_id", "channel", "role", "start_s", "end_s", "label",
-            "confidence", "unsure", "p_calm", "p_angry", "rms_db",
+            "recording_id", "uri", "run_id", "features_run_id", "channel", "role", "start_s",
+            "end_s", "label", "confidence", "unsure", "p_calm", "p_angry", "rms_db",
         ],
         "features": [
             "recording_id", "uri", "run_id", "channel", "role", "start_s", "end_s", "vector",

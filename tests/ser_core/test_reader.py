@@ -25,7 +25,7 @@ SCHEMA = pa.schema([("uri", pa.string()), ("meta_queue", pa.string()), ("run", p
 def publish(folder, night: str, run: str, rows: dict, **metadata: str) -> None:
     path = folder / "recordings" / f"date={night}" / f"run={run}" / "part-00000-of-00001.parquet"
     path.parent.mkdir(parents=True)
-    table = pa.table(rows)
+    table = pa.table(rows | {"run_id": [run] * len(rows["uri"])})
     pq.write_table(table.replace_schema_metadata(metadata or None), path)
 
 
