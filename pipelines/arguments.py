@@ -8,6 +8,8 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines import logs
+
 if TYPE_CHECKING:
     from ser_core.audio import RawFormat
 
@@ -161,7 +163,43 @@ def add_command(
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument(
+    add_common(parser)
+    return parser
+
+
+def add_common(parser: ArgumentParser) -> None:
+    """Add the options that every command has."""
+    group = parser.add_argument_group("every command")
+    group.add_argument(
+        "--config", metavar="F.toml",
+        help="read options from a file (default: the one that SER_CONFIG names); the command line "
+        "wins; `ser config` prints what is in force",
+    )  # fmt: skip
+    group.add_argument(
+        "--section", metavar="NAME", help="let the table [NAME] of the file override its top level"
+    )
+    group.add_argument(
+        "--log-format", choices=logs.FORMATS,
+        help="log lines with time, level and run id, or the same as JSON (default: plain on a "
+        "terminal; where there is none, commands that write into OUT log as text)",
+    )  # fmt: skip
+    group.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show full tracebacks"
     )
-    return parser
+
+
+def add_records(parser: ArgumentParser) -> None:
+    """Make a command that writes into --output an attempt; add --summary and --metrics.
+
+    A command with --dry-run makes none then.
+    """
+    parser.set_defaults(records=True)
+    group = parser.add_argument_group("for machines")
+    group.add_argument(
+        "--summary", metavar="F.json",
+        help="write what became of this command, also if it fails; local, gs:// or s3://",
+    )  # fmt: skip
+    group.add_argument(
+        "--metrics", metavar="F.prom",
+        help="the same as metrics, for the textfile collector of Prometheus's node_exporter",
+    )  # fmt: skip

@@ -8,19 +8,17 @@ runs, so that `ser --help` answers at once.
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from pipelines import errors
+from pipelines import beam_options, config, errors, logs
 from pipelines.arguments import add_command
 from pipelines.commands import (
     adapt,
@@ -35,7 +33,12 @@ from pipelines.commands import (
     show,
     train,
 )  # fmt: skip
-from pipelines.errors import CommandError, UsageError
+from pipelines.commands import (
+    config as config_command,
+)
+from pipelines.errors import CommandError
+from pipelines.reporting import Report
+from pipelines.secrets import without_secrets
 from ser_core import __version__
 from ser_core.errors import SerError
 
@@ -52,6 +55,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "explore": explore,
     "model": model,
+    "config": config_command,
 }
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 usage error
@@ -66,46 +70,51 @@ class _Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    options, rest = _parser(argv).parse_known_args(argv)
-    options.command_line = _without_secrets(["ser", *argv])
-    with _logging_disabled(not options.debug), _sigterm_raises():
+    debug = "--debug" in argv
+    report, options = Report(), None
+    with _logging_disabled(not debug), _sigterm_raises():
         try:
-            options.beam_options = _beam_options(options, rest)
+            options, rest = _read(argv)
+            report.begin(options)
+            options.beam_options = beam_options.checked(options, rest)
             _configure_stores(options)
-            return options.run(options)
+            return report.end(options.run(options), None)
+        except Refused as error:  # argparse has printed it
+            if _records(argv):
+                report.refuse(error.words, without_secrets(["ser", *error.words]), error.message)
+            raise
         except (Exception, KeyboardInterrupt, _Terminated) as error:
-            return _exit_status(error, options.debug)
+            status, message = _exit_status(error)
+            if options is None and message and _records(argv):  # of the file of --config
+                report.refuse(argv, without_secrets(["ser", *argv]), message)
+            status = report.end(status, message, error)
+            if debug and status == errors.FAILED and not isinstance(error, SerError):
+                raise
+            if message:
+                logs.say(message, level=logs.ERROR, stream=sys.stderr)
+            return status
 
 
-def _exit_status(error: BaseException, debug: bool) -> int:
-    """Print an error and return its exit status; `debug` raises an unexpected one again."""
+def _exit_status(error: BaseException) -> tuple[int, str | None]:
+    """The exit status of an error and the message about it, if there is any."""
     match error:
         case CommandError():
-            return _fail(str(error), error.status)
+            return error.status, str(error)
         case SerError():
-            return _fail(str(error), errors.USAGE)
+            return errors.USAGE, str(error)
         case KeyboardInterrupt():
-            return _fail(_STOPPED.format("interrupted"), errors.INTERRUPTED)
+            return errors.INTERRUPTED, _STOPPED.format("interrupted")
         case _Terminated():
-            return _fail(_STOPPED.format("ended by SIGTERM"), errors.TERMINATED)
+            return errors.TERMINATED, _STOPPED.format("ended by SIGTERM")
         case BrokenPipeError():
             # The reader of the output has closed it, as in `ser plan | head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return errors.DONE
-    if debug:
-        raise error
-    return _fail(
-        f"failed: {type(error).__name__}: {error} (--debug shows the full traceback)",
-        errors.FAILED,
-    )
+            return errors.DONE, None
+    text = f"failed: {type(error).__name__}: {error} (--debug shows the full traceback)"
+    return errors.FAILED, text
 
 
 _STOPPED = "{}; what was published stays, and the next command does the rest"
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"ser: {message}", file=sys.stderr)
-    return status
 
 
 @contextmanager
@@ -141,31 +150,80 @@ def _sigterm_raises() -> Iterator[None]:
 # ---------------------------------------------------------------- the command line
 
 
+class Refused(SystemExit):
+    """A command line that argparse refused, after it has printed why.
+
+    Parameters
+    ----------
+    message : str
+    words : list of str
+        The command line, with the words of the file of --config.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errors.USAGE)
+        self.message = message
+        self.words: list[str] = []
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        raise Refused(message)
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; options for Beam become the list `beam_options`.
 
     Raises
     ------
     UsageError
-        An option that neither `ser` nor Beam knows.
+        An option that neither `ser` nor Beam knows, or an error in the file of --config.
     SystemExit
         Any other usage error; argparse has printed it.
     """
-    options, rest = _parser(argv).parse_known_args(argv)
-    options.beam_options = _beam_options(options, rest)
+    options, rest = _read(argv)
+    options.beam_options = beam_options.checked(options, rest)
     return options
+
+
+def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line and the file of --config; also returns the words for Beam."""
+    words = list(argv)
+    called = _called(argv)
+    if called in COMMANDS and called != "config" and not {"-h", "--help"} & set(argv):
+        words += config.read(argv, COMMANDS).words(called, argv)
+    parser = _parser(argv)
+    try:
+        options, rest = parser.parse_known_args(words)
+    except Refused as error:
+        error.words = words
+        raise
+    options.command_line = without_secrets(["ser", *words])
+    options.words, options.commands = words, COMMANDS
+    return options, rest
+
+
+def _records(argv: Sequence[str]) -> bool:
+    """Whether the command that is called keeps a record of its attempts."""
+    called = _called(argv)
+    return called in COMMANDS and bool(config.parser_of(COMMANDS, called).get_default("records"))
+
+
+def _called(argv: Sequence[str]) -> str | None:
+    """The command that is called: the first word that is no option."""
+    return next((word for word in argv if not word.startswith("-")), None)
 
 
 def option_names(command: str) -> frozenset[str]:
     """The options of a command as they are written, such as `--input`."""
-    parser = argparse.ArgumentParser()
-    COMMANDS[command].add_arguments(parser)
-    return frozenset(parser._option_string_actions)
+    return frozenset(beam_options.option_names(config.parser_of(COMMANDS, command)))
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser, with the arguments of the command that is called."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ser",
         description="Learn from call recordings how callers felt: one emotion label per "
         "recording and one per stretch of speech, as Parquet tables.",
@@ -176,7 +234,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser.set_defaults(debug=False)
     parser.add_argument("--version", action="version", version=f"ser {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    called = next((word for word in argv if not word.startswith("-")), None)
+    called = _called(argv)
     for name, module in COMMANDS.items():
         command = add_command(
             commands, name, help=module.HELP, examples=module.EXAMPLES, run=module.run
@@ -184,39 +242,6 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         if name == called:
             module.add_arguments(command)
     return parser
-
-
-_SECRET = ("secret", "password", "token", "access_key", "credential")
-
-
-def _without_secrets(words: Sequence[str]) -> str:
-    """The command line as the table `runs` stores it, with secrets replaced by ***."""
-    kept: list[str] = []
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if name.startswith("--") and equals and any(part in name for part in _SECRET):
-            word = f"{name}=***"
-        elif kept and kept[-1].startswith("--") and any(part in kept[-1] for part in _SECRET):
-            word = "***" if "=" not in kept[-1] else word
-        kept.append(word)
-    return shlex.join(kept)
-
-
-def _beam_options(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
-    """Options that `ser` does not know go to Beam; an option that Beam does not know is refused."""
-    if not rest:
-        return []
-    if not getattr(options, "takes_beam_options", False):
-        _refuse(rest[0], options.parser)
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for kind in _all_subclasses(PipelineOptions):
-        kind._add_argparse_args(_Lenient(beam))  # type: ignore[attr-defined]
-    _, unknown = beam.parse_known_args(list(rest))
-    if unknown:
-        _refuse(unknown[0], options.parser, beam)
-    return list(rest)
 
 
 def _configure_stores(options: argparse.Namespace) -> None:
@@ -234,47 +259,6 @@ def _configure_stores(options: argparse.Namespace) -> None:
         from pipelines.storage import files
 
         files.set_beam_options(PipelineOptions(list(options.beam_options)))
-
-
-class _Lenient:
-    """A parser that ignores an option declared twice, as Beam's classes declare some."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action | None:
-        try:
-            return self._parser.add_argument(*names, **settings)
-        except argparse.ArgumentError:
-            return None
-
-    add_value_provider_argument = add_argument
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._parser, name)
-
-
-def _all_subclasses(kind: type) -> list[type]:
-    children: list[type] = kind.__subclasses__()
-    return [
-        subclass
-        for child in children
-        for subclass in (child, *_all_subclasses(child))
-        if subclass.__module__.startswith("apache_beam.options")
-    ]
-
-
-def _refuse(word: str, *parsers: argparse.ArgumentParser) -> NoReturn:
-    """Raise an error for an argument that no parser knows, with the nearest option as a hint."""
-    if not word.startswith("-"):
-        raise UsageError(
-            f"{word!r}: unexpected argument; options begin with --, and patterns with * need quotes"
-        )
-    name = word.partition("=")[0]
-    known = [option for parser in parsers for option in parser._option_string_actions]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "--help lists the options"
-    raise UsageError(f"{name}: no such option; {hint}")
 
 
 if __name__ == "__main__":

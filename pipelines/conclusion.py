@@ -5,22 +5,28 @@ from __future__ import annotations
 from pipelines import errors
 from pipelines.books import Books
 from pipelines.job import Job
+from pipelines.storage import attempts
 
 
 def conclude(job: Job, books: Books) -> int:
     """Print what was done, and return the exit status."""
+
+    def tell(line: str) -> None:
+        job.say(line)
+        attempts.note_message(line)
+
     for line in books.warnings:
         job.say(f"warning: {line}")
     if not books.examined:
         waiting = f", {books.waiting:,} waiting" if books.waiting else ""
         waiting += f", {books.forgotten:,} forgotten" if books.forgotten else ""
-        job.say(
+        tell(
             f"nothing new: {books.matched:,} matched, {books.already_done:,} already done"
             + waiting
             + books.left_out()
         )
         return errors.DONE
-    job.say(books.line())
+    tell(books.line())
     if books.mixed:
         job.say(
             f"{books.mixed:,} recordings are mono or have equal channels: "
@@ -29,12 +35,12 @@ def conclude(job: Job, books: Books) -> int:
     if job.fields.pattern:
         _say_fields(job, books)
     if books.by_reason["unreadable"] == books.matched:
-        job.say("nothing that --input names could be read: is the archive there, and mounted?")
+        tell("nothing that --input names could be read: is the archive there, and mounted?")
         return errors.NOTHING_MATCHED
     rejected = books.rejected - books.rejected_before
     if rejected > job.max_reject_ratio * books.examined:
         before = f" (and {books.rejected_before:,} not for the first time)"
-        job.say(
+        tell(
             f"{rejected:,} of {books.examined:,} recordings were rejected"
             + (before if books.rejected_before else "")
             + f", more than --max-reject-ratio {job.max_reject_ratio:g}; the rest is published. "

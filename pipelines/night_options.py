@@ -85,8 +85,9 @@ def add_examination(parser: ArgumentParser) -> None:
 
 
 def add_work(parser: ArgumentParser) -> None:
-    """Add the options of the work itself: night, workers, chunks, runner."""
+    """Add the options of the work itself: night, workers, chunks, runner; and of its record."""
     parser.set_defaults(takes_beam_options=True)
+    arguments.add_records(parser)
     group = parser.add_argument_group("work")
     group.add_argument(
         "--date",

@@ -13,9 +13,10 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
+from pipelines import logs
 from pipelines.books import DROPPED, Part, Seal, of_matched
 from pipelines.ledger import Matched
-from pipelines.storage import files, forgotten, published, store, sums
+from pipelines.storage import attempts, files, forgotten, published, store, sums
 from pipelines.usage import peak_memory_mb
 from ser_core import tables
 
@@ -27,6 +28,8 @@ def begin(output: store.Output, start: tables.RunStart) -> str:
         # Dates as ISO text.
         text = json.dumps(asdict(start), default=lambda value: value.isoformat())
         files.write_whole(files.join(staged, store.ABOUT), text)
+    logs.set_run(start.run_id)
+    attempts.note_run(start.run_id)
     return staged
 
 
@@ -66,6 +69,7 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
         table: [part.sha256.get(table, "") for part in parts] for table in tables.TABLES[:-1]
     } | {"runs": [hashed.sha256]}
     output.publish(staged, [part.name for part in parts], date=row["night"], sha256=sha256)
+    attempts.note_published(row)
     return seal
 
 

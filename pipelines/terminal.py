@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import UsageError
+from pipelines.logs import say as say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 # How many results of a card are printed; its CARD.md has them all.
 MAX_RESULTS = 4
-
-
-def say(line: str) -> None:
-    """Print a line, unbuffered."""
-    print(f"ser: {line}", flush=True)
 
 
 def plain(text: str) -> str:

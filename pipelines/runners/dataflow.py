@@ -13,6 +13,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipelines.errors import CommandError, HeldError, UsageError
+from pipelines.logs import say
 
 # One process per core, each with a model and a decoding child: about 4 GB per core.
 MACHINE_TYPE = "n2-standard-4"
@@ -125,7 +126,7 @@ def wait(result: Any) -> None:
     """
     from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 
-    print(f"ser: Dataflow job {result.job_id()}", file=sys.stderr, flush=True)
+    say(f"Dataflow job {result.job_id()}", stream=sys.stderr)
     job, reason = f"the Dataflow job {result.job_id()}", ""
     try:
         state = result.wait_until_finish()

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from pipelines.logs import say
+
 LOG_EVERY_S = 60.0
 
 
@@ -33,8 +35,7 @@ def _log_lines(goes_on: Callable[[], bool], folder: str | None, total: int | Non
     while goes_on():
         if time.monotonic() - logged >= LOG_EVERY_S:
             logged = time.monotonic()
-            line = _line(_done(folder), total, logged - started)
-            print(f"ser: {line}", file=sys.stderr, flush=True)
+            say(_line(_done(folder), total, logged - started), stream=sys.stderr)
 
 
 def _line(done: int, total: int | None, spent_s: float) -> str:

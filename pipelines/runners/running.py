@@ -20,6 +20,7 @@ import psutil
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines.errors import CommandError
+from pipelines.logs import say
 from pipelines.runners import dataflow, failures, jobs, local, progress
 
 _LOOK_EVERY_S = 0.2
@@ -86,7 +87,7 @@ class Execution:
             # Beam 2.77 asks Flink for it at a wrong address, and waits for Dataflow.
             message = jobs.cancel(self._job)
             if message and self._job.runner == jobs.DATAFLOW:  # it takes minutes
-                print(f"ser: {message}", file=sys.stderr, flush=True)
+                say(message, stream=sys.stderr)
         elif self._result is not None:
             with suppress(Exception):  # the error that ended the run matters more
                 self._result.cancel()

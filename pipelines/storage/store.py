@@ -24,7 +24,7 @@ import filelock
 
 from pipelines.errors import HeldError, StoreError
 from pipelines.runners import jobs
-from pipelines.storage import files, sums
+from pipelines.storage import attempts, files, sums
 from pipelines.storage.files import naming
 from pipelines.storage.lease import Lease
 from ser_core import tables
@@ -86,6 +86,7 @@ class Output:
     def __enter__(self) -> Output:
         self._acquire()
         try:
+            self.remarks += attempts.note_opened(self.root)
             self.recover()
         except BaseException:
             self._release()
