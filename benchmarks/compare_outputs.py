@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 TABLES = ("recordings", "segments", "features", "runs")
 IGNORED = {
-    "run_id", "processed_at", "started", "ended", "night", "command", "versions",
+    "run_id", "features_run_id", "processed_at", "started", "ended", "night", "command", "versions",
     "cpu_seconds", "peak_memory_mb", "audio_hours",
 }  # fmt: skip
 KEYS = ("uri", "channel", "start_s")

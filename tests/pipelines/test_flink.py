@@ -239,8 +239,8 @@ class Night:
 def tables(out: Path) -> dict[str, list]:
     """All rows of all tables, sorted; without what differs from run to run."""
     left_out = {
-        "recordings": "run_id, run, processed_at",
-        "segments": "run_id, run",
+        "recordings": "run_id, features_run_id, run, processed_at",
+        "segments": "run_id, features_run_id, run",
         "features": "run_id, run",
         # The order of floating point additions; compared with less digits below.
         "runs": "run_id, run, command, started, ended, cpu_seconds, peak_memory_mb, audio_hours, "

@@ -112,7 +112,7 @@ def rows(parts: list[bytes], root: str) -> list[dict]:
     """Sorted, without what differs from run to run, URIs relative to their archive."""
     found = pa.concat_tables(pq.read_table(io.BytesIO(part)) for part in parts).to_pylist()
     for row in found:
-        for name in ("run_id", "processed_at", "modified_at"):
+        for name in ("run_id", "features_run_id", "processed_at", "modified_at"):
             row.pop(name, None)
         row["uri"] = row["uri"].removeprefix(root)
     return sorted(found, key=lambda row: (row["uri"], row.get("channel"), row.get("start_s")))
