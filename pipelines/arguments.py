@@ -27,6 +27,11 @@ def date(text: str) -> dt.date:
         ) from None
 
 
+def day(text: str) -> str | dt.date:
+    """A date, YYYY-MM-DD; or `today` or `yesterday`, which depend on the zone."""
+    return text if text in ("today", "yesterday") else date(text)
+
+
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     """The type of an argument that is a number above 0: `int` or `float`."""
 
@@ -116,7 +121,7 @@ def add_inputs(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATTERN",
         help="glob (quote it; ** matches any number of folders), folder, or @list.txt; local, "
-        "gs:// or s3://; {date:%%Y/%%m/%%d} stands for the date of the run",
+        "gs:// or s3://; {date:%%Y/%%m/%%d} stands for each date of --date, --days",
     )  # fmt: skip
     add_output(parser)
 

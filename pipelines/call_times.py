@@ -6,7 +6,9 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pipelines.errors import UsageError
 
 # No call is older, and none is later than tomorrow: such a number is no time.
 FIRST_YEAR = 1990
@@ -19,6 +21,22 @@ _ISO = re.compile(
     r" ?(Z|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE,
 )
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The zone that `--time-zone` names.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise UsageError(
+            f"--time-zone {name!r}: no such zone, a name such as Europe/Berlin or UTC expected"
+        ) from error
 
 
 def read_time(

@@ -85,4 +85,4 @@ def _cut(elements: Iterable, size: int) -> Iterator[list]:
 
 def nothing_matched(task: Task, books: Books) -> NothingMatchedError:
     beside = f"; {books.skipped:,} files beside recordings were skipped" if books.skipped else ""
-    return NothingMatchedError("; ".join([task.nothing + beside, *books.warnings]))
+    return NothingMatchedError("; ".join([task.nothing() + beside, *books.warnings]))

@@ -25,6 +25,8 @@ class Job:
     output : str
     date : datetime.date
         The night under which rows are filed.
+    dates : tuple of datetime.date
+        For `{date:…}` in the patterns; `date` by default.
     command : str
         Command line for the table `runs`, without secrets.
     labelling : tables.Labelling
@@ -57,6 +59,7 @@ class Job:
     bundle: str | None = None
     model_licence: str | None = None
     inputs: tuple[str, ...] = ()
+    dates: tuple[dt.date, ...] = ()
     settings: Settings | None = None
     roles: RoleRule = field(default_factory=RoleRule)
     guard: Guard = field(default_factory=Guard)
@@ -91,11 +94,11 @@ class Task:
         Takes a folder in which workers count their progress, or None; gives the graph's step.
     meta : callable
         Takes the output; gives the names of the columns `meta_<name>`.
-    nothing : str
-        Error message if nothing matches.
+    nothing : callable
+        Gives the error message if nothing matches.
     """
 
     finder: ledger.Finder
     examine: Callable[[str | None], graph.Examine | graph.Load]
     meta: Callable[[store.Output], Sequence[str]]
-    nothing: str
+    nothing: Callable[[], str]

@@ -129,7 +129,8 @@ class NewRecordings:
     Parameters
     ----------
     patterns : tuple of str
-    date : datetime.date
+    dates : tuple of datetime.date
+        For `{date:…}` in the patterns.
     output : str
     tried_with : TriedWith, optional
         What may cure rejections; without it they are final.
@@ -138,7 +139,7 @@ class NewRecordings:
     """
 
     patterns: tuple[str, ...]
-    date: dt.date
+    dates: tuple[dt.date, ...]
     output: str
     tried_with: TriedWith | None = None
     min_age_s: float = 0.0
@@ -190,7 +191,7 @@ class NewRecordings:
 
     def matches(self) -> Iterator[inputs.Match]:
         """Files that the patterns cover. A file may come twice."""
-        return inputs.scan(self.patterns, date=self.date, output=self.output)
+        return inputs.scan(self.patterns, dates=self.dates, output=self.output)
 
     def _past(self) -> Iterator[pa.Table]:
         """Rows of recordings, one row group at a time, and whether each is tried again."""

@@ -5,15 +5,16 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 from __future__ import annotations
 
-import datetime as dt
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines import arguments
 from pipelines.terminal import say
 
 if TYPE_CHECKING:
-    from pipelines.nightly import Job
+    from pipelines.job import Job
+    from pipelines.nights import Night
     from pipelines.role_rule import RoleRule
     from pipelines.uri_fields import UriFields
     from ser_core.examine import Settings
@@ -52,10 +53,6 @@ def add_examination(parser: ArgumentParser) -> None:
         "given more than once (default: .ulaw, .alaw and .gsm are mono at 8 kHz)",
     )  # fmt: skip
     group.add_argument(
-        "--time-zone", metavar="ZONE",
-        help="zone of a `time` that names none, such as Europe/Berlin (default: UTC)",
-    )  # fmt: skip
-    group.add_argument(
         "--min-age-s", type=arguments.not_negative, default=0.0, metavar="S",
         help="leave recordings that were changed less than S seconds ago to the next run, since "
         "they may be growing (default: 0)",
@@ -84,18 +81,45 @@ def add_examination(parser: ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_date(parser: ArgumentParser) -> _ArgumentGroup:
+    """Add the options of the night: its date, and the zone in which it is reckoned."""
+    group = parser.add_argument_group("night")
+    group.add_argument(
+        "--date", type=arguments.day, metavar="DATE",
+        help="night to file the results under, and the date of {date:…} in --input: YYYY-MM-DD, "
+        "today (the default) or yesterday",
+    )  # fmt: skip
+    group.add_argument(
+        "--time-zone", metavar="ZONE",
+        help="zone of today and yesterday, such as Europe/Berlin (default: this machine's); and "
+        "of a `time` of --uri-fields that names none (default: UTC)",
+    )  # fmt: skip
+    return group
+
+
+def add_nights(parser: ArgumentParser) -> None:
+    """Add the options of one night or several whose recordings are matched."""
+    group = add_date(parser)
+    group.add_argument(
+        "--days", type=arguments.positive(int), metavar="N",
+        help="match {date:…} for the N days up to --date, so that files that came late are met; "
+        "one run, filed under --date (default: 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--from", type=arguments.day, metavar="DATE", dest="first_date",
+        help="backfill: one run for each day from this one up to --to",
+    )  # fmt: skip
+    group.add_argument(
+        "--to", type=arguments.day, metavar="DATE", dest="last_date",
+        help="last day of a backfill, such as yesterday",
+    )  # fmt: skip
+
+
 def add_work(parser: ArgumentParser) -> None:
-    """Add the options of the work itself: night, workers, chunks, runner; and of its record."""
+    """Add the options of the work itself: workers, chunks, runner; and of its record."""
     parser.set_defaults(takes_beam_options=True)
     arguments.add_records(parser)
     group = parser.add_argument_group("work")
-    group.add_argument(
-        "--date",
-        type=arguments.date,
-        metavar="DATE",
-        help="night to file the results under, and the date of {date:…} in --input: YYYY-MM-DD, "
-        "today (the default) or yesterday",
-    )
     group.add_argument(
         "--workers", type=arguments.positive(int), metavar="N",
         help="worker processes (default: one per core; on a cluster, as many as fit)",
@@ -143,9 +167,9 @@ def role_rule(options: Namespace, settings: Settings, fields: UriFields) -> Role
     return RoleRule(settings.channel_roles, table, fields.names, settings.analyse)
 
 
-def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
-    """The job of a command; `more` are further fields of `Job`."""
-    from pipelines.nightly import Job
+def job(options: Namespace, labelling: Labelling, night: Night, **more: Any) -> Job:
+    """The job of a command for a night; `more` are further fields of `Job`."""
+    from pipelines.job import Job
     from pipelines.runners.runner import choose
 
     runner, chosen = choose(options.runner, options.workers, options.beam_options, options.debug)
@@ -153,7 +177,8 @@ def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
         say(chosen)
     return Job(
         output=options.output,
-        date=options.date or dt.date.today(),
+        date=night.date,
+        dates=night.dates,
         command=options.command_line,
         labelling=labelling,
         runner=runner,
@@ -164,15 +189,18 @@ def job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
     )
 
 
-def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
-    """The job of a command that examines recordings."""
+def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> list[Job]:
+    """The jobs of a command that examines recordings: one for each night."""
+    from pipelines import nights
     from ser_core.guarded import Guard
 
     settings = examination_settings(options, labelling.feature_set)
     fields = uri_fields(options)
-    return job(
+    first, *others = nights.choose(options)
+    first_job = job(
         options,
         labelling,
+        first,
         **more,
         inputs=tuple(options.input),
         settings=settings,
@@ -182,6 +210,10 @@ def examining_job(options: Namespace, labelling: Labelling, **more: Any) -> Job:
         min_age_s=options.min_age_s,
         max_reject_ratio=options.max_reject_ratio,
     )
+    return [
+        first_job,
+        *(replace(first_job, date=night.date, dates=night.dates) for night in others),
+    ]
 
 
 def checked_model(options: Namespace) -> tuple[str, Card]:

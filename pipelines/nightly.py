@@ -24,7 +24,7 @@ from pipelines.conclusion import conclude
 from pipelines.job import Job, Task, labelling_of
 from pipelines.runners.runner import Outcome
 from pipelines.steps.parts import Layout
-from pipelines.storage import bundles, files, published, store
+from pipelines.storage import bundles, files, inputs, published, store
 from pipelines.tried_with import TriedWith
 from ser_core import features, tables
 from ser_core.examine import Settings
@@ -46,7 +46,7 @@ def run(job: Job) -> int:
         Task(
             finder=ledger.NewRecordings(
                 job.inputs,
-                job.date,
+                job.dates or (job.date,),
                 files.absolute(job.output),
                 TriedWith(settings, job.guard, job.roles, job.fields),
                 job.min_age_s,
@@ -60,8 +60,7 @@ def run(job: Job) -> int:
                 output=files.absolute(job.output),
             ),
             meta=lambda output: job.fields.names,
-            nothing=f"--input {' '.join(job.inputs)}: nothing matches; "
-            "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected",
+            nothing=lambda: inputs.nothing_matches(job.inputs, job.dates or (job.date,)),
         ),
     )
 
@@ -77,8 +76,10 @@ def label(job: Job) -> int:
             finder=ledger.StoredRecordings(output, job.labelling.model_id),
             examine=graph.Load,
             meta=lambda output: published.open_reader(output.root).meta_names(),
-            nothing=f"--output {output}: no recording in it was labelled, "
-            "extracted or without speech; fill it with `ser run` or `ser extract` first",
+            nothing=lambda: (
+                f"--output {output}: no recording in it was labelled, "
+                "extracted or without speech; fill it with `ser run` or `ser extract` first"
+            ),
         ),
     )
 
@@ -87,10 +88,12 @@ def work_off(job: Job, task: Task) -> int:
     """Do what there is to do in one or more runs. Returns the exit status."""
     books = Books()
     with _opened(job) as output, closing(chunks(job, task)) as work:
+        latest = published.latest_run_id(output.root)
         layout = Layout(job.labelling, tuple(task.meta(output)))
         for chunk in work:
             cpu_s = usage.cpu_s()
-            record = _record(job)
+            record = _record(job, latest)
+            latest = record.run_id
             staged = publishing.begin(output, record)
             if chunk.nothing_new:
                 publishing.seal_nothing_new(staged, chunk.counts)
@@ -137,11 +140,11 @@ def _opened(job: Job) -> Iterator[store.Output]:
         yield output
 
 
-def _record(job: Job) -> tables.RunStart:
-    """The record of a run that begins now."""
+def _record(job: Job, latest: str | None) -> tables.RunStart:
+    """The record of a run that begins now, after the latest one."""
     started = dt.datetime.now(dt.UTC)
     return tables.RunStart(
-        run_id=store.new_run_id(started),
+        run_id=store.new_run_id(started, latest),
         night=job.date,
         command=job.command,
         versions={name: importlib.metadata.version(name) for name in LIBRARIES}

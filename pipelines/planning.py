@@ -16,6 +16,7 @@ from pipelines import ledger
 from pipelines.errors import NothingMatchedError
 from pipelines.role_rule import RoleRule
 from pipelines.storage import files, published
+from pipelines.storage import inputs as inputs_of
 from pipelines.storage.inputs import local_path
 from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
@@ -36,7 +37,7 @@ def print_plan(
     *,
     inputs: Sequence[str],
     output: str,
-    date: dt.date,
+    dates: Sequence[dt.date],
     settings: Settings,
     fields: UriFields,
     roles: RoleRule,
@@ -55,12 +56,16 @@ def print_plan(
     feature_set = features.get(settings.feature_set)
     published.check_feature_set(output, feature_set.id, feature_set.fingerprint)
     finder = ledger.NewRecordings(
-        tuple(inputs), date, tables.root, TriedWith(settings, guard, roles, fields), min_age_s
+        tuple(inputs),
+        tuple(dates),
+        tables.root,
+        TriedWith(settings, guard, roles, fields),
+        min_age_s,
     )
     with finder.found() as todo:
         counts = todo.counts
         if not counts.matched:
-            text = f"--input {' '.join(inputs)}: nothing matches"
+            text = inputs_of.nothing_matches(inputs, dates)
             raise NothingMatchedError("; ".join([text, *counts.warnings]))
         new = _NewRecordings(fields)
         for source in todo.elements:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pipelines.call_times import read_time
+from pipelines.call_times import read_time, zone_named
 from pipelines.errors import UsageError
 
 TIME = "time"
@@ -30,8 +29,8 @@ class UriFields:
     Raises
     ------
     UsageError
-        The pattern is not a regular expression, or has no named group, or an option of the time
-        has nothing to apply to or does not exist.
+        The pattern is not a regular expression, or has no named group, or the time's format has
+        nothing to apply to, or there is no such zone.
     """
 
     pattern: str = ""
@@ -50,18 +49,12 @@ class UriFields:
                 f"--uri-fields {self.pattern!r}: no named group found, at least one expected, "
                 r"such as (?P<queue>[^/]+)/(?P<call_id>[^/]+)\.wav$"
             )
-        options = {"--time-format": self.time_format, "--time-zone": self.time_zone}
-        for option, value in options.items():
-            if value is not None and TIME not in groups:
-                raise UsageError(f"{option} {value!r}: --uri-fields has no group (?P<{TIME}>...)")
+        if self.time_format is not None and TIME not in groups:
+            raise UsageError(
+                f"--time-format {self.time_format!r}: --uri-fields has no group (?P<{TIME}>...)"
+            )
         if self.time_zone is not None:
-            try:
-                ZoneInfo(self.time_zone)
-            except (OSError, ValueError, ZoneInfoNotFoundError) as error:
-                raise UsageError(
-                    f"--time-zone {self.time_zone!r}: no such zone, a name such as Europe/Berlin "
-                    "or UTC expected"
-                ) from error
+            zone_named(self.time_zone)
 
     @property
     def names(self) -> tuple[str, ...]:

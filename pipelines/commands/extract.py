@@ -7,8 +7,9 @@ from argparse import ArgumentParser, Namespace
 from pipelines.arguments import add_inputs
 from pipelines.night_options import (
     add_examination,
+    add_nights,
     add_work,
-    examining_job,
+    examining_jobs,
     say_where,
 )
 from pipelines.terminal import say
@@ -26,18 +27,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="feature set to extract (default: the one that OUT holds, else the default model's)",
     )
     add_examination(parser)
+    add_nights(parser)
     add_work(parser)
 
 
 def run(options: Namespace) -> int:
     """Store the features of the new recordings; returns the exit status."""
-    from pipelines import nightly
+    from pipelines import backfill
     from ser_core import features, tables
 
     name = options.feature_set or _default_feature_set(options.output)
     features.get(name)
-    job = examining_job(options, tables.Labelling(None, (), name))
-    return say_where(options, nightly.run(job))
+    jobs = examining_jobs(options, tables.Labelling(None, (), name))
+    return say_where(options, backfill.run(jobs))
 
 
 def _default_feature_set(output: str) -> str:

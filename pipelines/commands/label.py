@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pipelines.arguments import add_model, add_output
-from pipelines.night_options import add_work, checked_model, job, model_line, say_where
+from pipelines.night_options import add_date, add_work, checked_model, job, model_line, say_where
 from pipelines.terminal import say
 
 HELP = "label stored features with another model, without the audio"
@@ -16,15 +16,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser label` takes."""
     add_output(parser)
     add_model(parser, required=True)
+    add_date(parser)
     add_work(parser)
 
 
 def run(options: Namespace) -> int:
     """Label the stored features; returns the exit status."""
-    from pipelines import nightly
+    from pipelines import nightly, nights
 
     model, card = checked_model(options)
     say(model_line(model, card))
     labelling = nightly.labelling_of(card)
-    stored = job(options, labelling, bundle=model, model_licence=card.licence)
+    date = nights.resolve(options.date, options.time_zone)
+    night = nights.Night(date, (date,))
+    stored = job(options, labelling, night, bundle=model, model_licence=card.licence)
     return say_where(options, nightly.label(stored))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
-from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, date, positive
+from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, positive
 from pipelines.night_options import (
     add_examination,
+    add_nights,
     checked_model,
     examination_settings,
     role_rule,
@@ -25,12 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_inputs(parser)
     add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
-    parser.add_argument(
-        "--date",
-        type=date,
-        metavar="DATE",
-        help="night of the run: YYYY-MM-DD, today (the default) or yesterday",
-    )
+    add_nights(parser)
     parser.add_argument(
         "--workers",
         type=positive(int),
@@ -42,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Print the plan; returns the exit status."""
-    from pipelines import planning
+    from pipelines import nights, planning
     from ser_core.guarded import Guard
 
     _, card = checked_model(options)
@@ -51,7 +46,7 @@ def run(options: Namespace) -> int:
     planning.print_plan(
         inputs=options.input,
         output=options.output,
-        date=options.date or dt.date.today(),
+        dates=[date for night in nights.choose(options) for date in night.dates],
         settings=settings,
         fields=fields,
         roles=role_rule(options, settings, fields),

@@ -7,9 +7,10 @@ from argparse import ArgumentParser, Namespace
 from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model
 from pipelines.night_options import (
     add_examination,
+    add_nights,
     add_work,
     checked_model,
-    examining_job,
+    examining_jobs,
     model_line,
     say_where,
 )
@@ -19,7 +20,10 @@ HELP = "label the new recordings of an archive"
 EXAMPLES = (
     "ser run --input /calls --output /tables --channel-roles agent,customer",
     "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
-    "    --uri-fields '(?P<queue>[^/]+)/(?P<time>[^/_]+)_(?P<call_id>[^/]+)\\.wav$'",
+    "    --uri-fields '(?P<queue>[^/]+)/(?P<time>[^/_]+)_(?P<call_id>[^/]+)\\.wav$' \\",
+    "    --date yesterday --days 3",
+    "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
+    "    --from 2026-01-01 --to yesterday",
     "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
 )
 
@@ -29,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_inputs(parser)
     add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
+    add_nights(parser)
     add_work(parser)
 
 
@@ -36,15 +41,15 @@ def run(options: Namespace) -> int:
     """Label the new recordings; returns the exit status."""
     import datetime as dt
 
-    from pipelines import nightly
+    from pipelines import backfill, nightly
     from pipelines.storage.store import new_run_id
 
     model, card = checked_model(options)
     say(model_line(model, card))
     labelling = nightly.labelling_of(card)
-    job = examining_job(options, labelling, bundle=model, model_licence=card.licence)
+    jobs = examining_jobs(options, labelling, bundle=model, model_licence=card.licence)
     started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]
-    status = nightly.run(job)
+    status = backfill.run(jobs)
     _advise(options.output, model, started)
     return say_where(options, status)
 

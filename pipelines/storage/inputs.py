@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from pipelines.errors import StoreError
 from pipelines.storage import files
@@ -21,6 +22,9 @@ from ser_core.examine import Source
 
 _MAGIC = re.compile(r"[*?\[]")
 _FIELD = re.compile(r"\{date:([^{}]*)\}")
+
+# A message shows so many patterns.
+_SHOWN = 4
 
 # Kinds of what a pattern covers. A sidecar is a file beside recordings, or a hidden one; files of
 # OTHER_CASE differ from the pattern only in case; NOTHING is a pattern that covers no file.
@@ -43,7 +47,9 @@ class Match:
     kind: str = RECORDING
 
 
-def match(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -> Iterator[Source]:
+def match(
+    patterns: Sequence[str], *, dates: Sequence[dt.date], output: str | None = None
+) -> Iterator[Source]:
     """Yield the recordings that the patterns match, in no order; some may come twice.
 
     The parameters and errors are those of `scan`.
@@ -52,21 +58,23 @@ def match(patterns: Sequence[str], *, date: dt.date, output: str | None = None) 
     ------
     Source
     """
-    for found in scan(patterns, date=date, output=output):
+    for found in scan(patterns, dates=dates, output=output):
         if found.kind == RECORDING:
             yield found.source
 
 
-def scan(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -> Iterator[Match]:
+def scan(
+    patterns: Sequence[str], *, dates: Sequence[dt.date], output: str | None = None
+) -> Iterator[Match]:
     """Yield all that the patterns cover, in no order; some may come twice.
 
     Parameters
     ----------
     patterns : sequence of str
         Globs (`**` matches zero or more folders), folders, or `@list.txt` with one of these per
-        line; `{date:%Y/%m/%d}` stands for the date. Hidden files are recordings only if their dot
-        is named; other sidecars only if the pattern does not end in `*` and is no folder.
-    date : datetime.date
+        line; `{date:%Y/%m/%d}` stands for each of the dates. Hidden files are recordings only if
+        their dot is named; other sidecars only if the pattern does not end in `*` and is no folder.
+    dates : sequence of datetime.date
     output : str, optional
         Files in this folder are no inputs.
 
@@ -84,7 +92,7 @@ def scan(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -
         A folder or a bucket cannot be listed.
     """
     inside = files.join(files.absolute(output), "") if output else None
-    for pattern, named in _patterns(patterns, date):
+    for pattern, named in _patterns(patterns, dates):
         found = False
         for item in _match_remote(pattern) if files.is_remote(pattern) else _match_local(pattern):
             found = found or item.kind != OTHER_CASE
@@ -94,15 +102,60 @@ def scan(patterns: Sequence[str], *, date: dt.date, output: str | None = None) -
             yield _missing(pattern) if named else Match(_nowhere(pattern), NOTHING)
 
 
-def _patterns(patterns: Sequence[str], date: dt.date) -> Iterator[tuple[str, bool]]:
-    """Each pattern, and whether it names one file or folder."""
+def names_dates(patterns: Sequence[str]) -> bool:
+    """Whether `{date:…}` is in a pattern, or in a line of a list.
+
+    Raises
+    ------
+    UsageError
+        A list cannot be read.
+    """
+    return any(_FIELD.search(line) for line, _ in _lines(patterns))
+
+
+def expanded(patterns: Sequence[str], dates: Sequence[dt.date]) -> Iterator[str]:
+    """The patterns, and the lines of lists, with each date in place of `{date:…}`.
+
+    Raises
+    ------
+    UsageError
+        A list cannot be read.
+    """
+    return (pattern for pattern, _ in _patterns(patterns, dates))
+
+
+def nothing_matches(patterns: Sequence[str], dates: Sequence[dt.date]) -> str:
+    """The error message if nothing matches: the patterns as they were looked for."""
+    tried = list(islice(expanded(patterns, dates), _SHOWN + 1))
+    text = ", ".join(tried[:_SHOWN]) + (", …" if len(tried) > _SHOWN else "")
+    found = f" {text}" if tried and tried != list(patterns) else ""
+    return (
+        f"--input {' '.join(patterns)}: nothing matches{found}; "
+        "a pattern such as 'calls/**/*.wav', a folder, or @list.txt expected"
+    )
+
+
+def _lines(patterns: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Each pattern or line of a list, and whether it stands in a list."""
     for text in patterns:
         listed = text.startswith("@")
         for line in read_list(text[1:]) if listed else [text]:
-            pattern = _FIELD.sub(lambda found: format(date, found[1]), line)
-            # Names have brackets and question marks, but hardly any asterisk.
-            magic = "*" in pattern if listed else _MAGIC.search(pattern)
-            yield pattern, pattern == line and not magic
+            yield line, listed
+
+
+def _patterns(patterns: Sequence[str], dates: Sequence[dt.date]) -> Iterator[tuple[str, bool]]:
+    """Each pattern, and whether it names one file or folder."""
+    for line, listed in _lines(patterns):
+        # Names have brackets and question marks, but hardly any asterisk.
+        magic = "*" in line if listed else _MAGIC.search(line)
+        dated = _FIELD.search(line)
+        # Some formats, such as %Y-%m, are the same for several days.
+        for pattern in dict.fromkeys(_with_date(line, day) for day in dates) if dated else [line]:
+            yield pattern, not dated and not magic
+
+
+def _with_date(line: str, date: dt.date) -> str:
+    return _FIELD.sub(lambda found: format(date, found[1]), line)
 
 
 def _missing(pattern: str) -> Match:

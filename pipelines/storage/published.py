@@ -103,6 +103,25 @@ def _list_objects(root: str, table: str) -> list[str]:
     return sorted(path for path in found if _PART.search(path))
 
 
+def latest_run_id(output: str | os.PathLike) -> str | None:
+    """The latest id of the published runs, by which the rows of a URI are ordered; None if none.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read.
+    """
+    published = open_reader(output)
+    latest = None
+    for path in published.paths("runs"):
+        found = reader.run_of(path)
+        if not found.startswith("r"):  # several runs in one file
+            with published.open_file(path) as file:
+                found = max(file.read(columns=["run_id"])["run_id"].to_pylist(), default="")
+        latest = max(found, latest or "")
+    return latest
+
+
 def stored_feature_set(output: str | os.PathLike) -> tuple[str, str] | None:
     """Name and fingerprint of the feature set that an output folder holds; None if it is empty.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -38,6 +39,9 @@ SEAL, ABOUT = "seal.json", "run.json"
 # The job of a run on a cluster.
 JOB = "job.json"
 PROGRESS = "progress"
+# The time in a run id.
+_TIME_FORMAT = "%Y%m%dT%H%M%S"
+_RUN_TIME = re.compile(r"r(\d{8}T\d{6})-")
 
 
 @dataclass(frozen=True)
@@ -279,9 +283,20 @@ def run_id(staged: str) -> str:
     return staged.rpartition("/")[2]
 
 
-def new_run_id(now: dt.datetime) -> str:
-    """A new run id: unique, sorted by time, and beginning with a letter."""
-    return f"r{now.astimezone(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+def new_run_id(now: dt.datetime, after: str | None = None) -> str:
+    """A new run id: unique, sorted by time, and beginning with a letter.
+
+    Parameters
+    ----------
+    now : datetime
+    after : str, optional
+        The id of an earlier run, behind which the new one sorts, even if the clock was put back or
+        both begin within the same second.
+    """
+    if after is not None and (match := _RUN_TIME.match(after)):
+        earlier = dt.datetime.strptime(match[1], _TIME_FORMAT).replace(tzinfo=dt.UTC)
+        now = max(now, earlier + dt.timedelta(seconds=1))
+    return f"r{now.astimezone(dt.UTC):{_TIME_FORMAT}}-{uuid.uuid4().hex[:6]}"
 
 
 def new_change_id(now: dt.datetime) -> str:

@@ -141,7 +141,7 @@ def examined_night(out, archive, model, **about) -> Path:
     bundle = handler.load_model()
     settings = Settings("test_simple", ("agent", "customer"))
     sources = sorted(
-        inputs.match([str(archive)], date=dt.date.today()), key=lambda source: source.uri
+        inputs.match([str(archive)], dates=(dt.date.today(),)), key=lambda source: source.uri
     )
     items = [
         Item(examine(source.uri, source, settings), None, {"speaker": "x"}) for source in sources

@@ -29,7 +29,7 @@ def fill(folder: Path, *names: str) -> Path:
 def scan(folder: Path, *patterns: str) -> dict[str, set[str]]:
     """Names below the folder by kind."""
     found: dict[str, set[str]] = {}
-    for item in inputs.scan([str(folder / p) for p in patterns], date=NIGHT):
+    for item in inputs.scan([str(folder / p) for p in patterns], dates=(NIGHT,)):
         name = os.path.relpath(item.source.uri, folder)
         found.setdefault(item.kind, set()).add(name)
     return found
@@ -77,7 +77,7 @@ def test_names_in_a_list_that_are_not_utf8(tmp_path):
     raw = os.fsencode(tmp_path) + b"/K\xfchn.wav"
     Path(os.fsdecode(raw)).write_bytes(b"1")
     (tmp_path / "list.txt").write_bytes(raw + b"\n" + os.fsencode(tmp_path) + b"/gone\xff.wav\n")
-    sources = list(inputs.match([f"@{tmp_path}/list.txt"], date=NIGHT))
+    sources = list(inputs.match([f"@{tmp_path}/list.txt"], dates=(NIGHT,)))
     assert [source.size_bytes for source in sources] == [1, None]
     assert sources[1].uri.endswith("/gone\\xff.wav")
 
@@ -92,7 +92,7 @@ def test_what_a_list_names_and_is_not_there(tmp_path):
     fill(tmp_path, "a.wav", "call [1].wav", "empty/.keep")
     names = ["a.wav", "gone.wav", "call [1].wav", "call [2].wav", "why?.wav", "empty", "*.mp3"]
     (tmp_path / "list.txt").write_text("\n".join(f"{tmp_path}/{name}" for name in names))
-    found = list(inputs.scan([f"@{tmp_path}/list.txt"], date=NIGHT))
+    found = list(inputs.scan([f"@{tmp_path}/list.txt"], dates=(NIGHT,)))
     sizes = {
         Path(item.source.uri).name: item.source.size_bytes
         for item in found
@@ -123,7 +123,7 @@ def test_what_a_list_names_and_is_not_there(tmp_path):
 )
 def test_a_path_that_is_not_there(tmp_path, pattern, named):
     (tmp_path / "empty").mkdir()
-    (found,) = inputs.scan([f"{tmp_path}/{pattern}"], date=NIGHT)
+    (found,) = inputs.scan([f"{tmp_path}/{pattern}"], dates=(NIGHT,))
     assert found.kind == (inputs.RECORDING if named else inputs.NOTHING)
     assert found.source.size_bytes is None
 
@@ -186,7 +186,7 @@ def test_files_that_differ_from_the_pattern_in_case(tmp_path, pattern, recording
 
 
 def find(*patterns, out="out", **more) -> tuple[ledger.Matched, list[str]]:
-    with NewRecordings(tuple(map(str, patterns)), NIGHT, str(out), **more).found() as todo:
+    with NewRecordings(tuple(map(str, patterns)), (NIGHT,), str(out), **more).found() as todo:
         return todo.counts, [Path(source.uri).name for source in todo.elements]
 
 

@@ -80,7 +80,7 @@ def test_new_is_what_no_run_dealt_with(tmp_path_factory, matched, done, unreadab
     found = [inputs.Match(source) for source in (*matched, *matched[:2])]
     patch.setattr(inputs, "scan", lambda *args, **more: iter(found))
     try:
-        with NewRecordings((), NIGHT, str(out)).found() as todo:
+        with NewRecordings((), (NIGHT,), str(out)).found() as todo:
             found = list(todo.elements)
     finally:
         patch.undo()
@@ -99,7 +99,7 @@ def test_a_list_far_larger_than_the_memory_it_may_take(tmp_path, monkeypatch):
 
     monkeypatch.setattr(inputs, "scan", scan)
     write(tmp_path, "r1", [key(Source(f"{long}/{i:07d}.wav", i, 1)) for i in range(0, n, 3)])
-    with NewRecordings((), NIGHT, str(tmp_path)).found() as todo:
+    with NewRecordings((), (NIGHT,), str(tmp_path)).found() as todo:
         sizes = [source.size_bytes for source in todo.elements]
     assert sizes == [i for i in range(n) if i % 3]
 
@@ -155,7 +155,7 @@ def rejected_rows(tried: TriedWith | None) -> list[dict]:
 def tried_again(out: Path, monkeypatch, tried: TriedWith) -> set[str]:
     sources = [inputs.Match(Source(f"/{reason}", 1, 1)) for reason in REJECTION_REASONS]
     monkeypatch.setattr(inputs, "scan", lambda *args, **more: iter(sources))
-    with NewRecordings((), NIGHT, str(out), tried).found() as todo:
+    with NewRecordings((), (NIGHT,), str(out), tried).found() as todo:
         found = list(todo.elements)
         earlier = todo.counts.rejected_earlier
     assert all(source.rejected_before for source in found)
@@ -206,7 +206,7 @@ def test_outputs_of_older_versions_do_not_tell_what_was_tried(tmp_path, monkeypa
     assert tried_again(tmp_path, monkeypatch, TRIED) == curable
     # What has been labelled since is done.
     write(tmp_path, "r2", [key(Source("/too_long", 1, 1))])
-    with NewRecordings((), NIGHT, str(tmp_path), TRIED).found() as todo:
+    with NewRecordings((), (NIGHT,), str(tmp_path), TRIED).found() as todo:
         assert "/too_long" not in [source.uri for source in todo.elements]
         assert "too_long" not in todo.counts.rejected_earlier
 

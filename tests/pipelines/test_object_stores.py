@@ -227,7 +227,7 @@ def test_patterns(configured):
 
     def names(pattern: str) -> list[str]:
         found = inputs.match(
-            [f"{configured.url}/p{pattern}"], date=NIGHT, output=f"{configured.url}/p/out"
+            [f"{configured.url}/p{pattern}"], dates=(NIGHT,), output=f"{configured.url}/p/out"
         )
         return sorted(source.uri.removeprefix(f"{configured.url}/p/") for source in found)
 
@@ -238,7 +238,7 @@ def test_patterns(configured):
     assert names("/x") == names("/x/**") == ["x/c.wav", "x/y/d.wav"]
     assert names("/x/*/d.wav") == names("/x/y/d.wav") == ["x/y/d.wav"]
     assert names("/[ab].*") == ["a.wav", "b.mp3"]
-    (source,) = inputs.match([f"{configured.url}/p/a.wav"], date=NIGHT)
+    (source,) = inputs.match([f"{configured.url}/p/a.wav"], dates=(NIGHT,))
     assert source.size_bytes == 5
     now = dt.datetime.now().timestamp()
     assert abs(source.modified_us / 1e6 - now) < 120
@@ -251,7 +251,7 @@ def test_what_lies_beside_and_what_is_not_there(configured):
 
     def scan(*patterns: str) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for item in inputs.scan(patterns, date=NIGHT):
+        for item in inputs.scan(patterns, dates=(NIGHT,)):
             name = item.source.uri.removeprefix(root)
             name += "" if item.source.size_bytes else " (not there)"
             found.setdefault(item.kind, set()).add(name)
@@ -270,7 +270,7 @@ def test_what_lies_beside_and_what_is_not_there(configured):
         "recording": {"x/c[1].wav", "x/c1.wav", "x/c[2].wav (not there)", "gone.wav (not there)"},
         "nothing": {"nothing*.wav (not there)"},
     }
-    (gone,) = inputs.match([f"{root}gone.wav"], date=NIGHT)
+    (gone,) = inputs.match([f"{root}gone.wav"], dates=(NIGHT,))
     with pytest.raises(FileNotFoundError), inputs.as_local_file(gone):
         pass
 
@@ -284,7 +284,7 @@ def test_a_listing_of_several_pages(configured):
     backend = backends["aws"]
     for i in range(3_500):  # a page holds 1,000
         backend.put_object(BUCKET, f"many/{i % 50:02d}/call_{i:05d}.wav", b"1")
-    found = {source.uri for source in inputs.match(["s3://calls/many/**/*.wav"], date=NIGHT)}
+    found = {source.uri for source in inputs.match(["s3://calls/many/**/*.wav"], dates=(NIGHT,))}
     assert len(found) == 3_500
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.errors import HeldError, StoreError, UsageError
 from pipelines.storage import files, inputs, store
@@ -32,7 +34,9 @@ def archive(tmp_path):
 
 
 def match(*patterns, **more):
-    return sorted(set(inputs.match(patterns, date=NIGHT, **more)), key=lambda source: source.uri)
+    return sorted(
+        set(inputs.match(patterns, dates=(NIGHT,), **more)), key=lambda source: source.uri
+    )
 
 
 def names(archive, *patterns, **more):
@@ -227,6 +231,18 @@ def test_run_ids_start_with_a_letter_and_sort_by_time():
     late = store.new_run_id(dt.datetime(2026, 3, 1, 0, 0, 1, tzinfo=dt.UTC))
     assert early.startswith("r20260301T000000-")
     assert early < late
+
+
+_TIMES = st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2200, 1, 1))
+
+
+@given(_TIMES, _TIMES)
+def test_a_run_sorts_behind_an_earlier_one_whatever_the_clock_says(before, now):
+    """Also within a second, and if the clock was put back: rows are ordered by run ids."""
+    earlier = store.new_run_id(before.replace(tzinfo=dt.UTC))
+    later = store.new_run_id(now.replace(tzinfo=dt.UTC), earlier)
+    assert earlier < later
+    assert later > store.new_run_id(now.replace(tzinfo=dt.UTC)).partition("-")[0]
 
 
 def test_manifests_are_whole_or_not_there(tmp_path, monkeypatch):

@@ -1,0 +1,230 @@
+"""The right night: which days a command matches, whatever the clock does. See docs/nights.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from argparse import Namespace
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+import pytest
+import soundfile
+
+from pipelines import errors, nights
+from pipelines.errors import UsageError
+from pipelines.storage import inputs
+from tests.speechlike import call
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DATED = "/calls/{date:%Y/%m/%d}/*.wav"
+
+
+def options(**given) -> Namespace:
+    names = ("date", "days", "first_date", "last_date", "time_zone")
+    return Namespace(**{**dict.fromkeys(names), "input": [DATED], **given})
+
+
+def dates(*texts: str) -> tuple[dt.date, ...]:
+    return tuple(map(dt.date.fromisoformat, texts))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Sets the time of this machine, whose zone is Berlin's."""
+
+    def put(text: str, zone: ZoneInfo = BERLIN, fold: int = 0) -> None:
+        time = dt.datetime.fromisoformat(text).replace(tzinfo=zone, fold=fold)
+        monkeypatch.setattr(nights, "now", lambda: time)
+
+    return put
+
+
+# ---------------------------------------------------------------- the table of docs/nights.md
+
+
+@pytest.mark.parametrize(
+    ("now", "fold", "yesterday"),
+    [
+        ("2026-03-29T02:15", 0, "2026-03-28"),  # does not exist: cron runs it at 03:00
+        ("2026-03-29T03:00", 0, "2026-03-28"),
+        ("2026-03-30T00:15", 0, "2026-03-29"),  # 24 hours earlier it is the 28th
+        ("2026-10-25T02:15", 0, "2026-10-24"),  # comes twice
+        ("2026-10-25T02:15", 1, "2026-10-24"),
+        ("2026-10-25T23:45", 0, "2026-10-24"),
+        ("2026-10-26T00:15", 0, "2026-10-25"),  # 24 hours earlier it is the 25th at 00:15
+        ("2026-01-01T00:00", 0, "2025-12-31"),
+        ("2028-03-01T02:15", 0, "2028-02-29"),
+    ],
+)
+def test_nights_of_23_and_25_hours(clock, now, fold, yesterday):
+    clock(now, fold=fold)
+    (night,) = nights.choose(options(date="yesterday", days=3))
+    day = dt.date.fromisoformat(yesterday)
+    assert night.date == day
+    assert night.dates == (day, day - dt.timedelta(days=1), day - dt.timedelta(days=2))
+
+
+def test_days_are_those_of_the_time_zone_and_of_this_machine_by_default(clock):
+    clock("2026-03-01T23:30", ZoneInfo("UTC"))
+    assert nights.choose(options())[0].date == dt.date(2026, 3, 1)
+    assert nights.choose(options(time_zone="Europe/Berlin"))[0].date == dt.date(2026, 3, 2)
+    assert nights.resolve("yesterday", "America/Los_Angeles") == dt.date(2026, 2, 28)
+    assert nights.resolve(dt.date(2026, 1, 5), "Europe/Berlin") == dt.date(2026, 1, 5)
+
+
+def test_a_backfill_is_a_night_for_each_day(clock):
+    clock("2026-03-01T02:15")
+    found = nights.choose(options(first_date=dt.date(2026, 2, 26), last_date="yesterday"))
+    assert [night.date for night in found] == list(dates("2026-02-26", "2026-02-27", "2026-02-28"))
+    assert all(night.dates == (night.date,) for night in found)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"days": 3, "input": ["/calls"]}, r"--days: no \{date:…\} found in --input /calls"),
+        ({"first_date": "today", "last_date": "today", "input": ["/calls"]}, "--from: no .date"),
+        ({"first_date": "today"}, "--from: --to is missing"),
+        ({"last_date": "today"}, "--to: --from is missing"),
+        ({"first_date": "today", "last_date": "yesterday"}, "comes after the last"),
+        ({"first_date": "today", "last_date": "today", "days": 2}, "--from and --days"),
+        ({"first_date": "today", "last_date": "today", "date": "today"}, "--from and --date"),
+        ({"time_zone": "Europe/Berln"}, "--time-zone 'Europe/Berln': no such zone"),
+    ],
+)
+def test_usage_errors(given, message):
+    with pytest.raises(UsageError, match=message):
+        nights.choose(options(**given))
+
+
+def test_dates_in_the_lines_of_a_list(tmp_path):
+    (tmp_path / "list.txt").write_text("/a/{date:%Y-%m}/*.wav\n/b.wav\n/c/{date:%d}.wav\n")
+    patterns = [f"@{tmp_path}/list.txt"]
+    assert inputs.names_dates(patterns)
+    assert not inputs.names_dates(["/calls/{date}/*.wav"])
+    assert list(inputs.expanded(patterns, dates("2026-03-01", "2026-02-28", "2026-02-27"))) == [
+        "/a/2026-03/*.wav", "/a/2026-02/*.wav", "/b.wav", "/c/01.wav", "/c/28.wav", "/c/27.wav",
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- nights, end to end
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A call of one customer, and one of another."""
+    folder = tmp_path_factory.mktemp("recorded")
+    for i, name in enumerate(("a.wav", "b.wav")):
+        sides = call([(4, 5, -20)], 6, f0_hz=170, seed=i), call([(1, 3, -20)], 6, seed=9 + i)
+        soundfile.write(folder / name, np.stack(sides, axis=1), 8_000, "PCM_16")
+    return folder
+
+
+@pytest.fixture
+def archive(recorded, tmp_path):
+    """`add("2026/03/01/x.wav")` records a call."""
+
+    def add(name: str, source: str = "a.wav") -> None:
+        path = tmp_path / "calls" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(recorded / source, path)
+
+    return add
+
+
+@pytest.fixture
+def run(ser_here, tmp_path, level_model):
+    def run(*words, command="run"):
+        given = ("--input", f"{tmp_path}/calls/{{date:%Y/%m/%d}}/*.wav")
+        given += ("--output", f"{tmp_path}/out")
+        roles = ("--channel-roles", "agent,customer")
+        return ser_here(command, *given, "--model", level_model, *roles, *words)
+
+    return run
+
+
+def query(tmp_path, table, columns):
+    return duckdb.sql(
+        f"SELECT {columns} FROM read_parquet('{tmp_path}/out/{table}/**/*.parquet') ORDER BY ALL"
+    ).fetchall()
+
+
+def test_late_files_are_met_once_and_filed_under_the_night_that_met_them(archive, run, tmp_path):
+    archive("2026/03/01/evening.wav")
+    assert run("--date", "2026-03-01", "--days", "3").returncode == errors.DONE
+    archive("2026/03/01/late.wav", "b.wav")  # copied after midnight
+    archive("2026/03/02/next.wav")
+    done = run("--date", "2026-03-02", "--days", "3")
+    assert "3 matched = 2 labelled" in done.stdout
+    assert "1 already done" in done.stdout
+    found = query(tmp_path, "recordings", "parse_filename(uri), date::VARCHAR")
+    assert found == [
+        ("evening.wav", "2026-03-01"), ("late.wav", "2026-03-02"), ("next.wav", "2026-03-02"),
+    ]  # fmt: skip
+    again = run("--date", "2026-03-03", "--days", "3")
+    assert again.returncode == errors.DONE
+    assert "nothing new: 3 matched, 3 already done" in again.stdout
+
+
+def test_a_night_without_calls_shows_what_was_looked_for(run, archive, tmp_path):
+    archive("2026/03/01/a.wav")
+    done = run("--date", "2026-03-09", "--days", "6")
+    assert done.returncode == errors.NOTHING_MATCHED
+    assert f"{tmp_path}/calls/2026/03/09/*.wav, {tmp_path}/calls/2026/03/08/" in done.stderr
+    assert "2026/03/06/*.wav, …; a pattern" in done.stderr
+    assert not list((tmp_path / "out").glob("runs/*"))
+    planned = run("--date", "2026-03-09", command="plan")
+    assert planned.returncode == errors.NOTHING_MATCHED
+    assert f"{tmp_path}/calls/2026/03/09/*.wav;" in planned.stderr
+
+
+def test_a_backfill_goes_on_over_a_day_without_calls_and_after_a_kill(
+    archive, run, tmp_path, monkeypatch
+):
+    for day in ("01", "02", "04"):
+        archive(f"2026/03/{day}/a.wav")
+    from pipelines import nightly
+
+    whole = nightly.run
+
+    def killed_at_the_second(job):
+        if job.date.day == 2:
+            raise KeyboardInterrupt
+        return whole(job)
+
+    words = ("--from", "2026-03-01", "--to", "2026-03-04")
+    monkeypatch.setattr(nightly, "run", killed_at_the_second)
+    assert run(*words).returncode == errors.INTERRUPTED
+    monkeypatch.setattr(nightly, "run", whole)
+    done = run(*words)
+    assert done.returncode == errors.NOTHING_MATCHED  # the worst of them
+    assert "night 2026-03-03 (3 of 4)" in done.stdout
+    assert "calls/2026/03/03/*.wav;" in done.stdout
+    assert "4 nights: 3 done, 1 without a match" in done.stdout
+    assert query(tmp_path, "recordings", "date::VARCHAR") == [
+        ("2026-03-01",), ("2026-03-02",), ("2026-03-04",),
+    ]  # fmt: skip
+    assert query(tmp_path, "runs", "night::VARCHAR, matched, already_done, labelled") == [
+        ("2026-03-01", 1, 0, 1), ("2026-03-01", 1, 1, 0), ("2026-03-02", 1, 0, 1),
+        ("2026-03-04", 1, 0, 1),
+    ]  # fmt: skip
+
+
+def test_a_clock_that_is_put_back_between_two_runs(archive, run, tmp_path, monkeypatch):
+    """The newer row of a replaced file counts all the same."""
+    from pipelines.storage import store
+
+    archive("2026/03/01/a.wav")
+    make = store.new_run_id
+    ahead = dt.datetime(2031, 1, 1, tzinfo=dt.UTC)
+    monkeypatch.setattr(store, "new_run_id", lambda now, after=None: make(ahead, after))
+    assert run("--date", "2026-03-01").returncode == errors.DONE
+    monkeypatch.setattr(store, "new_run_id", make)
+    archive("2026/03/01/a.wav", "b.wav")
+    assert run("--date", "2026-03-01").returncode == errors.DONE
+    first, second = query(tmp_path, "recordings", "run_id, recording_id")
+    assert first[0].startswith("r20310101T000000-")
+    assert second[0].startswith("r20310101T000001-")
+    assert first[1] != second[1]
