@@ -115,7 +115,7 @@ def latest_run_id(output: str | os.PathLike) -> str | None:
     latest = None
     for path in published.paths("runs"):
         found = reader.run_of(path)
-        if not found.startswith("r"):  # several runs in one file
+        if changes.is_change(found):  # it may hold several runs
             with published.open_file(path) as file:
                 found = max(file.read(columns=["run_id"])["run_id"].to_pylist(), default="")
         latest = max(found, latest or "")
