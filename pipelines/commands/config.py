@@ -42,7 +42,7 @@ def run(options: Namespace) -> int:
     found = config.read(options.words, commands)
     words = found.words(options.command)
     parser = config.parser_of(commands, options.command)
-    columns = (Column("option"), Column("value", overflow="fold"), Column("from"))
+    columns = (Column("option"), Column("value", overflow="fold"), Column("from", overflow="fold"))
     table = Table(*columns, title=f"ser {options.command}", title_justify="left")
     for action in parser._actions:
         name = action.option_strings[-1] if action.option_strings else ""

@@ -280,7 +280,9 @@ def _complete_killed(output: str, paths: list[str], own: str | None) -> list[str
         if attempt.id == own:
             continue
         if attempt.status == RUNNING and not attempt.is_alive:
-            runs = f"; its run {attempt.run_ids[-1]} was finished or undone" * bool(attempt.run_ids)
+            runs = (
+                f"; its run {attempt.run_ids[-1]} was finished or undone" if attempt.run_ids else ""
+            )
             killed = replace(
                 attempt,
                 status=KILLED,

@@ -77,7 +77,7 @@ def test_what_a_job_cannot_do_without_is_named(ser, tmp_path, missing):
         out = tmp_path / "out"
         done = ser("run", "--input", CALLS, "--output", out, "--runner=DataflowRunner", *given)
         assert done.returncode == errors.USAGE
-        assert done.stderr.startswith("ser: --runner=DataflowRunner needs --region=REGION (such as")
+        assert "ERROR - --runner=DataflowRunner needs --region=REGION (such as" in done.stderr
         assert not out.exists()
 
 

@@ -195,7 +195,9 @@ class Night:
     def finished(self, launcher) -> subprocess.CompletedProcess:
         stdout, stderr = launcher.communicate(timeout=300)
         # Nothing but how far it is, where this takes more than a minute.
-        progress = re.compile(r"ser: [\d,]+ (of [\d,]+ )?recordings( in |, about )[^\n]*")
+        progress = re.compile(
+            r"[^ ]+ INFO [^ ]+ [\d,]+ (of [\d,]+ )?recordings( in |, about )[^\n]*"
+        )
         lines = [line for line in stderr.splitlines() if not progress.fullmatch(line)]
         assert (launcher.returncode, lines) == (0, []), stdout + stderr
         return subprocess.CompletedProcess([], 0, stdout, stderr)
