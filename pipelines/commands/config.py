@@ -30,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the options; returns the exit status."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Column, Table
 
     from pipelines import config
@@ -52,7 +53,7 @@ def run(options: Namespace) -> int:
         setting = found.settings.get(key)
         if setting is not None:
             source = setting.place + (f" [{setting.section}]" if setting.section else "")
-            table.add_row(name, _in_force(name, words), source)
+            table.add_row(name, escape(_in_force(name, words)), escape(source))
         elif action.default not in (None, argparse.SUPPRESS) or action.required:
             missing = action.required and action.default is None
             table.add_row(
@@ -62,7 +63,8 @@ def run(options: Namespace) -> int:
     for word in beam:
         if word.startswith("--"):
             name, _, value = word.partition("=")
-            table.add_row(name, value or "true", found.settings[name[2:].replace("-", "_")].place)
+            place = found.settings[name[2:].replace("-", "_")].place
+            table.add_row(name, escape(value or "true"), escape(place))
     Console(soft_wrap=True).print(table)
     say(shlex.join(["ser", options.command, *words]))
     return errors.DONE
