@@ -45,6 +45,8 @@ class Part:
         Names of lists in the staging folder: recordings that were forgotten and got no row.
     sha256 : dict of str to str
         Of the three files, by table.
+    fences : tuple of str
+        What was closed round the processes that decoded them; each text once.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Part:
     spectra: tuple[reversal.Spectra, ...] = ()
     dropped: tuple[str, ...] = ()
     sha256: dict[str, str] = field(default_factory=dict)
+    fences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

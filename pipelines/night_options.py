@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.role_rule import RoleRule
     from pipelines.uri_fields import UriFields
     from ser_core.examine import Settings
+    from ser_core.guarded import Guard
     from ser_core.models import Card
     from ser_core.tables import Labelling
 
@@ -73,6 +74,15 @@ def add_examination(parser: ArgumentParser) -> None:
     group.add_argument(
         "--memory-mb", type=arguments.positive(int), default=2048, metavar="MB",
         help="memory that decoding one recording may use (default: 2048)",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-fence", dest="fence", action="store_const", const="off", default="on",
+        help="decode without the fence that keeps a decoder from files, network and processes",
+    )  # fmt: skip
+    group.add_argument(
+        "--require-fence", dest="fence", action="store_const", const="required",
+        help="fail where the kernel cannot close the fence (default: close what it has, and tell "
+        "in `fence` of the table runs)",
     )  # fmt: skip
     group.add_argument(
         "--max-reject-ratio", type=arguments.ratio, default=0.2, metavar="R",
@@ -152,6 +162,18 @@ def examination_settings(options: Namespace, feature_set: str) -> Settings:
     )
 
 
+def guard(options: Namespace) -> Guard:
+    """The limits of a process that decodes."""
+    from ser_core.guarded import CPU_S_PER_HOUR, Guard
+
+    return Guard(
+        timeout_s=options.timeout_s,
+        memory_mb=options.memory_mb,
+        cpu_s=options.max_hours * CPU_S_PER_HOUR,
+        fence=options.fence,
+    )
+
+
 def uri_fields(options: Namespace) -> UriFields:
     """What the paths of recordings tell."""
     from pipelines.uri_fields import UriFields
@@ -192,7 +214,6 @@ def job(options: Namespace, labelling: Labelling, night: Night, **more: Any) -> 
 def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> list[Job]:
     """The jobs of a command that examines recordings: one for each night."""
     from pipelines import nights
-    from ser_core.guarded import Guard
 
     settings = examination_settings(options, labelling.feature_set)
     fields = uri_fields(options)
@@ -205,7 +226,7 @@ def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> lis
         inputs=tuple(options.input),
         settings=settings,
         roles=role_rule(options, settings, fields),
-        guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
+        guard=guard(options),
         fields=fields,
         min_age_s=options.min_age_s,
         max_reject_ratio=options.max_reject_ratio,

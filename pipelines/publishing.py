@@ -124,6 +124,7 @@ def _cost(seal: Seal, launcher_cpu_s: float) -> tables.RunCost:
     return tables.RunCost(
         cpu_seconds=launcher_cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
         peak_memory_mb=peak_memory_mb() + _peak_of_workers_mb(seal.parts),
+        fence=" | ".join(sorted({text for part in seal.parts for text in part.fences})) or None,
         ended=dt.datetime.now(dt.UTC),
     )
 

@@ -45,7 +45,9 @@ REJECTION_REASONS: Mapping[str, RejectionReason] = {
     "bad_sample_rate": RejectionReason("a sample rate outside 4,000 to 192,000 Hz"),
     "unreadable": RejectionReason("the bytes could not be read", tried_again=True),
     "timed_out": RejectionReason(
-        "decoding made no progress for --timeout-s", cured_by=("timeout_s", "version")
+        "decoding made no progress for --timeout-s, or took 900 CPU seconds for each of "
+        "--max-hours",
+        cured_by=("timeout_s", "max_hours", "version"),
     ),
     "crashed": RejectionReason(
         "the process that decoded it died or ran out of memory",

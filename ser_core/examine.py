@@ -154,7 +154,7 @@ class Examined:
 
 
 def examine(
-    path: str | os.PathLike,
+    path: str | os.PathLike | int,
     source: Source,
     settings: Settings,
     *,
@@ -165,8 +165,8 @@ def examine(
 
     Parameters
     ----------
-    path : path
-        Local file with the recording's bytes.
+    path : path, or int
+        Local file with the recording's bytes, or the descriptor of an open one.
     source : Source
     settings : Settings
     roles : Roles, optional
@@ -189,9 +189,7 @@ def examine(
             found = replace(found, recording_id=_sha256(path, source.uri, settings.limits))
         beat(found.recording_id)
         found = _examine(path, found, settings, roles, clock, lambda: beat(found.recording_id))
-        if _version(path) != version:
-            found = replace(found, detail=_joined(found.detail, CHANGED))
-        return found
+        return found if _version(path) == version else changed(found)
     except AudioError as error:
         return replace(found, reason=error.reason, detail=error.detail)
     except MemoryError:
@@ -201,7 +199,7 @@ def examine(
 
 
 def _examine(
-    path: str | os.PathLike,
+    path: str | os.PathLike | int,
     found: Examined,
     settings: Settings,
     roles: Roles,
@@ -278,7 +276,7 @@ def _extract(
     return tuple(segments[i] for i in range(len(wanted))), vectors
 
 
-def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
+def _sha256(path: str | os.PathLike | int, uri: str, limits: audio.Limits) -> str:
     try:
         with audio.open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -288,12 +286,23 @@ def _sha256(path: str | os.PathLike, uri: str, limits: audio.Limits) -> str:
                 )
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        detail = "not found" if missing else error.strerror or str(error)
-        raise AudioError("unreadable", detail, uri) from error
+        raise unreadable(error, uri) from error
 
 
-def _version(path: str | os.PathLike) -> tuple[int, ...] | None:
+def unreadable(error: OSError, uri: str) -> AudioError:
+    """The rejection of a recording that cannot be opened or read."""
+    missing = isinstance(error, FileNotFoundError)
+    return AudioError("unreadable", "not found" if missing else error.strerror or str(error), uri)
+
+
+def changed(found: Examined) -> Examined:
+    """The same with the remark that its file changed while it was read."""
+    if CHANGED in (found.detail or ""):
+        return found
+    return replace(found, detail=_joined(found.detail, CHANGED))
+
+
+def _version(path: str | os.PathLike | int) -> tuple[int, ...] | None:
     """What changes when a file is written to or replaced; None where it is gone."""
     try:
         found = os.stat(path)

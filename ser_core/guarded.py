@@ -1,9 +1,10 @@
 """Examine recordings in a child process, which may crash, hang or run out of memory.
 
-A decoder is C code that reads files from strangers. It runs in a child process without Beam,
-TensorFlow or librosa. The child compiles and loads everything before the first timeout starts, is
-watched by its signs of life, and is replaced when it dies or hangs. Such a fault costs one
-recording, which is rejected as `crashed` or `timed_out`.
+A decoder is C code that reads files from strangers. It runs in a child process (`child`) without
+Beam, TensorFlow or librosa. The child compiles and loads everything before the first timeout
+starts, closes a fence round itself (`fence`), is watched by its signs of life, and is replaced when
+it dies or hangs. Such a fault costs one recording, which is rejected as `crashed` or `timed_out`.
+What the child says is taken as data (`messages`).
 
 `Examiner` examines whole recordings, `HeaderReader` only opens them.
 """
@@ -11,25 +12,32 @@ recording, which is rejected as `crashed` or `timed_out`.
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
-from ser_core import audio
+from ser_core import audio, fence, messages
 from ser_core.errors import SerError
-from ser_core.examine import Examined, Roles, Settings, Source, examine
-from ser_core.header import Header, Opening, ServedFile, answer, read_header
-from ser_core.threads import use_one_thread
+from ser_core.examine import Examined, Settings, Source, changed, unreadable
+from ser_core.header import Header, Opening, answer
+from ser_core.messages import Beat, Done, Message, MessageError, Ready, Task, Wanted
+from ser_core.roles import Roles
 
 # The first warm-up on a machine compiles the loops of the feature sets.
 WARM_UP_S = 900.0
-_ORPHAN_CHECK_S = 2.0
+# CPU seconds for each hour that a recording may last: the slowest feature set takes a sixth.
+CPU_S_PER_HOUR = 900.0
+# Variables of the environment that may be credentials: a child that decodes needs none.
+_SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL")
+_SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
+_NO_RESULT = "the process that decoded it sent no result"
 _ONE_THREAD = dict.fromkeys(
     [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR")], "1"
 )
@@ -46,13 +54,22 @@ class Guard:
         segment done is a sign of life, so a long call may take long.
     memory_mb : int > 0
         Memory that one recording may take on top of the warm process.
+    cpu_s : float > 0
+        CPU seconds that one recording may take.
+    fence : str
+        `on` closes what the kernel has, `required` starts no child without a whole fence, `off`
+        closes none.
     """
 
     timeout_s: float = 120.0
     memory_mb: int = 2048
+    cpu_s: float = 4 * CPU_S_PER_HOUR
+    fence: str = fence.ON
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "memory_mb"):
+        if self.fence not in fence.MODES:
+            raise SerError(f"fence={self.fence!r} found, one of {', '.join(fence.MODES)} expected")
+        for name in ("timeout_s", "memory_mb", "cpu_s"):
             if not getattr(self, name) > 0:
                 raise SerError(f"{name}={getattr(self, name)!r} found, a number above 0 expected")
 
@@ -88,12 +105,19 @@ class _Guarded:
     work : Settings or Opening
         What the child is for: to examine by settings, or to read headers.
     guard : Guard, optional
+
+    Attributes
+    ----------
+    fence : str or None
+        What is closed round the child, once one is ready.
     """
 
     def __init__(self, work: Settings | Opening, guard: Guard | None = None) -> None:
         self._work, self._guard = work, guard or Guard()
         self._child: _Child | None = None
         self._ready = False
+        self._dimensions = 0
+        self.fence: str | None = None
         self._own_cache: tempfile.TemporaryDirectory | None = None
 
     def __enter__(self) -> Self:
@@ -109,15 +133,15 @@ class _Guarded:
         ours, theirs = Pipe()
         python_path = os.pathsep.join(path or os.getcwd() for path in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-m", "ser_core.guarded", str(theirs.fileno())],
+            [sys.executable, "-m", "ser_core.child", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": python_path, **self._cache()},
+            env={**_environment(), **_ONE_THREAD, "PYTHONPATH": python_path, **self._cache()},
         )
         theirs.close()
-        ours.send((self._work, self._guard.memory_mb, os.getpid()))
+        ours.send(Task(self._work, self._guard.memory_mb, self._guard.fence, os.getpid()))
         self._child, self._ready = _Child(process, ours), False
         return self._child
 
@@ -130,19 +154,27 @@ class _Guarded:
         self._child.pipe.close()
         self._child = None
 
-    def _ask(self, question: tuple) -> Connection:
-        """Send a question to the child.
+    def _ask(
+        self, source: Source, roles: Roles | None = None, file: BinaryIO | None = None
+    ) -> Connection:
+        """Send a question to the child, and the descriptor of an open file.
 
         Raises
         ------
         SerError
             No child could be started.
         """
+        if self._child is not None and self._child.process.poll() is not None:
+            self.close()  # killed while it waited, possibly out of memory
         child = self._ready_child()
-        child.pipe.send(question)
+        _limit_cpu(child.process.pid, self._guard.cpu_s)
+        child.pipe.send((source, roles, file is not None))
+        if file is not None:
+            with socket.fromfd(child.pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as to:
+                socket.send_fds(to, [b"f"], [file.fileno()])
         return child.pipe
 
-    def _receive(self, pipe: Connection) -> Any:
+    def _receive(self, pipe: Connection) -> Message:
         """The child's next message.
 
         Raises
@@ -155,10 +187,19 @@ class _Guarded:
                 "timed_out", f"no progress for {self._guard.timeout_s:g} s (--timeout-s)"
             )
         try:
-            return pipe.recv()
+            return messages.receive(pipe, self._dimensions)
+        except MessageError as error:
+            self.close()
+            raise DiedError(
+                "crashed", f"the process that decoded it sent no result: {error}"
+            ) from error
         except (EOFError, ConnectionError) as error:
-            end = self._end_of_child()
-            raise DiedError("crashed", f"the process that decoded it died{end}") from error
+            status = self._wait_for_end()
+            if status == -signal.SIGXCPU:
+                detail = f"more than {self._guard.cpu_s:,.0f} CPU seconds (by --max-hours)"
+                raise DiedError("timed_out", detail) from error
+            detail = f"the process that decoded it died{_in_words(status)}"
+            raise DiedError("crashed", detail) from error
 
     def _cache(self) -> dict[str, str]:
         return {"NUMBA_CACHE_DIR": self._own_cache.name} if self._own_cache else {}
@@ -170,9 +211,15 @@ class _Guarded:
         problem: str | None = f"it was not ready after {WARM_UP_S:g} s"
         try:
             if child.pipe.poll(WARM_UP_S):
-                problem = child.pipe.recv()
+                ready = messages.receive(child.pipe)
+                assert isinstance(ready, Ready)
+                problem, self.fence, self._dimensions = (
+                    ready.problem,
+                    ready.fence,
+                    ready.dimensions,
+                )
         except (EOFError, ConnectionError):
-            problem = f"it died while warming up{self._end_of_child()}"
+            problem = f"it died while warming up{_in_words(self._wait_for_end())}"
             if self._own_cache is None:
                 # Another process may have left damaged compiled code: compile again, elsewhere.
                 self._own_cache = tempfile.TemporaryDirectory(prefix="ser-numba-")
@@ -183,19 +230,41 @@ class _Guarded:
         self._ready = True
         return child
 
-    def _end_of_child(self) -> str:
-        """How the child ended, in words; the rest of it is closed."""
+    def _wait_for_end(self) -> int | None:
+        """The exit status of the child, which has ended; None where it has not."""
         if self._child is None:
-            return ""
+            return None
         try:
-            status = self._child.process.wait(5)
+            return self._child.process.wait(5)
         except subprocess.TimeoutExpired:
-            return ""
+            return None
         finally:
             self.close()
-        if status < 0:
-            return f" of {signal.Signals(-status).name}"
-        return f" with exit status {status}"
+
+
+def _in_words(status: int | None) -> str:
+    """How a child ended, as the end of a sentence."""
+    if status is None:
+        return ""
+    return f" of {signal.Signals(-status).name}" if status < 0 else f" with exit status {status}"
+
+
+def _environment() -> dict[str, str]:
+    """The environment of this process without what may be a credential."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(_SECRET_PREFIXES)
+        and not any(word in name.upper() for word in _SECRETS)
+    }
+
+
+def _limit_cpu(process: int, seconds: float) -> None:
+    """Let a child take this many more CPU seconds; SIGXCPU ends it then."""
+    # The number of a process's clock is computed as in clock_getcpuclockid(3).
+    used_s = time.clock_gettime((~process << 3) | 2)
+    limit = int(used_s + seconds) + 1
+    resource.prlimit(process, resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 class Examiner(_Guarded):
@@ -228,20 +297,43 @@ class Examiner(_Guarded):
         SerError
             No child could be started.
         """
-        pipe = self._ask((path, source, roles))
+        try:
+            file = audio.open_regular(path)
+        except OSError as error:
+            rejection = unreadable(error, source.uri)
+            return Examined(source, reason=rejection.reason, detail=rejection.detail)
+        with file:
+            found = self._examine(file, source, roles)
+            if found.reason is None and not _is_at(path, file):
+                found = changed(found)
+            return found
+
+    def _examine(self, file: BinaryIO, source: Source, roles: Roles | None) -> Examined:
+        pipe = self._ask(source, roles, file)
         recording_id = None
         try:
-            while not isinstance(message := self._receive(pipe), tuple):
-                recording_id = message  # a sign of life
+            while isinstance(message := self._receive(pipe), Beat):
+                recording_id = message.recording_id
+            if not isinstance(message, Done):
+                self.close()
+                raise DiedError("crashed", _NO_RESULT)
         except DiedError as error:
             return Examined(
                 source=source, recording_id=recording_id, reason=error.reason, detail=error.detail
             )
-        found, peak_memory_mb = message
-        self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb)
+        self.peak_memory_mb = max(self.peak_memory_mb, message.peak_memory_mb)
+        found = replace(message.examined, source=source)
         if found.reason == "crashed":
             self.close()  # and with the child whatever the fault left in it
         return found
+
+
+def _is_at(path: str, file: BinaryIO) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 class HeaderReader(_Guarded):
@@ -282,81 +374,29 @@ class HeaderReader(_Guarded):
         SerError
             No child could be started.
         """
-        pipe = self._ask((file if isinstance(file, str) else None, uri))
+        source = Source(uri, None, None)
+        if not isinstance(file, str):
+            return self._read(source, file)
+        try:
+            opened = audio.open_regular(file)
+        except OSError as error:
+            rejection = unreadable(error, uri)
+            return Header(reason=rejection.reason, detail=rejection.detail)
+        with opened:
+            return self._read(source, opened, is_handed_over=True)
+
+    def _read(self, source: Source, file: BinaryIO, is_handed_over: bool = False) -> Header:
+        pipe = self._ask(source, file=file if is_handed_over else None)
         try:
             while not isinstance(message := self._receive(pipe), Header):
-                assert not isinstance(file, str)
+                if is_handed_over or not isinstance(message, Wanted):
+                    self.close()
+                    raise DiedError("crashed", _NO_RESULT)
                 try:
-                    pipe.send(answer(file, message))
+                    pipe.send(answer(file, message.offset, message.length))
                 except BaseException:
                     self.close()  # it waits for an answer
                     raise
             return message
         except DiedError as error:
             return Header(reason=error.reason, detail=error.detail)
-
-
-def main(descriptor: int) -> None:
-    """The child: warm up, then answer one question after another until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe = Connection(descriptor)
-    work, memory_mb, parent = pipe.recv()
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    try:
-        _warm(work)
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-        return
-    _limit_memory(memory_mb)
-    pipe.send(None)
-    while True:
-        try:
-            question = pipe.recv()
-        except EOFError:
-            return
-        if isinstance(work, Settings):
-            path, source, roles = question
-            found = examine(path, source, work, roles=roles, beat=pipe.send)
-            pipe.send((found, _peak_memory_mb()))
-        else:
-            path, uri = question
-            pipe.send(read_header(path or ServedFile(pipe), uri, work))
-
-
-def _warm(work: Settings | Opening) -> None:
-    import soundfile  # noqa: F401
-
-    if isinstance(work, Settings):
-        import numpy as np
-
-        from ser_core import features, speech
-
-        speech.find(np.zeros(speech.RATE_HZ, dtype=np.float32), 2 * speech.RATE_HZ)
-        features.get(work.feature_set).warm()
-    use_one_thread()
-
-
-def _limit_memory(memory_mb: int) -> None:
-    import resource
-
-    with open("/proc/self/statm", "rb") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    limit = now + (memory_mb << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
-
-
-def _peak_memory_mb() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def end_with(parent: int) -> None:
-    """End this process once its parent has gone, wherever it hangs. Runs in a daemon thread."""
-    while os.getppid() == parent:
-        time.sleep(_ORPHAN_CHECK_S)
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any, BinaryIO, cast
 
 from ser_core import audio
 from ser_core.errors import AudioError
 
 # One request fetches at least this much: an object store answers slowly, whatever the size.
-_READ_BYTES = 256 << 10
+_READ_BYTES, _MOST_READ_BYTES = 256 << 10, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Opening:
     raw: tuple[audio.RawFormat, ...] = ()
 
 
-def read_header(file: str | ServedFile, uri: str, opening: Opening) -> Header:
+def read_header(file: str | int | ServedFile, uri: str, opening: Opening) -> Header:
     """Open a recording and tell what its header says."""
     try:
         with audio.open(
-            cast(str | BinaryIO, file),
+            cast(str | int | BinaryIO, file),
             uri,
             limits=opening.limits,
             raw=opening.raw,
@@ -61,12 +61,13 @@ class ServedFile(io.RawIOBase):
 
     Parameters
     ----------
-    pipe : Connection
-        To a parent that sends `answer` to each question.
+    ask : callable
+        Asks for the bytes from an offset on, at most so many; for the size without an offset.
+        The parent's `answer` comes back.
     """
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def __init__(self, ask: Callable[[int | None, int], Any]) -> None:
+        self._ask = ask
         self._at = 0
         self._size: int | None = None
         self._piece_at, self._piece = 0, b""
@@ -83,7 +84,7 @@ class ServedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_END:
             if self._size is None:
-                self._size = int(self._ask((None, 0)))
+                self._size = int(self._ask(None, 0))
             offset += self._size
         elif whence == os.SEEK_CUR:
             offset += self._at
@@ -94,26 +95,21 @@ class ServedFile(io.RawIOBase):
         start = self._at - self._piece_at
         if not 0 <= start < len(self._piece):
             self._piece_at, start = self._at, 0
-            self._piece = self._ask((self._at, max(len(buffer), _READ_BYTES)))
+            self._piece = self._ask(self._at, max(len(buffer), _READ_BYTES))
         data = self._piece[start : start + len(buffer)]
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
-    def _ask(self, question: tuple[int | None, int]) -> Any:
-        self._pipe.send(question)
-        return self._pipe.recv()
 
-
-def answer(file: BinaryIO, question: tuple[int | None, int]) -> bytes | int:
+def answer(file: BinaryIO, offset: int | None, length: int) -> bytes | int:
     """The parent's answer: the bytes from an offset on, at most so many; the size for no offset.
 
     Raises
     ------
     OSError
     """
-    offset, length = question
     if offset is None:
         return file.seek(0, os.SEEK_END)
-    file.seek(offset)
-    return file.read(length)
+    file.seek(max(0, offset))
+    return file.read(min(max(0, length), _MOST_READ_BYTES))

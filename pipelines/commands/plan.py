@@ -12,6 +12,7 @@ from pipelines.night_options import (
     add_nights,
     checked_model,
     examination_settings,
+    guard,
     role_rule,
     uri_fields,
 )
@@ -38,7 +39,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the plan; returns the exit status."""
     from pipelines import nights, planning
-    from ser_core.guarded import Guard
 
     _, card = checked_model(options)
     settings = examination_settings(options, card.feature_set)
@@ -50,7 +50,7 @@ def run(options: Namespace) -> int:
         settings=settings,
         fields=fields,
         roles=role_rule(options, settings, fields),
-        guard=Guard(timeout_s=options.timeout_s, memory_mb=options.memory_mb),
+        guard=guard(options),
         min_age_s=options.min_age_s,
         workers=options.workers or len(os.sched_getaffinity(0)),
     )

@@ -12,7 +12,7 @@ import os
 import runpy
 import threading
 
-from ser_core.guarded import end_with
+from ser_core.child import end_with
 
 ASK_S = 60.0
 

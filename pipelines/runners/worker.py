@@ -8,7 +8,7 @@ import runpy
 import sys
 import threading
 
-from ser_core.guarded import end_with
+from ser_core.child import end_with
 
 if __name__ == "__main__":
     threading.Thread(target=end_with, args=(int(sys.argv[1]),), daemon=True).start()

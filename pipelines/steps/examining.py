@@ -71,7 +71,14 @@ class ExamineRecordings(beam.DoFn):
             return
         inc_counter(examined.reason or "examined")
         tried_with = self._tried_with.get(examined.reason) if examined.reason else None
-        yield Item(examined, call_time, meta, self._examiner.peak_memory_mb, tried_with)
+        yield Item(
+            examined,
+            call_time,
+            meta,
+            self._examiner.peak_memory_mb,
+            tried_with,
+            fence=self._examiner.fence,
+        )
 
     def _is_forgotten(self, examined: Examined) -> bool:
         return bool(self._marks and self._marks.has_recordings([examined.recording_id])[0])

@@ -35,6 +35,8 @@ class Item:
         For a rejection that something may cure: what it was tried with.
     forgotten : bool
         Its bytes were forgotten under another name: it gets no row.
+    fence : str or None
+        What was closed round the child process that decoded it; None if nothing was decoded.
     """
 
     examined: Examined
@@ -43,6 +45,7 @@ class Item:
     decoder_peak_mb: float = 0.0
     tried_with: str | None = None
     forgotten: bool = False
+    fence: str | None = None
 
 
 @contextmanager

@@ -66,6 +66,7 @@ class PartWriter:
         self._first_uri, self._recordings = "", 0
         self._spectra: list[reversal.Spectra] = []
         self._dropped: list[Source] = []
+        self._fences: set[str] = set()
         with self._naming():
             for table, schema in schemas.items():
                 path = files.join(staged, table, self._name)
@@ -99,6 +100,7 @@ class PartWriter:
             self._first_uri = min(filter(None, [self._first_uri, item.examined.source.uri]))
             self._recordings += 1
         self._cpu_s.update(item.examined.cpu_s)
+        self._fences |= {item.fence} if item.fence else set()
         if item.examined.spectra:
             self._spectra.append(item.examined.spectra)
             if len(self._spectra) >= 2 * reversal.SAMPLE:
@@ -121,6 +123,7 @@ class PartWriter:
         for part in merged:
             self._cpu_s.update(part.cpu_s)
             self._spectra += part.spectra
+            self._fences |= set(part.fences)
             for process, peak_mb in part.peak_memory_mb.items():
                 self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
         return Part(
@@ -133,6 +136,7 @@ class PartWriter:
             spectra=reversal.sample(self._spectra),
             dropped=tuple(dropped),
             sha256={table: sink.sha256 for table, sink in self._sinks.items()},
+            fences=tuple(sorted(self._fences)),
         )
 
     def _naming(self) -> files.naming:

@@ -26,7 +26,7 @@ BLOCK_S = 10.0
 CUT_TOLERANCE_S = 0.1
 # Codecs whose samples may be outside [-1, 1] by mistake: FFmpeg's names are the longer ones.
 FLOAT_CODECS = {"pcm_f32", "pcm_f64", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"}
-_PATHS = (str, os.PathLike)
+_PATHS = (str, os.PathLike, int)
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class AudioStream:
 
 
 def open(
-    file: str | os.PathLike | BinaryIO,
+    file: str | os.PathLike | int | BinaryIO,
     uri: str = "",
     *,
     limits: Limits | None = None,
@@ -231,7 +231,7 @@ def open(
 
     Parameters
     ----------
-    file : path, or binary file object that can seek
+    file : path, descriptor of an open file, or binary file object that can seek
     uri : str
         For messages, and for the extension of a headerless file; the path unless given.
     limits : Limits, optional
@@ -254,7 +254,7 @@ def open(
         `too_many_channels`, `too_long`.
     """
     limits = limits or Limits()
-    uri = uri or (os.fspath(file) if isinstance(file, _PATHS) else "")
+    uri = uri or (str(file) if isinstance(file, _PATHS) else "")
     try:
         handle = open_regular(file) if isinstance(file, _PATHS) else file
         header, size = headers.peek(handle)

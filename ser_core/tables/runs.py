@@ -52,10 +52,11 @@ class RunCounts:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a run took, known at its end."""
+    """What a run took, and what was closed round the processes that decoded; known at its end."""
 
     cpu_seconds: float
     peak_memory_mb: float
+    fence: str | None
     ended: dt.datetime
 
 

@@ -123,7 +123,8 @@ CURES = {
         {"channel_roles_unknown"},
     ),
     "hours": (
-        replace(TRIED, settings=Settings("test_simple", ("agent", "customer"))), {"too_long"},
+        replace(TRIED, settings=Settings("test_simple", ("agent", "customer"))),
+        {"too_long", "timed_out"},
     ),
     "size": (
         replace(TRIED, settings=replace(TRIED.settings, limits=Limits(7200, 1 << 20))),

@@ -1,7 +1,8 @@
 """Feature sets and a corpus from another package: a simple set, the same slowly, some with faults.
 
 With `test_faulty`, decoding a file named `crash…` kills the process by SIGSEGV, `hang…` never
-ends, `eat…` uses up the memory, and `raise…` raises an unexpected error.
+ends, `spin…` does the same and takes CPU seconds, `eat…` uses up the memory, `raise…` raises an
+unexpected error, `import…` loads a module, and `escape…` tries all of `ser_test_escapes`.
 """
 
 import os
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import ser_test_escapes
 
 from ser_core.corpora import Corpus, Utterance
 from ser_core.features import FeatureSet
@@ -46,17 +48,14 @@ def compute_with_faults(samples):
 
 
 def _plant_faults():
-    import soundfile
+    import ser_core.audio
 
-    if hasattr(soundfile, "planted"):
+    if hasattr(ser_core.audio, "planted"):
         return
-    soundfile.planted, real = True, soundfile.SoundFile
+    ser_core.audio.planted, real = True, ser_core.audio.open
 
-    def open_(file, *args, **kwargs):
-        handle = file
-        while hasattr(handle, "_file"):  # a view of a file
-            handle = handle._file
-        fault = Path(getattr(handle, "name", "")).name.partition("_")[0]
+    def open_(file, uri="", **options):
+        fault = Path(uri).name.partition("_")[0]
         if "SER_TEST_MODULES" in os.environ:
             heavy = ("tensorflow", "keras", "apache_beam", "librosa")
             loaded = [name for name in heavy if name in sys.modules]
@@ -66,15 +65,22 @@ def _plant_faults():
         if fault == "hang":
             while True:
                 time.sleep(1)
+        if fault == "spin":
+            while True:
+                pass
         if fault == "eat":
             held = []
             while True:
                 held.append(np.ones(1 << 24))
         if fault == "raise":
             raise ZeroDivisionError("planted")
-        return real(file, *args, **kwargs)
+        if fault == "escape":
+            raise RuntimeError(ser_test_escapes.report())
+        if fault == "import":
+            import sndhdr  # noqa: F401
+        return real(file, uri, **options)
 
-    soundfile.SoundFile = open_
+    ser_core.audio.open = open_
 
 
 def compute_from_damaged_cache(samples):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -11,7 +12,7 @@ import soundfile
 
 from ser_core import audio
 from ser_core.errors import SerError
-from ser_core.examine import Settings, Source
+from ser_core.examine import CHANGED, Settings, Source
 from ser_core.guarded import Examiner, Guard, HeaderReader
 from tests.speechlike import call
 
@@ -23,7 +24,7 @@ GUARD = Guard(timeout_s=8, memory_mb=600)
 def calls(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calls")
     soundfile.write(folder / "good_1.wav", call([(1, 4, -20)], 6), 8_000)
-    for fault in ("crash", "hang", "eat", "raise"):
+    for fault in ("crash", "hang", "spin", "eat", "raise", "import", "escape"):
         shutil.copy(folder / "good_1.wav", folder / f"{fault}_1.wav")
     return folder
 
@@ -32,8 +33,7 @@ def source(path):
     return Source(str(path), 1, 1)
 
 
-def test_faults_cost_one_recording_each(calls, tmp_path, monkeypatch):
-    monkeypatch.setenv("SER_TEST_MODULES", str(tmp_path))
+def test_faults_cost_one_recording_each(calls):
     with Examiner(SETTINGS, GUARD) as examiner:
         rejections = {}
         for name in ("good", "crash", "good", "hang", "good", "eat", "good", "raise", "good"):
@@ -50,8 +50,16 @@ def test_faults_cost_one_recording_each(calls, tmp_path, monkeypatch):
     assert rejections["eat"][0] == "crashed"
     assert "memory" in rejections["eat"][1]
     assert rejections["raise"] == ("crashed", "ZeroDivisionError: planted")
+
+
+def test_heavy_libraries_are_not_loaded_where_recordings_are_decoded(calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_TEST_MODULES", str(tmp_path))
+    path = str(calls / "good_1.wav")
+    with Examiner(SETTINGS, replace(GUARD, fence="off")) as examiner:
+        assert examiner.examine(path, source(path)).reason is None
+        assert examiner.fence == "none"
     loaded = [path.read_text() for path in tmp_path.iterdir()]
-    assert len(loaded) >= 4
+    assert len(loaded) == 1
     assert set(loaded) == {""}, "a heavy library was loaded where recordings are decoded"
 
 
@@ -78,12 +86,58 @@ def test_a_pipe_without_a_writer_is_unreadable_at_once(tmp_path):
         assert reader.read(path, "pipe.wav").reason == "unreadable"
 
 
-def test_a_child_that_cannot_start_says_why():
+def test_a_child_that_cannot_start_says_why(calls):
     with (
         Examiner(Settings("no_such_set")) as examiner,
         pytest.raises(SerError, match="no feature set is called 'no_such_set'"),
     ):
-        examiner.examine("a.wav", source("a.wav"))
+        examiner.examine(str(calls / "good_1.wav"), source("a.wav"))
+
+
+def test_a_decoder_that_takes_too_many_cpu_seconds_is_ended(calls):
+    path = str(calls / "spin_1.wav")
+    with Examiner(SETTINGS, replace(GUARD, timeout_s=60, cpu_s=1)) as examiner:
+        found = examiner.examine(path, source(path))
+        good = examiner.examine(str(calls / "good_1.wav"), source("good_1.wav"))
+    assert (found.reason, found.detail) == ("timed_out", "more than 1 CPU seconds (by --max-hours)")
+    assert good.reason is None
+
+
+def test_a_child_that_was_killed_while_it_waited_is_replaced(calls):
+    path = str(calls / "good_1.wav")
+    with Examiner(SETTINGS, GUARD) as examiner:
+        examiner.examine(path, source(path))
+        [child] = psutil.Process().children()
+        child.kill()
+        child.wait()
+        assert examiner.examine(path, source(path)).reason is None
+
+
+def test_a_recording_that_was_replaced_while_it_was_read_is_told(calls, tmp_path):
+    path = tmp_path / "good_1.wav"
+    shutil.copy(calls / "good_1.wav", path)
+    with Examiner(SETTINGS, GUARD) as examiner:
+        real = examiner._examine
+
+        def replacing(*arguments):
+            found = real(*arguments)
+            shutil.copy(path, tmp_path / "other.wav")
+            (tmp_path / "other.wav").replace(path)
+            return found
+
+        examiner._examine = replacing
+        assert examiner.examine(str(path), source(path)).detail == CHANGED
+
+
+def test_children_get_no_credentials(calls, monkeypatch):
+    names = ("AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "SLACK_TOKEN", "DB_PASSWORD", "LANG_OF_IT")
+    for name in names:
+        monkeypatch.setenv(name, "marked-value")
+    with Examiner(SETTINGS, GUARD) as examiner:
+        examiner.examine(str(calls / "good_1.wav"), source("good_1.wav"))
+        [child] = psutil.Process().children()
+        found = child.environ()
+    assert [name for name in names if name in found] == ["LANG_OF_IT"]
 
 
 def test_compiled_code_that_was_left_damaged_is_compiled_anew(calls, monkeypatch):
@@ -103,7 +157,7 @@ def test_a_child_that_always_dies_while_warming_up_says_so(calls, monkeypatch):
         examiner.examine(str(calls / "good_1.wav"), source(calls / "good_1.wav"))
 
 
-@pytest.mark.parametrize("bad", [{"timeout_s": 0}, {"memory_mb": -1}])
+@pytest.mark.parametrize("bad", [{"timeout_s": 0}, {"memory_mb": -1}, {"cpu_s": 0}])
 def test_guards_need_numbers_above_0(bad):
     with pytest.raises(SerError, match="above 0"):
         Guard(**bad)

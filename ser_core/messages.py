@@ -1,0 +1,221 @@
+"""What the decoding child tells its parent, as data: JSON, and behind it the vectors.
+
+A decoder that a hostile recording has taken over speaks through this pipe, to a process without a
+fence. So the parent unpickles nothing: it takes numbers, texts and the dataclasses below, each
+field checked against its type, of a limited size.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ser_core.errors import REJECTION_REASONS
+from ser_core.examine import Examined, Settings, Source
+from ser_core.header import Header, Opening
+
+# 4 h of 8 channels in segments of a second have this much; the rest is cut off.
+MAX_BYTES = 1 << 30
+_LENGTH_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a child is for, as its parent sends it first.
+
+    Parameters
+    ----------
+    work : Settings or Opening
+        To examine by settings, or to read headers.
+    memory_mb : int
+        On top of the warm process.
+    fence : str
+        One of `fence.MODES`.
+    parent : int
+        Id of the process that the child ends with.
+    """
+
+    work: Settings | Opening
+    memory_mb: int
+    fence: str
+    parent: int
+
+
+class MessageError(Exception):
+    """What came is no message."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The child has warmed up; or what prevents it.
+
+    Parameters
+    ----------
+    fence : str
+        What is closed round it: the column `fence` of `runs`.
+    dimensions : int
+        Of the feature set; 0 where no features are extracted.
+    problem : str or None
+    """
+
+    fence: str = ""
+    dimensions: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life, with the id of the recording as soon as it is known."""
+
+    recording_id: str | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Bytes of the recording that only the parent can read; its size where `offset` is None."""
+
+    offset: int | None
+    length: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """A recording was examined."""
+
+    examined: Examined
+    peak_memory_mb: float
+
+
+Message = Ready | Beat | Wanted | Done | Header
+_KINDS: Mapping[str, type] = {kind.__name__: kind for kind in typing.get_args(Message)}
+# Stands for the source of the recording, which the parent knows.
+_NO_SOURCE = Source("", None, None)
+
+
+def send(pipe: Connection, message: Message) -> None:
+    """Send a message to the parent."""
+    vectors = None
+    if isinstance(message, Done):
+        vectors = message.examined.vectors
+        message = replace(
+            message, examined=replace(message.examined, vectors=None, source=_NO_SOURCE)
+        )
+    about = {"kind": type(message).__name__, "message": _plain(message)}
+    if vectors is not None:
+        vectors = np.ascontiguousarray(vectors, dtype="<f4")
+        about["rows"] = len(vectors)
+    text = json.dumps(about, default=_number).encode()
+    length = len(text).to_bytes(_LENGTH_BYTES, "little")
+    pipe.send_bytes(b"".join([length, text, b"" if vectors is None else vectors.tobytes()]))
+
+
+def receive(pipe: Connection, dimensions: int = 0) -> Message:
+    """The next message of the child.
+
+    Parameters
+    ----------
+    pipe : Connection
+    dimensions : int
+        Of the vectors that may come.
+
+    Raises
+    ------
+    MessageError
+        What came is no message.
+    EOFError, ConnectionError
+        The child has ended.
+    """
+    try:
+        data = pipe.recv_bytes(MAX_BYTES)
+    except EOFError:
+        raise
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            raise
+        raise MessageError(f"more than {MAX_BYTES >> 20:,} MB: {error}") from error
+    try:
+        return _parse(data, dimensions)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MessageError(f"{type(error).__name__}: {error}") from error
+
+
+def _parse(data: bytes, dimensions: int) -> Message:
+    start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    about = json.loads(data[_LENGTH_BYTES:start])
+    message = _built(_KINDS[about["kind"]], about["message"])
+    if not isinstance(message, Done):
+        return message
+    found = message.examined
+    if found.reason is not None and found.reason not in REJECTION_REASONS:
+        raise ValueError(f"reason {found.reason[:40]!r}")
+    if "rows" not in about:
+        if found.segments:
+            raise ValueError("segments without vectors")
+        return message
+    vectors = np.frombuffer(data, dtype="<f4", offset=start)
+    if vectors.size != len(found.segments) * dimensions or about["rows"] != len(found.segments):
+        raise ValueError(f"{vectors.size:,} values for {len(found.segments):,} segments")
+    if not np.isfinite(vectors).all():
+        raise ValueError("a vector with NaN or infinity")
+    vectors = vectors.reshape(len(found.segments), dimensions).copy()
+    return replace(message, examined=replace(found, vectors=vectors))
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as a dictionary."""
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} found, a number or text expected")
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _built(expected: Any, value: Any) -> Any:
+    """A value of the type expected, made of what JSON has.
+
+    Raises
+    ------
+    ValueError
+        It is of another type.
+    """
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if is_dataclass(expected) and isinstance(value, dict):
+        hints = _types(typing.cast(type, expected))
+        if value.keys() == hints.keys():
+            return typing.cast(type, expected)(
+                **{name: _built(hint, value[name]) for name, hint in hints.items()}
+            )
+    elif origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _built(next(kind for kind in arguments if kind is not type(None)), value)
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_built(arguments[0], item) for item in value)
+    elif origin is dict and isinstance(value, dict):
+        return {str(name): _built(arguments[1], item) for name, item in value.items()}
+    elif expected is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    elif expected in (int, str, bool) and type(value) is expected:
+        return value
+    name = getattr(expected, "__name__", expected)
+    raise ValueError(f"{str(value)[:40]!r} found, {name} expected")
