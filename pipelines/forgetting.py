@@ -1,14 +1,13 @@
 """Forgetting: what was chosen is marked, erased from everything, and never brought back.
 
-A recording is its bytes. All rows that an output holds of the chosen recordings go: of all versions,
-all models, and of equal bytes under other names. `ser run --keep-days` forgets by age in the same
-way.
+A recording is its bytes. All rows that an output holds of the chosen recordings go: of all
+versions, all models, and of equal bytes under other names. `ser run --keep-days` forgets by age in
+the same way.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -316,7 +315,10 @@ def retain(
         For recordings, and for features alone.
     """
     last = min(night, dt.date.today())
-    for name, count, only in (("keep-days", days, None), ("keep-features-days", features_days, FEATURES)):
+    for name, count, only in (
+        ("keep-days", days, None),
+        ("keep-features-days", features_days, FEATURES),
+    ):
         if count is None:
             continue
         before = last - dt.timedelta(days=count)
@@ -337,8 +339,8 @@ def _find(root: str, request: Request, salt: bytes) -> tuple[Marks, Hits]:
     if not hits.rows:
         if request.only and chosen.versions:
             raise NothingMatchedError(
-                f"{request.text}: --output {root} holds no features of the "
-                f"{len(chosen.versions):,} recordings that match; they may be erased already"
+                f"{request.text}: --output {root} holds no features of what matches; they may be "
+                "erased already"
             )
         raise NothingMatchedError(
             f"{request.text}: no recording in --output {root} matches; what was forgotten before "
@@ -357,16 +359,11 @@ def line(hits: Hits, only: str | None) -> str:
     when = f"night {nights[0]}"
     if len(nights) > 1:
         when = f"{len(nights):,} nights, {nights[0]} to {nights[-1]}"
-    what = "the features of " if only else ""
+    of_what, calls = ("the features of ", hits.recording_ids) if only else ("", hits.uris)
     return (
-        f"{what}{len(hits.uris):,} calls (rows: {rows}; {when}; about "
+        f"{of_what}{len(calls):,} calls (rows: {rows}; {when}; about "
         f"{hits.size_bytes / 1e6:,.1f} MB)"
     )
 
 
 _ORDER = ("recordings", "segments", "features")
-
-
-def absolute_or_uri(text: str) -> str:
-    """A local path made absolute."""
-    return text if files.is_remote(text) else os.path.abspath(text)

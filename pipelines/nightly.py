@@ -131,10 +131,7 @@ def work_off(job: Job, task: Task) -> int:
 @contextmanager
 def _opened(job: Job) -> Iterator[store.Output]:
     """Open and hold the output. Opening it finishes what earlier runs left undone."""
-    finish = partial(publishing.publish_left_over, say=job.say)
-    with store.Output(job.output, finish=finish) as output:
-        for line in output.remarks:
-            job.say(line)
+    with publishing.opened(job.output, job.say) as output:
         feature_set = features.get(job.labelling.feature_set)
         published.check_feature_set(output.root, feature_set.id, feature_set.fingerprint)
         yield output

@@ -8,17 +8,34 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 
 import pyarrow as pa
 
 from pipelines import logs
 from pipelines.books import DROPPED, Part, Seal, of_matched
 from pipelines.ledger import Matched
-from pipelines.storage import attempts, files, forgotten, published, store, sums
+from pipelines.storage import attempts, changes, files, forgotten, published, store, sums
 from pipelines.usage import peak_memory_mb
 from ser_core import tables
+
+
+@contextmanager
+def opened(where: str, say: Callable[[str], None]) -> Iterator[store.Output]:
+    """Open and hold an output, which finishes what earlier commands left undone.
+
+    Raises
+    ------
+    HeldError, StoreError
+        As `store.Output`.
+    """
+    with store.Output(where, finish=partial(publish_left_over, say=say)) as output:
+        for line in output.remarks:
+            say(line)
+        yield output
 
 
 def begin(output: store.Output, start: tables.RunStart) -> str:
@@ -89,7 +106,7 @@ def _mark_dropped(output: store.Output, staged: str, seal: Seal) -> None:
         forgotten.write(
             output.root,
             forgotten.Forgetting(
-                id=store.new_change_id(dt.datetime.now(dt.UTC)),
+                id=changes.new_id(dt.datetime.now(dt.UTC)),
                 at=dt.datetime.now(dt.UTC),
                 kind=forgotten.RENAMED,
                 only=None,

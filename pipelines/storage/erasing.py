@@ -264,7 +264,7 @@ class Clearing:
         # The longest first: one path may be the beginning of another.
         self._uris = sorted(uris, key=len, reverse=True)
         # Whatever names one of them holds what all of them begin with.
-        self._prefix = os.path.commonprefix(self._uris)
+        self._prefix = os.path.commonprefix(self._uris)  # noqa: RUF071
         self._known: dict[str, str] = {}
 
     def __call__(self, value: Any) -> Any:

@@ -172,6 +172,21 @@ def _nowhere(path: str) -> Source:
     return Source(_uri(path), None, None)
 
 
+def covers(pattern: str, uri: str) -> bool:
+    """Whether a pattern, absolute and of one place, covers a URI; no file is looked at.
+
+    Examples
+    --------
+    >>> covers("/calls/**/*.wav", "/calls/2026/a.wav")
+    True
+    """
+    if files.is_remote(pattern) != files.is_remote(uri):
+        return False
+    if files.is_remote(pattern):
+        return _covers(_parts(_uri(pattern)), _parts(uri))
+    return _covers(_uri(pattern).strip("/").split("/"), uri.strip("/").split("/"))
+
+
 def local_path(uri: str) -> str:
     """The path of a local recording; undoes the escapes of `_uri` in a name that is not UTF-8."""
     if "\\x" in uri and not os.path.lexists(uri):

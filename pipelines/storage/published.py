@@ -74,6 +74,13 @@ class _RemoteFiles:
         return frozenset(runs)
 
 
+def every_path(root: str, table: str) -> list[str]:
+    """The files of a table that are there, also those that do not count (any more)."""
+    if files.is_remote(root):
+        return _list_objects(root, table)
+    return tables.Reader(root).paths(table)
+
+
 def require_paths(published: tables.Reader, table: str) -> list[str]:
     """All published files of a table, oldest night first.
 

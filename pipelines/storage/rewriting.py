@@ -1,4 +1,4 @@
-"""A change of published files: new ones are written in staging, moved, and then take effect at once.
+"""A change of published files: new ones are written in staging, moved, and count all at once.
 
 `ser compact` and `ser forget` change tables in these steps, and may be killed after any of them:
 
@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,8 +90,8 @@ class Rewriting:
 
     def _live_sums(self) -> dict[str, str]:
         gone = set(self.replaced)
-        kept = {path: value for path, value in sums.read(self.output.root).items()}
-        return {path: value for path, value in kept.items() if path not in gone} | self._sums
+        known = sums.read(self.output.root)
+        return {path: value for path, value in known.items() if path not in gone} | self._sums
 
     def _move(self) -> None:
         root = self.output.root
@@ -134,7 +134,3 @@ def undo(root: str, staged: str) -> None:
                 files.remove_empty_folders({os.path.dirname(path) for path in paths})
         files.delete([path for path in sums.paths(root) if path.endswith(f"/{identity}.json")])
     files.remove(staged)
-
-
-def copy_rows(source: Any, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-    """Placeholder."""

@@ -25,7 +25,7 @@ import filelock
 
 from pipelines.errors import HeldError, StoreError
 from pipelines.runners import jobs
-from pipelines.storage import attempts, files, sums
+from pipelines.storage import attempts, changes, files, sums
 from pipelines.storage.files import naming
 from pipelines.storage.lease import Lease
 from ser_core import tables
@@ -143,10 +143,27 @@ class Output:
     def _naming(self) -> naming:
         return naming(f"--output {self.root}")
 
+    def check_held(self) -> None:
+        """Check that this process still holds the output; a lease may have been lost.
+
+        Raises
+        ------
+        StoreError
+            It does not.
+        """
+        if self.remote:
+            self._lock.check()
+
     def recover(self) -> None:
-        """Finish interrupted publications; remove what runs left that did not get that far."""
+        """Finish what was interrupted: publications, forgettings; remove what got less far."""
+        # They write to an output themselves.
+        from pipelines.storage import erasing, rewriting
+
         with self._naming():
             for staged in self._staged():
+                if changes.is_change(run_id(staged)):
+                    rewriting.undo(self.root, staged)
+                    continue
                 paths = {found.path for found in files.below(staged)}
                 if files.join(staged, MANIFEST) in paths:
                     self._move(staged)
@@ -156,6 +173,8 @@ class Output:
                     if files.join(staged, JOB) in paths and (remark := _cancel_job(staged)):
                         self.remarks.append(remark)
                     files.remove(staged)
+            self.remarks += erasing.finish(self)
+            changes.expire(self.root, now=dt.datetime.now(dt.UTC))
 
     def _staged(self) -> list[str]:
         """The staging folders that runs left behind."""
@@ -297,11 +316,6 @@ def new_run_id(now: dt.datetime, after: str | None = None) -> str:
         earlier = dt.datetime.strptime(match[1], _TIME_FORMAT).replace(tzinfo=dt.UTC)
         now = max(now, earlier + dt.timedelta(seconds=1))
     return f"r{now.astimezone(dt.UTC):{_TIME_FORMAT}}-{uuid.uuid4().hex[:6]}"
-
-
-def new_change_id(now: dt.datetime) -> str:
-    """A new id of a change of the tables: as a run's, but it begins with another letter."""
-    return f"c{new_run_id(now)[1:]}"
 
 
 def note_job(staged: str, job: jobs.SubmittedJob) -> None:
