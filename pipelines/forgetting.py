@@ -114,7 +114,7 @@ def by_recording(identity: str) -> Choice:
         wanted = identity.lower()
         if len(wanted) < LEAST_ID:
             raise UsageError(
-                f"--recording {identity}: {len(wanted)} characters found, the recording_id or at "
+                f"--recording: {len(wanted)} characters found, the recording_id or at "
                 f"least the first {LEAST_ID} of it expected"
             )
         found = {
@@ -125,8 +125,7 @@ def by_recording(identity: str) -> Choice:
         }
         if len(found) > 1:
             raise UsageError(
-                f"--recording {identity}: {len(found)} recordings begin with it: "
-                f"{', '.join(sorted(found)[:3])}; give more of the id"
+                f"--recording: {len(found)} recordings begin with it; give more of the id"
             )
         return _of_rows(reader, lambda rows: pc.is_in(rows["recording_id"], pa.array(found, _S)))
 
@@ -145,18 +144,18 @@ def by_sql(condition: str, output: str) -> Choice:
     def choose(reader: tables.Reader) -> Chosen:
         import duckdb
 
-        from pipelines.storage import views
+        from pipelines.storage import views  # type: ignore[attr-defined]
 
         query = f"SELECT uri FROM calls WHERE (\n{condition}\n)"
         try:
             if len(duckdb.extract_statements(query)) != 1:
-                raise UsageError(f"--where {condition!r}: several statements found, one expected")
+                raise UsageError("--where: several statements found, one expected")
             with views.connect(output) as db:
                 uris = {uri for (uri,) in db.execute(query).fetchall()}
         except duckdb.Error as error:
             text = str(error).strip().partition("\n")[0]
             raise UsageError(
-                f"--where {condition!r}: {text}; a condition over the columns of the view calls "
+                f"--where: {text}; a condition over the columns of the view calls "
                 "expected, such as \"meta_customer = '4711'\""
             ) from error
         return _of_uris(reader, uris)
@@ -241,17 +240,14 @@ class Request:
     Parameters
     ----------
     kind : str
-        For the log, as in `Forgetting`.
+        For the log, as in `Forgetting`: the option that chose it.
     choice : callable
-    text : str
-        The option and its value, for messages.
     only : str or None
         `features` to erase these and keep the rest.
     """
 
     kind: str
     choice: Choice
-    text: str
     only: str | None = None
 
 
@@ -324,7 +320,7 @@ def retain(
         before = last - dt.timedelta(days=count)
         choice = by_age(before, only=only)
         try:
-            hits = forget_in(output, Request(name, choice, f"--{name} {count}", only))
+            hits = forget_in(output, Request(name, choice, only))
         except NothingMatchedError:
             continue
         yield f"--{name} {count}: {line(hits, only)} from before {before} are erased"
@@ -339,11 +335,11 @@ def _find(root: str, request: Request, salt: bytes) -> tuple[Marks, Hits]:
     if not hits.rows:
         if request.only and chosen.versions:
             raise NothingMatchedError(
-                f"{request.text}: --output {root} holds no features of what matches; they may be "
+                f"--{request.kind}: --output {root} holds no features of what matches; they may be "
                 "erased already"
             )
         raise NothingMatchedError(
-            f"{request.text}: no recording in --output {root} matches; what was forgotten before "
+            f"--{request.kind}: no recording in --output {root} matches; what was forgotten before "
             "matches nothing any more"
         )
     if request.only:

@@ -45,6 +45,8 @@ class Job:
     min_age_s : float
         Recordings that were changed later than this many seconds ago wait; for `run`.
     max_reject_ratio : float in [0, 1]
+    keep_days, keep_features_days : int or None
+        Recordings, or their features, that are older are forgotten at the end; None keeps them.
     profile : str or None
         A file to which each run adds a line of JSON: CPU seconds by stage.
     say : callable
@@ -67,6 +69,8 @@ class Job:
     chunk: int | None = 5_000
     min_age_s: float = 0.0
     max_reject_ratio: float = 0.2
+    keep_days: int | None = None
+    keep_features_days: int | None = None
     profile: str | None = None
     say: Callable[[str], None] = print
 

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 
-from pipelines import errors, graph, ledger, publishing, usage
+from pipelines import errors, forgetting, graph, ledger, publishing, usage
 from pipelines.books import Books, Listed, Seal
 from pipelines.chunks import Chunk, chunks, nothing_matched
 from pipelines.conclusion import conclude
+from pipelines.errors import NothingMatchedError
 from pipelines.job import Job, Task, labelling_of
 from pipelines.runners.runner import Outcome
 from pipelines.steps.parts import Layout
@@ -87,7 +88,11 @@ def label(job: Job) -> int:
 def work_off(job: Job, task: Task) -> int:
     """Do what there is to do in one or more runs. Returns the exit status."""
     books = Books()
-    with _opened(job) as output, closing(chunks(job, task)) as work:
+    with (
+        _opened(job) as output,
+        _retention(job, output),
+        closing(chunks(job, task)) as work,
+    ):
         latest = published.latest_run_id(output.root)
         layout = Layout(job.labelling, tuple(task.meta(output)))
         for chunk in work:
@@ -135,6 +140,22 @@ def _opened(job: Job) -> Iterator[store.Output]:
         feature_set = features.get(job.labelling.feature_set)
         published.check_feature_set(output.root, feature_set.id, feature_set.fingerprint)
         yield output
+
+
+@contextmanager
+def _retention(job: Job, output: store.Output) -> Iterator[None]:
+    """Forget what is too old once all is published, and also if nothing matched."""
+
+    def retain() -> None:
+        for line in forgetting.retain(output, job.date, job.keep_days, job.keep_features_days):
+            job.say(line)
+
+    try:
+        yield
+    except NothingMatchedError:
+        retain()
+        raise
+    retain()
 
 
 def _record(job: Job, latest: str | None) -> tables.RunStart:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from pipelines import arguments, errors
-from pipelines.arguments import add_output
+from pipelines.arguments import add_output, add_records
 from pipelines.terminal import say
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would be erased, and change nothing"
     )
+    add_records(parser)
     parser.set_defaults(takes_beam_options=True)
 
 
@@ -79,15 +80,13 @@ def run(options: Namespace) -> int:
 def _request(options: Namespace) -> Request:
     from pipelines import forgetting
 
+    # Messages are stored with attempts, so they name the option and not its value.
     if options.uri:
-        kind, choice, value = "uri", forgetting.by_uri(options.uri), " ".join(options.uri)
+        kind, choice = "uri", forgetting.by_uri(options.uri)
     elif options.recording is not None:
         kind, choice = "recording", forgetting.by_recording(options.recording)
-        value = options.recording
     elif options.where is not None:
         kind, choice = "where", forgetting.by_sql(options.where, options.output)
-        value = repr(options.where)
     else:
         kind, choice = "before", forgetting.by_age(options.before, only=options.only)
-        value = options.before.isoformat()
-    return forgetting.Request(kind, choice, f"--{kind} {value}", options.only)
+    return forgetting.Request(kind, choice, options.only)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model
+from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, positive
 from pipelines.night_options import (
     add_examination,
     add_nights,
@@ -25,6 +25,7 @@ EXAMPLES = (
     "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
     "    --from 2026-01-01 --to yesterday",
     "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
+    "ser run --input /calls --output /tables --keep-days 365 --keep-features-days 90",
 )
 
 
@@ -35,6 +36,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_examination(parser)
     add_nights(parser)
     add_work(parser)
+    group = parser.add_argument_group("retention")
+    group.add_argument(
+        "--keep-days", type=positive(int), metavar="N",
+        help="at the end, erase recordings of calls that are more than N days older than the "
+        "night, as `ser forget --before` does; they are not labelled again",
+    )  # fmt: skip
+    group.add_argument(
+        "--keep-features-days", type=positive(int), metavar="N",
+        help="the same for feature vectors alone; labels stay",
+    )  # fmt: skip
 
 
 def run(options: Namespace) -> int:
@@ -47,7 +58,14 @@ def run(options: Namespace) -> int:
     model, card = checked_model(options)
     say(model_line(model, card))
     labelling = nightly.labelling_of(card)
-    jobs = examining_jobs(options, labelling, bundle=model, model_licence=card.licence)
+    jobs = examining_jobs(
+        options,
+        labelling,
+        bundle=model,
+        model_licence=card.licence,
+        keep_days=options.keep_days,
+        keep_features_days=options.keep_features_days,
+    )
     started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]
     status = backfill.run(jobs)
     _advise(options.output, model, started)

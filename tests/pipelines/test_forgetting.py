@@ -89,7 +89,7 @@ def forget(out: Path, request) -> forgetting.Hits:
 
 
 def request(choice, only: str | None = None) -> forgetting.Request:
-    return forgetting.Request("uri", choice, "--uri …", only)
+    return forgetting.Request("uri", choice, only)
 
 
 def test_all_rows_of_a_call_go_from_everything(out):
