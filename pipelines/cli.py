@@ -22,6 +22,7 @@ from pipelines import beam_options, config, errors, logs
 from pipelines.arguments import add_command
 from pipelines.commands import (
     adapt,
+    compact,
     evaluate,
     explore,
     extract,
@@ -51,6 +52,7 @@ COMMANDS = {
     "plan": plan,
     "show": show,
     "forget": forget,
+    "compact": compact,
     "review": review,
     "adapt": adapt,
     "train": train,
