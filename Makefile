@@ -12,7 +12,8 @@ FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
 # The floor of the coverage is fail_under in pyproject.toml. `make test COVERAGE=` measures none.
 COVERAGE := --cov --cov-report=term
 
-.PHONY: help demo test quick check lint types imports spelling docs docs-serve models encoder flink-up flink-down clean
+.PHONY: help demo test quick check lint types imports spelling docs docs-serve models encoder lock audit sbom licences \
+    wheel flink-up flink-down clean
 
 help:
 	@echo "make demo    a night over the sample calls: tables, first rows, a picture"
@@ -22,6 +23,8 @@ help:
 	@echo "make docs    the documentation site, in site/ (make docs-serve: as you write)"
 	@echo "make models  train the bundled models again from the corpora in SER_DATA (an hour)"
 	@echo "make encoder make the speech encoder again from the published weights, and compare"
+	@echo "make lock    the versions and hashes of the image's packages; make audit: known weaknesses of these"
+	@echo "make sbom    what the image holds, with licences (sbom.json); make wheel: the same bytes each time"
 	@echo "make flink-up, make flink-down  a Flink cluster on this machine (needs Java 17 and Maven)"
 	@echo "make clean   remove what these made"
 
@@ -88,6 +91,33 @@ models: $(READY)
 
 encoder: $(READY)
 	$(BIN)/python -m ser_core.features.encoder.build
+
+# docs/supply-chain.md
+$(VENV)/ready-supply: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[supply]'
+	@touch $@
+
+LOCK := $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --generate-hashes \
+    --python-version 3.11.14 --python-platform x86_64-manylinux_2_28 -c constraints.txt
+
+lock: $(VENV)/ready-supply
+	printf '# Every package of the image with the hashes of its files: make lock\n' > deploy/requirements.lock
+	$(LOCK) --extra av --extra aws --extra gcp setup.py >> deploy/requirements.lock
+	printf '# What builds packages in the image: make lock\n' > deploy/build.lock
+	printf 'setuptools\nwheel\n' | $(LOCK) - >> deploy/build.lock
+
+audit: $(VENV)/ready-supply
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r deploy/requirements.lock
+
+sbom: $(VENV)/ready-supply
+	$(BIN)/cyclonedx-py requirements deploy/requirements.lock --sv 1.6 --of JSON --output-reproducible --output-file sbom.json
+	$(BIN)/python deploy/licences.py --into sbom.json
+
+licences: $(READY)
+	$(BIN)/python deploy/licences.py
+
+wheel: $(READY)
+	PYTHON=$(abspath $(BIN)/python) deploy/wheel.sh dist
 
 flink-up flink-down: $(READY)
 	@$(BIN)/python -m tests.flink.cluster $(@:flink-%=%)

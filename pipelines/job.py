@@ -14,6 +14,7 @@ from pipelines.uri_fields import UriFields
 from ser_core import models, tables
 from ser_core.examine import Settings
 from ser_core.guarded import Guard
+from ser_core.models.signature import PublicKey
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,17 @@ class Job:
         Where Beam works.
     bundle : str or None
         The model. None extracts features only.
+    signed_by : PublicKey or None
+        Whose signature the model must have, also where workers load it.
     model_licence : str or None
     inputs : tuple of str
         Patterns of the recordings; `label` has none.
     settings, roles, guard, fields
         Of the examination; for `run`.
+    analysed : tuple of str
+        Who is analysed and by whose word, as `ser_core.policy.describe` gives it.
+    lawful_basis : str or None
+        The user's words, kept in `runs`.
     chunk : int or None
         Recordings per run. None is one run.
     min_age_s : float
@@ -59,6 +66,7 @@ class Job:
     labelling: tables.Labelling
     runner: Runner
     bundle: str | None = None
+    signed_by: PublicKey | None = None
     model_licence: str | None = None
     inputs: tuple[str, ...] = ()
     dates: tuple[dt.date, ...] = ()
@@ -66,6 +74,8 @@ class Job:
     roles: RoleRule = field(default_factory=RoleRule)
     guard: Guard = field(default_factory=Guard)
     fields: UriFields = field(default_factory=UriFields)
+    analysed: tuple[str, ...] = ()
+    lawful_basis: str | None = None
     chunk: int | None = 5_000
     min_age_s: float = 0.0
     max_reject_ratio: float = 0.2

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines import arguments
+from pipelines.errors import UsageError
 from pipelines.terminal import say
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_examination(parser: ArgumentParser) -> None:
         help="roles whose speech is labelled (default: customer; the EU forbids inferring "
         "emotions of employees at work)",
     )  # fmt: skip
+    arguments.add_lawful_basis(group)
     group.add_argument(
         "--uri-fields", default="", metavar="REGEX",
         help="regular expression searched in the URI: each named group becomes a column "
@@ -202,6 +204,7 @@ def job(options: Namespace, labelling: Labelling, night: Night, **more: Any) -> 
         date=night.date,
         dates=night.dates,
         command=options.command_line,
+        signed_by=arguments.required_signature(options),
         labelling=labelling,
         runner=runner,
         chunk=options.chunk or (5_000 if runner.local else None),
@@ -214,6 +217,7 @@ def job(options: Namespace, labelling: Labelling, night: Night, **more: Any) -> 
 def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> list[Job]:
     """The jobs of a command that examines recordings: one for each night."""
     from pipelines import nights
+    from ser_core import policy
 
     settings = examination_settings(options, labelling.feature_set)
     fields = uri_fields(options)
@@ -222,6 +226,7 @@ def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> lis
         options,
         labelling,
         first,
+        **lawful_basis(options, policy.describe(settings.analyse)),
         **more,
         inputs=tuple(options.input),
         settings=settings,
@@ -237,13 +242,31 @@ def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> lis
     ]
 
 
+def lawful_basis(options: Namespace, analysed: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of `Job` that say who is analysed and why; warns where nobody says why.
+
+    Raises
+    ------
+    UsageError
+        Others than the customer are analysed without --lawful-basis, and it is required.
+    """
+    from ser_core import policy
+
+    warning = policy.warning(analysed, options.lawful_basis)
+    if warning and options.require_lawful_basis:
+        raise UsageError(f"--require-lawful-basis: {warning}; give --lawful-basis TEXT")
+    if warning:
+        say(f"warning: {warning}")
+    return {"analysed": analysed, "lawful_basis": options.lawful_basis}
+
+
 def checked_model(options: Namespace) -> tuple[str, Card]:
     """Check the model; returns its name, absolute path or URL, and its card."""
     from pipelines.storage import bundles, files
     from ser_core import models
 
     name = choose_model(options.model, options.output)
-    card = bundles.check(name)
+    card = bundles.check(name, signed_by=arguments.required_signature(options))
     return (name if name in models.bundled_names() else files.absolute(name)), card
 
 

@@ -111,7 +111,13 @@ def work_off(job: Job, task: Task) -> int:
                     pipeline,
                     find=_find(job, task, output, chunk, staged),
                     examine=task.examine(progress),
-                    bundle=bundles.for_workers(job.bundle, staged, local=job.runner.local),
+                    bundle=bundles.for_workers(
+                        job.bundle,
+                        staged,
+                        local=job.runner.local,
+                        signed=job.signed_by is not None,
+                    ),
+                    signed_by=job.signed_by,
                     staged=staged,
                     layout=layout,
                 )
@@ -171,6 +177,8 @@ def _record(job: Job, latest: str | None) -> tables.RunStart:
         model_licence=job.model_licence,
         feature_set=job.labelling.feature_set,
         started=started,
+        analysed=job.analysed,
+        lawful_basis=job.lawful_basis,
     )
 
 

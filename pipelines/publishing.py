@@ -20,7 +20,7 @@ from pipelines.books import DROPPED, Part, Seal, of_matched
 from pipelines.ledger import Matched
 from pipelines.storage import attempts, changes, files, forgotten, published, store, sums
 from pipelines.usage import peak_memory_mb
-from ser_core import tables
+from ser_core import policy, tables
 
 
 @contextmanager
@@ -71,7 +71,10 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
     if not seal.books.matched:
         output.discard(staged)
         return seal
-    row = tables.run_row(_read_start(output, staged), seal.books, _cost(seal, launcher_cpu_s))
+    start = _read_start(output, staged)
+    row = tables.run_row(start, seal.books, _cost(seal, launcher_cpu_s))
+    if warning := policy.warning(start.analysed, start.lawful_basis):
+        row["warnings"] = [warning, *row["warnings"]]
     schema = tables.runs_schema()
     with (
         files.naming(f"--output {output.root}"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipelines.errors import UsageError
+from ser_core import policy
 from ser_core.roles import MIXED, ROLES, Roles
 
 # Groups of --uri-fields that choose a row of the table, the first that matches; and the group
@@ -39,7 +40,7 @@ class RoleRule:
     channel_roles: tuple[str, ...] = ()
     table: Mapping[str, tuple[str, ...]] | None = None
     groups: tuple[str, ...] = ()
-    analyse: tuple[str, ...] = ("customer",)
+    analyse: tuple[str, ...] = policy.DEFAULT
 
     def __post_init__(self) -> None:
         if self.table is None:

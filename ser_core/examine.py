@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from ser_core import audio, features, reversal, speech
+from ser_core import audio, features, policy, reversal, speech
 from ser_core.errors import AudioError, SerError
 from ser_core.first_pass import Clock, FirstPass, Side, decode_again, find_speech
 from ser_core.roles import ROLES, Roles
@@ -63,7 +63,7 @@ class Settings:
 
     feature_set: str
     channel_roles: tuple[str, ...] = ()
-    analyse: tuple[str, ...] = ("customer",)
+    analyse: tuple[str, ...] = policy.DEFAULT
     limits: audio.Limits = field(default_factory=audio.Limits)
     raw: tuple[audio.RawFormat, ...] = ()
 

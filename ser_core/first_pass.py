@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core import audio, speech
+from ser_core import audio, policy, speech
 from ser_core.crosstalk import Comparison
 from ser_core.errors import AudioError
 from ser_core.roles import MIXED, Roles, role_of_equal, roles_of
@@ -157,7 +157,7 @@ class _Roles:
 
     def analysed(self, analyse: Sequence[str]) -> list[int]:
         """Channels whose speech is labelled."""
-        return [c for c, role in enumerate(self.known) if role in (MIXED, *analyse)]
+        return [c for c, role in enumerate(self.known) if policy.is_analysed(role, analyse)]
 
     def others(self, channel: int) -> list[int]:
         """Channels of another role."""
@@ -172,7 +172,7 @@ def _side(
     crosstalk: np.ndarray | None,
 ) -> Side:
     segments = finder.segments(crosstalk)
-    analysed = role in (MIXED, *analyse)
+    analysed = policy.is_analysed(role, analyse)
     spectrum = finder.spectrum(segments) if role in ("agent", "customer") else None
     return Side(channel, role, analysed, segments, finder.music_s, finder.crosstalk_s, spectrum)
 

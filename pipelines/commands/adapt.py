@@ -7,7 +7,13 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from pipelines import errors
-from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_model, add_output, positive
+from pipelines.arguments import (
+    DEFAULT_FOR_OUTPUT,
+    add_model,
+    add_output,
+    positive,
+    required_signature,
+)
 from pipelines.night_options import choose_model
 from pipelines.terminal import percent, say
 
@@ -50,7 +56,7 @@ def run(options: Namespace) -> int:
 
     _check_save(options.save)
     model = choose_model(options.model, options.output)
-    bundle = bundles.load(model)
+    bundle = bundles.load(model, signed_by=required_signature(options))
     bundle.check_adaptable()
     if bundle.card.adapted is not None:
         say(f"{bundle.id} is adapted itself: this starts from its base, {bundle.card.base.id}")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pipelines import errors
-from pipelines.arguments import add_model, positive
+from pipelines.arguments import add_model, positive, required_signature
 from pipelines.corpus_options import add_corpora, open_corpora
 from pipelines.terminal import (
     check_folder,
@@ -97,9 +97,10 @@ def run(options: Namespace) -> int:
     cache = check_folder("--cache", options.cache)
     for option, path in (("--json", options.json), ("--page", options.page)):
         check_target(option, path)
-    tested = [bundles.load(options.model or models.default_name())]
+    key = required_signature(options)
+    tested = [bundles.load(options.model or models.default_name(), signed_by=key)]
     if options.against:
-        tested.append(bundles.load(options.against, "--against"))
+        tested.append(bundles.load(options.against, "--against", signed_by=key))
     console = Console()
     console = Console(width=min(console.width, _WIDTH) if console.is_terminal else _WIDTH)
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pipelines.arguments import add_inputs
+from pipelines.arguments import add_inputs, add_signature
 from pipelines.night_options import (
     add_examination,
     add_nights,
@@ -26,6 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="feature set to extract (default: the one that OUT holds, else the default model's)",
     )
+    add_signature(parser)  # loads no model, and shares a config file with `ser run`
     add_examination(parser)
     add_nights(parser)
     add_work(parser)

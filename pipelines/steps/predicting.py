@@ -12,6 +12,7 @@ from pipelines.steps.item import NAMESPACE, Item, naming_recording
 from pipelines.storage import bundles
 from pipelines.usage import spending
 from ser_core import models
+from ser_core.models.signature import PublicKey
 from ser_core.threads import use_one_thread
 
 MAX_RECORDINGS_A_BATCH = 32
@@ -20,15 +21,22 @@ Predicted: TypeAlias = tuple[Item, np.ndarray]
 
 
 class BundleHandler(ModelHandler[Item, Predicted, models.Bundle]):
-    """Applies a model bundle to the segments of a batch of recordings at once."""
+    """Applies a model bundle to the segments of a batch of recordings at once.
 
-    def __init__(self, model: str) -> None:
+    Parameters
+    ----------
+    model : str
+    signed_by : PublicKey, optional
+        Whose signature the bundle must have.
+    """
+
+    def __init__(self, model: str, signed_by: PublicKey | None = None) -> None:
         super().__init__()
-        self._model = model
+        self._model, self._signed_by = model, signed_by
 
     def load_model(self) -> models.Bundle:
         """Load the bundle, and limit this process to one thread, however it was started."""
-        model = bundles.load(self._model)
+        model = bundles.load(self._model, signed_by=self._signed_by)
         use_one_thread()
         return model
 

@@ -1,8 +1,9 @@
 """Inter-annotator agreement: Krippendorff's alpha, and the stretches on which annotators disagree.
 
-K. Krippendorff (2011), "Computing Krippendorff's alpha-reliability", University of Pennsylvania;
-computed by the package `krippendorff` for nominal data. 1 is perfect agreement, 0 is chance. He
-advises against conclusions below 0.67, which emotions in natural speech rarely reach.
+K. Krippendorff (2011), "Computing Krippendorff's alpha-reliability", University of Pennsylvania,
+for nominal data. 1 is perfect agreement, 0 is chance. He advises against conclusions below 0.67,
+which emotions in natural speech rarely reach. The tests compare it with the package `krippendorff`,
+whose licence (GPL) does not allow it to be a part of this one.
 """
 
 from __future__ import annotations
@@ -127,9 +128,14 @@ def _is_tied(votes: Mapping[str, str]) -> bool:
 
 def _alpha(codes: np.ndarray) -> float | None:
     """Alpha of codes [annotators, units], NaN where an annotator gave no label."""
-    import krippendorff
-
     codes = codes[:, (~np.isnan(codes)).sum(axis=0) > 1]
-    if len(np.unique(codes[~np.isnan(codes)])) < 2:
+    values = np.unique(codes[~np.isnan(codes)])
+    if len(values) < 2:
         return None
-    return float(krippendorff.alpha(reliability_data=codes, level_of_measurement="nominal"))
+    counts = np.array([(codes == value).sum(axis=0) for value in values])  # [values, units]
+    per_unit, totals = counts.sum(axis=0), counts.sum(axis=1)
+    n = totals.sum()
+    # Pairs of different labels: within units, and among all labels.
+    observed = ((per_unit**2 - (counts**2).sum(axis=0)) / (per_unit - 1)).sum() / n
+    expected = (n**2 - (totals**2).sum()) / (n * (n - 1))
+    return float(1 - observed / expected)

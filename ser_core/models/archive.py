@@ -13,11 +13,13 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ser_core.errors import BundleError
+from ser_core.models.file_checks import read_arrays
 
 # Fewer rows say too little about an archive.
 MIN_ROWS = 50
@@ -257,8 +259,10 @@ class Archive:
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes, columns: int, labels: int) -> Archive:
-        """Read what `to_bytes` wrote.
+    def from_bytes(
+        cls, content: bytes, columns: int, labels: int, path: Path = Path("archive.npz")
+    ) -> Archive:
+        """Read what `to_bytes` wrote; `path` is for messages.
 
         Raises
         ------
@@ -266,33 +270,35 @@ class Archive:
             It cannot be read, or is not made for so many features and labels.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-                found = cls(
-                    base=str(kept["base"]),
-                    date=str(kept["date"]),
-                    statistics=ArchiveStatistics(
-                        mean=kept["mean"],
-                        std=kept["std"],
-                        rows=int(kept["rows"]),
-                        left_out=int(kept["left_out"]),
-                        recordings=int(kept["recordings"]),
-                        weight=float(kept["weight"]),
-                    ),
-                    scale=kept["scale"],
-                    offset=kept["offset"],
-                    hours=float(kept["hours"]) if "hours" in kept else None,
-                    log_prior=kept.get("log_prior"),
-                )
+            kept = read_arrays(path, content)
+            found = cls(
+                base=str(kept["base"]),
+                date=str(kept["date"]),
+                statistics=ArchiveStatistics(
+                    mean=kept["mean"],
+                    std=kept["std"],
+                    rows=int(kept["rows"]),
+                    left_out=int(kept["left_out"]),
+                    recordings=int(kept["recordings"]),
+                    weight=float(kept["weight"]),
+                ),
+                scale=kept["scale"],
+                offset=kept["offset"],
+                hours=float(kept["hours"]) if "hours" in kept else None,
+                log_prior=kept.get("log_prior"),
+            )
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise BundleError(f"cannot be read ({error}); copy the bundle again") from error
+            raise BundleError(f"{path}: cannot be read ({error}); copy the bundle again") from error
         shapes = {x.shape for x in (found.scale, found.offset, found.statistics.mean)}
         if shapes != {(columns,)}:
             raise BundleError(
-                f"made for {found.scale.size} features, {columns} expected; adapt the bundle again"
+                f"{path}: made for {found.scale.size} features, {columns} expected; "
+                "adapt the bundle again"
             )
         if found.log_prior is not None and found.log_prior.shape != (labels,):
             raise BundleError(
-                f"made for {found.log_prior.size} labels, {labels} expected; adapt the bundle again"
+                f"{path}: made for {found.log_prior.size} labels, {labels} expected; "
+                "adapt the bundle again"
             )
         return found
 

@@ -33,15 +33,18 @@ from ser_core.models.card import (
     check_features,
     find,
 )
+from ser_core.models.file_checks import check_keras
 from ser_core.models.folder import (
+    LABELS,
     name_of,
+    parse_reference,
     read_archive,
     read_files,
-    read_reference,
     replaced,
     write_card,
 )
 from ser_core.models.history import HISTORY, histories, history_belief, history_weight
+from ser_core.models.keras_versions import check_keras_version
 from ser_core.models.network import (
     as_function,
     lanes_of,
@@ -49,6 +52,7 @@ from ser_core.models.network import (
     padded_batches,
 )
 from ser_core.models.priors import estimate_log_prior
+from ser_core.models.signature import PublicKey
 
 # Other processors and versions round differently. A wrong network is off by far more.
 REFERENCE_TOLERANCE = 1e-3
@@ -293,19 +297,26 @@ class Bundle:
         )
 
 
-def load(name_or_path: str | os.PathLike) -> Bundle:
+def load(name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None) -> Bundle:
     """Load a bundle from a local folder, or one that comes with the package, by name.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+    signed_by : PublicKey, optional
+        Load it only if it has a signature by this key.
 
     Raises
     ------
     BundleError
         A folder or file is missing. The network or the archive is not the card's, is not a file of
         its kind, or would run code. The feature set's fingerprint differs. The outputs are not one
-        per label. The reference answers differ.
+        per label. The reference answers differ. The version of Keras is known to be unsafe. The
+        signature is missing or another's.
     """
     folder = find(name_or_path)
-    card, files = read_files(folder)
-    reference = read_reference(folder)
+    card, files = read_files(folder, signed_by)
+    reference = parse_reference(folder, card, files[REFERENCE])
     bundle = replace(
         from_keras(load_network(folder / MODEL, files[MODEL], card), card, reference),
         _files=files,
@@ -317,7 +328,9 @@ def load(name_or_path: str | os.PathLike) -> Bundle:
     return bundle
 
 
-def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
+def load_keras_model(
+    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
+) -> tuple[Card, Any]:
     """A bundle's card, and its network as a Keras model to train further.
 
     Raises
@@ -326,7 +339,7 @@ def load_keras_model(name_or_path: str | os.PathLike) -> tuple[Card, Any]:
         As `load`.
     """
     folder = find(name_or_path)
-    card, files = read_files(folder)
+    card, files = read_files(folder, signed_by)
     return card, load_network(folder / MODEL, files[MODEL], card)
 
 
@@ -346,7 +359,7 @@ def from_keras(model: Any, card: Card, reference: Mapping[str, np.ndarray] | Non
     return Bundle(card, as_function(model, card), columns, training)
 
 
-def check(name_or_path: str | os.PathLike) -> Card:
+def check(name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None) -> Card:
     """Check a bundle's files and feature set before a long job. Needs no TensorFlow.
 
     Raises
@@ -354,8 +367,11 @@ def check(name_or_path: str | os.PathLike) -> Card:
     BundleError
         As `load`, except for the network and its answers.
     """
+    check_keras_version()
     folder = find(name_or_path)
-    card, files = read_files(folder)
+    card, files = read_files(folder, signed_by)
+    check_keras(folder / MODEL, files[MODEL])
+    parse_reference(folder, card, files[REFERENCE])
     if ARCHIVE in files:
         read_archive(folder, card, files[ARCHIVE])
     return card
@@ -410,7 +426,10 @@ def save(
         # The first half is one channel, each other row is a channel of its own.
         channel = np.maximum(np.arange(len(inputs)) - len(inputs) // 2, 0)
         outputs = bundle.predict(inputs, channel)
+        further |= {LABELS: np.array(card.labels)}
         np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs, **further)
+        digest = hashlib.sha256((work / REFERENCE).read_bytes()).hexdigest()
+        card = replace(card, reference_sha256=digest)
         for name, data in (extras or {}).items():
             (work / name).write_bytes(data)
         write_card(work, card, (extras or {}).keys())

@@ -24,6 +24,7 @@ from ser_core.emotions import (
 )
 from ser_core.errors import BundleError, FeatureError, SerError
 from ser_core.models.archive import Archive
+from ser_core.models.file_checks import MAX_CARD_BYTES, MAX_FILE_BYTES, read_bounded
 from ser_core.models.history import HISTORY
 
 MODEL, CARD, REFERENCE, README = "model.keras", "card.json", "reference.npz", "CARD.md"
@@ -32,7 +33,7 @@ FILES = (MODEL, CARD, REFERENCE)
 ARCHIVE = "archive.npz"
 SCHEMA = 1
 # Fields that cards of older versions lack; they have their default then.
-_LATER = ("history_share", "adapted", "any_use", "attribution")
+_LATER = ("history_share", "adapted", "any_use", "attribution", "reference_sha256")
 # By these words the licence of a card without `any_use` is known to be restricted.
 _RESTRICTIONS = ("not for commercial use", "for research only")
 DEFAULT = "calls"
@@ -160,6 +161,8 @@ class Card:
         Versions of the libraries that trained it.
     model_sha256 : str
         SHA-256 of `model.keras`; filled in by `save`.
+    reference_sha256 : str
+        SHA-256 of `reference.npz`; filled in by `save`. Empty in older cards.
     any_use : bool or None
         Whether all corpora permit every use, including commercial use. None in older cards.
     attribution : sequence of str
@@ -187,6 +190,7 @@ class Card:
     measures: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     model_sha256: str = ""
+    reference_sha256: str = ""
     any_use: bool | None = None
     attribution: Sequence[str] = ()
     adapted: Adaptation | None = None
@@ -277,9 +281,14 @@ def read_card(name_or_path: str | os.PathLike) -> Card:
         No such bundle, or a card that cannot be read.
     """
     folder = find(name_or_path)
+    return parse_card(folder, read_file(folder, CARD))
+
+
+def parse_card(folder: Path, content: bytes) -> Card:
+    """The card of these bytes; `folder` is for messages. Raises what `read_card` raises."""
     try:
-        values = json.loads(read_file(folder, CARD))
-    except ValueError as error:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{folder / CARD}: not JSON ({error}); copy the bundle again") from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         found = values.get("schema") if isinstance(values, dict) else type(values).__name__
@@ -372,8 +381,10 @@ def check_features(folder: Path, card: Card) -> None:
 
 
 def read_file(folder: Path, name: str) -> bytes:
+    """The bytes of a bundle's file; of a regular one, of a size that a bundle may have."""
+    most = MAX_CARD_BYTES if name == CARD else MAX_FILE_BYTES
     try:
-        return (folder / name).read_bytes()
+        return read_bounded(folder / name, most)
     except OSError as error:
         raise BundleError(
             f"{folder}: {name} cannot be read ({error.strerror}); a bundle is a folder with "

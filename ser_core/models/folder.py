@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -30,11 +29,16 @@ from ser_core.models.card import (
     Card,
     check_features,
     find,
-    read_card,
+    parse_card,
     read_file,
 )
 from ser_core.models.card_page import markdown
+from ser_core.models.file_checks import ADVICE, read_arrays
 from ser_core.models.network import first_line
+from ser_core.models.signature import PublicKey, check_signature
+
+# The array of `reference.npz` with the labels of the network's outputs; older ones lack it.
+LABELS = "labels"
 
 
 def name_of(folder: str | os.PathLike) -> str:
@@ -86,17 +90,33 @@ def replaced(folder: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def read_files(folder: Path) -> tuple[Card, dict[str, bytes]]:
+def read_files(folder: Path, signed_by: PublicKey | None = None) -> tuple[Card, dict[str, bytes]]:
     """The card, and the bytes of the bundle's other files, checked by their hashes.
+
+    Each file is read once, and its hash compared before anything in it is parsed.
+
+    Parameters
+    ----------
+    folder : Path
+    signed_by : PublicKey, optional
+        Whose signature the bundle must have.
 
     Raises
     ------
     BundleError
-        A file is missing or was changed, or the feature set's fingerprint differs.
+        A file is missing or was changed, the feature set's fingerprint differs, or the signature
+        is missing or another's.
     """
-    card = read_card(folder)
+    content = read_file(folder, CARD)
+    if signed_by is not None:
+        check_signature(folder, signed_by, {CARD: content})
+    card = parse_card(folder, content)
     files = {name: read_file(folder, name) for name in card.files if name != CARD}
+    if signed_by is not None:
+        check_signature(folder, signed_by, {CARD: content, **files})
     expected = {MODEL: card.model_sha256}
+    if card.reference_sha256:  # older cards have none
+        expected[REFERENCE] = card.reference_sha256
     if card.adapted is not None:
         expected[ARCHIVE] = card.adapted.archive_sha256
     for name, digest in expected.items():
@@ -118,41 +138,50 @@ def read_archive(folder: Path, card: Card, content: bytes) -> Archive:
     BundleError
         As `Archive.from_bytes`.
     """
-    try:
-        columns = len(features.get(card.feature_set).names)
-        return Archive.from_bytes(content, columns, len(card.labels))
-    except BundleError as error:
-        raise BundleError(f"{folder / ARCHIVE}: {error}") from error
+    columns = len(features.get(card.feature_set).names)
+    return Archive.from_bytes(content, columns, len(card.labels), folder / ARCHIVE)
 
 
-def read_reference(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of `reference.npz`.
+def read_reference(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of a bundle's `reference.npz`; raises as `read_files` and `parse_reference`."""
+    folder = find(name_or_path)
+    card, files = read_files(folder)
+    return parse_reference(folder, card, files[REFERENCE])
+
+
+def parse_reference(folder: Path, card: Card, content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of `reference.npz`, whose bytes are `content`.
 
     Raises
     ------
     BundleError
-        They cannot be read.
+        They cannot be read, or belong to other labels than the card's.
     """
     try:
-        with np.load(io.BytesIO(read_file(folder, REFERENCE)), allow_pickle=False) as kept:
-            reference = {name: kept[name] for name in kept.files}
+        reference = read_arrays(folder / REFERENCE, content)
         if missing := {"inputs", "outputs"} - set(reference):
             raise KeyError(*missing)
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"{folder / REFERENCE}: cannot be read ({first_line(error)}); copy the bundle again"
         ) from error
+    labels = tuple(map(str, reference.get(LABELS, card.labels)))
+    if labels != tuple(card.labels):
+        raise BundleError(
+            f"{folder / CARD}: labels {', '.join(card.labels)} found, but the network was trained "
+            f"on {', '.join(labels)} ({REFERENCE}); {ADVICE}"
+        )
     return reference
 
 
 def read_training(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The statistics of a bundle's training, to hand on to `save`; empty in older bundles."""
-    reference = read_reference(find(name_or_path))
+    reference = read_reference(name_or_path)
     return {name: reference[name] for name in TRAINING if name in reference}
 
 
 def read_adaptation(
-    name_or_path: str | os.PathLike,
+    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
 ) -> tuple[FeatureStatistics | None, Archive | None]:
     """A bundle's statistics of its training, and the archive that it is fitted to, if any.
 
@@ -164,9 +193,9 @@ def read_adaptation(
         A file is missing or was changed, or the feature set's fingerprint differs.
     """
     folder = find(name_or_path)
-    card, files = read_files(folder)
+    card, files = read_files(folder, signed_by)
     columns = len(features.get(card.feature_set).names)
-    training = FeatureStatistics.of(read_reference(folder), columns)
+    training = FeatureStatistics.of(parse_reference(folder, card, files[REFERENCE]), columns)
     return training, read_archive(folder, card, files[ARCHIVE]) if ARCHIVE in files else None
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,8 +12,10 @@ import numpy as np
 
 from ser_core import features
 from ser_core.errors import BundleError
-from ser_core.models.card import CARD, Card
+from ser_core.models.card import CARD, MODEL, Card
+from ser_core.models.file_checks import check_keras
 from ser_core.models.history import HISTORY
+from ser_core.models.keras_versions import check_keras_version
 from ser_core.models.runtime import load_keras
 
 # Every call of the network has this many rows, so that a row's numbers don't depend on its
@@ -25,22 +25,33 @@ BATCH_ROWS = 64
 # row's place in the batch modulo 8, and differ in the last row, where fewer than 8 are left.
 LANES = 8
 _ROWS_PER_LANE = BATCH_ROWS // LANES - 1
-# Layers that run code or read files from outside the bundle.
-_UNSAFE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 
 
 def load_network(path: Path, content: bytes, card: Card) -> Any:
     """The network as a Keras model, checked against its card.
 
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    content : bytes
+        Of the file, whose hash was checked; these are loaded, whatever the file holds by now.
+    card : Card
+
     Raises
     ------
     BundleError
-        It is unsafe, cannot be loaded, or has other inputs or outputs than the card names.
+        It is unsafe, cannot be loaded, or has other inputs or outputs than the card names; or this
+        version of Keras is known to load hostile files.
     """
-    _check_safe(path, content)
+    check_keras_version()
+    check_keras(path, content)
     keras = load_keras()
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+            checked = Path(folder) / MODEL
+            checked.write_bytes(content)
+            model = keras.saving.load_model(checked, compile=False, safe_mode=True)
     except Exception as error:
         raise BundleError(
             f"{path}: Keras {keras.__version__} cannot load it ({first_line(error)}); "
@@ -138,36 +149,6 @@ def _widths(card: Card) -> list[int]:
     """Widths of the network's inputs."""
     columns = len(features.get(card.feature_set).names)
     return [columns, 1, columns, columns] if card.channel_normalisation == HISTORY else [columns]
-
-
-def _check_safe(path: Path, content: bytes) -> None:
-    """Refuse a file that is not a Keras 3 model, or has layers that run code."""
-    try:
-        config = json.loads(zipfile.ZipFile(io.BytesIO(content)).read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise BundleError(
-            f"{path}: not a Keras 3 file ({first_line(error)}); save the model as .keras"
-        ) from error
-    for part in _parts(config):
-        name, module = part.get("class_name"), part.get("module")
-        own = module is None or str(module).split(".")[0] == "keras"
-        activation = (module, name) == ("builtins", "function")  # Keras looks it up by name
-        if not (own or activation) or name in _UNSAFE_LAYERS or name == "__lambda__":
-            raise BundleError(
-                f"{path}: holds {module}.{name}, which may run code; "
-                f"only Keras's own layers are loaded"
-            )
-
-
-def _parts(config: Any) -> Iterator[dict]:
-    """All objects of a nested Keras configuration."""
-    if isinstance(config, dict):
-        if "class_name" in config:
-            yield config
-        config = list(config.values())
-    if isinstance(config, list):
-        for item in config:
-            yield from _parts(item)
 
 
 def first_line(error: BaseException) -> str:

@@ -29,6 +29,9 @@ class RunStart:
     model_licence: str | None
     feature_set: str
     started: dt.datetime
+    # Later fields have defaults: a run of an older version may wait to be published.
+    analysed: tuple[str, ...] = ()
+    lawful_basis: str | None = None
 
 
 @dataclass(frozen=True)

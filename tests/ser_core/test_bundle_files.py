@@ -52,6 +52,15 @@ def test_unknown_features_are_refused(tiny):
 
 def test_labels_that_are_not_the_network_s_are_refused(tiny):
     edit_card(tiny, labels=["calm", "sad"])
+    with pytest.raises(BundleError, match="labels calm, sad found, but the network was trained"):
+        models.load(tiny)
+
+
+def test_other_outputs_than_the_labels_are_refused(tiny):
+    with np.load(tiny / REFERENCE) as kept:
+        arrays = {name: kept[name] for name in ("inputs", "outputs")}
+    np.savez(tiny / REFERENCE, **arrays)
+    edit_card(tiny, labels=["calm", "sad"], reference_sha256="")
     with pytest.raises(BundleError, match="gives 3 outputs, 193 and 2 labels expected"):
         models.load(tiny)
 
@@ -59,6 +68,8 @@ def test_labels_that_are_not_the_network_s_are_refused(tiny):
 def test_other_answers_than_the_kept_ones_are_refused(tiny):
     with np.load(tiny / REFERENCE) as kept:
         inputs, outputs = kept["inputs"], kept["outputs"]
+    # As of a version that wrote no hash of this file.
+    edit_card(tiny, reference_sha256="")
     np.savez(tiny / REFERENCE, inputs=inputs, outputs=outputs + 5e-4)
     models.load(tiny)
     np.savez(tiny / REFERENCE, inputs=inputs, outputs=outputs[:, ::-1])

@@ -300,6 +300,22 @@ def test_alpha_equals_krippendorffs_example():
 
 
 @settings(max_examples=30)
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=4, max_size=4),
+                min_size=2, max_size=20))  # fmt: skip
+def test_alpha_equals_the_package_of_reference(rows):
+    krippendorff = pytest.importorskip("krippendorff")
+    votes = [{f"o{i}": label for i, label in enumerate(row) if label} for row in rows]
+    found = agreement(votes, [("u", 0, float(i), None) for i in range(len(rows))])
+    shared = [by_annotator for by_annotator in votes if len(by_annotator) > 1]
+    if len({label for by_annotator in shared for label in by_annotator.values()}) < 2:
+        assert found is None or found.alpha is None
+        return
+    codes = [[{"a": 0, "b": 1, "c": 2}.get(row[i], np.nan) for row in rows] for i in range(4)]
+    expected = krippendorff.alpha(reliability_data=codes, level_of_measurement="nominal")
+    assert found.alpha == pytest.approx(expected)
+
+
+@settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.sampled_from("abc")] * 2), min_size=3, max_size=20))
 def test_alpha_of_two_annotators_follows_its_definition(pairs):
     votes = [{"x": a, "y": b} for a, b in pairs]

@@ -12,7 +12,7 @@ import numpy as np
 from ser_core.corpora import Corpus, manifest
 from ser_core.errors import TrainingError
 from ser_core.models.calibration import calibrate
-from ser_core.models.card import Card, find, read_card
+from ser_core.models.card import Card, read_card
 from ser_core.models.folder import read_reference, read_training
 from ser_core.models.provenance import Provenance, describe_training
 from ser_core.models.recipes.base import Figures, Recipe, Trained, Work, option
@@ -92,7 +92,7 @@ class TransferRecipe(Recipe):
         head = fit_from(first, scaled, clips.targets, found.penalty)
         kept = np.random.default_rng(self.seed).choice(len(matrix), _REFERENCE_ROWS)
         mean, std = start.scale.mean, start.scale.std
-        base = Provenance.read(read_reference(find(self.start)))
+        base = Provenance.read(read_reference(self.start))
         outputs = calibrate(after, measured.temperature)
         provenance = describe_training(clips.utterances, matrix, outputs, base=base)
         return Trained(
