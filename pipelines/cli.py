@@ -22,6 +22,7 @@ from pipelines import beam_options, config, errors, logs
 from pipelines.arguments import add_command
 from pipelines.commands import (
     adapt,
+    check,
     compact,
     evaluate,
     explore,
@@ -51,6 +52,7 @@ COMMANDS = {
     "label": label,
     "plan": plan,
     "show": show,
+    "check": check,
     "forget": forget,
     "compact": compact,
     "review": review,
@@ -63,7 +65,7 @@ COMMANDS = {
 }
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 usage error
-  3 too many rejections  4 nothing matched       5 another run holds the output
+  3 rejections, findings 4 nothing matched       5 another run holds the output
   130 Ctrl-C             143 ended by SIGTERM"""
 
 

@@ -1,0 +1,151 @@
+"""`ser check` finds what is damaged, missing, superfluous or not forgotten, and nothing else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import checking, compaction, forgetting
+from pipelines.errors import NothingMatchedError
+from pipelines.storage import erasing, files, published
+from tests.pipelines.outputs import add_run, call
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch):
+    monkeypatch.setattr(erasing, "GRACE_S", 0.0)
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    folder = tmp_path / "out"
+    calls = [call("/a.wav"), call("/b.wav"), call("/s.wav", segments=0)]
+    add_run(folder, [*calls, call("/bad.wav", reason="corrupt")])
+    add_run(folder, calls[:2], labels=("sad", "fine"), model="m-2", night=dt.date(2026, 3, 2))
+    add_run(folder, [], already_done=3)
+    return folder
+
+
+def kinds(out: Path) -> set[str]:
+    return {finding.kind for finding in checking.check(str(out)).findings}
+
+
+def test_nothing_to_find(out):
+    checked = checking.check(str(out))
+    assert checked.findings == []
+    assert checked.rows == {"features": 8, "segments": 8, "recordings": 6, "runs": 3}
+    assert (checked.files, checked.without_hash) == (9, 0)
+    compaction.compact(str(out), lambda line: None)
+    assert kinds(out) == set()
+    for only in ("features", None):
+        request = forgetting.Request("uri", forgetting.by_uri(["/a.wav"]), only)
+        forgetting.forget(str(out), request, lambda line: None)
+        assert kinds(out) == set()
+    compaction.compact(str(out), lambda line: None)
+    checked = checking.check(str(out))
+    assert checked.findings == []
+    assert checked.erased == 2
+
+
+def test_any_changed_byte_is_found(out):
+    rng = np.random.default_rng(0)
+    paths = list(out.rglob("*.parquet")) + list((out / "_sums").iterdir())
+    for path in paths:
+        whole = path.read_bytes()
+        for place in rng.integers(0, len(whole), 3):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << rng.integers(8)
+            path.write_bytes(damaged)
+            found = checking.check(str(out)).findings
+            assert any(path.name in finding.text for finding in found), (path, place)
+            assert all(finding.advice for finding in found)
+        path.write_bytes(whole)
+    assert kinds(out) == set()
+
+
+@pytest.mark.parametrize("table", ["recordings", "segments", "features", "runs"])
+def test_a_missing_file_is_found(out, table):
+    path = published.open_reader(out).paths(table)[0]
+    shutil.rmtree(Path(path).parent)
+    assert kinds(out) & {"books", "rows"}
+
+
+def test_rows_of_forgotten_calls_that_came_back(out, tmp_path):
+    shutil.copytree(out, tmp_path / "backup")
+    request = forgetting.Request("uri", forgetting.by_uri(["/a.wav"]))
+    forgetting.forget(str(out), request, lambda line: None)
+    [path] = published.open_reader(tmp_path / "backup").paths("recordings")[:1]
+    target = out / Path(path).relative_to(tmp_path / "backup")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, target)
+    assert "forgotten" in kinds(out)
+
+
+def test_stray_files_and_leftovers(out):
+    (out / "notes.txt").write_text("what is this?")
+    stray = out / "recordings" / "date=2026-03-01" / "run=c20260301T000000-abcdef"
+    stray.mkdir()
+    shutil.copy(published.open_reader(out).paths("recordings")[0], stray / "part-00000.parquet")
+    (out / "_staging" / "r20260301T000000-abcdef").mkdir()
+    (out / "_staging" / "r20260301T000000-abcdef" / "x").write_text("")
+    texts = [finding.text for finding in checking.check(str(out)).findings]
+    assert len(texts) == 3
+    assert any(text.startswith("notes.txt: belongs to no table") for text in texts)
+
+
+def test_files_without_hashes(out):
+    shutil.rmtree(out / "_sums")
+    checked = checking.check(str(out))
+    assert checked.findings == []
+    assert checked.without_hash == checked.files == 9
+
+
+def test_the_command(out, ser_here):
+    done = ser_here("check", "--output", out)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        0, "9 files read (8 features, 8 segments, 6 recordings, 3 runs): 0 findings",
+    )  # fmt: skip
+    (out / "notes.txt").write_text("what is this?")
+    done = ser_here("check", "--output", out)
+    assert done.returncode == 3
+    assert "file: notes.txt: belongs to no table; move it elsewhere" in done.stdout
+    done = ser_here("check", "--output", out, "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["findings"][0]["kind"] == "file"
+
+
+def test_freshness(out, ser_here, tmp_path):
+    done = ser_here("check", "--output", out, "--fresh", "26h")
+    assert done.returncode == 0
+    assert done.stdout.startswith("fresh: the newest run with labels ended 0.0 hours ago, at ")
+    assert len(done.stdout.splitlines()) == 1
+    done = ser_here("check", "--output", out, "--fresh", "0.000001m", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["fresh"] is False
+    assert ser_here("check", "--output", out, "--fresh", "soon").returncode == 2
+    assert ser_here("check", "--output", tmp_path / "nothing", "--fresh", "1h").returncode == 4
+    add_run(tmp_path / "empty", [call("/s.wav", segments=0)])
+    with pytest.raises(NothingMatchedError, match="has labelled a recording yet"):
+        checking.newest_labels(str(tmp_path / "empty"))
+
+
+def test_commands_of_keeping(out, ser_here):
+    done = ser_here("forget", "--output", out, "--uri", "/a.wav", "--dry-run")
+    assert done.returncode == 0
+    assert "would be erased: 1 calls (rows: 2 recordings, 4 segments, 4 features;" in done.stdout
+    done = ser_here("forget", "--output", out, "--uri", "/a.wav")
+    assert done.returncode == 0
+    assert "erased: 1 calls" in done.stdout
+    assert "a.wav" not in "".join(path.read_text() for path in (out / "_attempts").iterdir())
+    assert ser_here("forget", "--output", out, "--uri", "/a.wav").returncode == 4
+    assert ser_here("forget", "--output", out).returncode == 2
+    done = ser_here("compact", "--output", out, "--dry-run")
+    assert "would be merged" in done.stdout or "nothing to merge" in done.stdout
+    assert ser_here("compact", "--output", out).returncode == 0
+    assert "nothing to merge" in ser_here("compact", "--output", out).stdout
+    assert not files.exists(str(out / "_staging" / "holder.json"))
