@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import runpy
 import shlex
@@ -11,9 +12,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import duckdb
 import kubernetes_validate
 import pytest
+import soundfile
 import yaml
 
 from pipelines import cli, errors
@@ -21,9 +25,11 @@ from pipelines.errors import UsageError
 from pipelines.runners import dataflow
 from ser_core import __version__
 from tests.conftest import ROOT
+from tests.speechlike import call
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = "1.31"
+DAY = dt.date(2026, 3, 1)
 # Fields of the operator's kind FlinkDeployment, flink.apache.org/v1beta1.
 FLINK_SPEC = {
     "flinkConfiguration", "flinkVersion", "image", "imagePullPolicy", "ingress", "job",
@@ -110,6 +116,7 @@ def command_lines(tmp_path: Path) -> dict[str, list[str]]:
     [start] = service()["ExecStart"]
     found["systemd/ser.service"] = shlex.split(start.replace("%%", "%"))
     shell = shlex.split(cron_line()[3].replace("\\%", "%"))
+    found["airflow/ser_night.py"] = ["ser", *airflow_dag()["command"](DAY, "summary.json")[1:]]
     found["cron/ser"] = shell[shell.index("nice") + 1 : shell.index(">>/var/log/ser/ser.log")]
     found["dataflow/run.sh"] = dataflow_words(tmp_path)
     for path in DEPLOY.rglob("*.md"):
@@ -119,10 +126,27 @@ def command_lines(tmp_path: Path) -> dict[str, list[str]]:
     return found
 
 
+def airflow_dag() -> dict:
+    """The names of the DAG's module, loaded with stand-ins for Airflow's."""
+    dag = mock.MagicMock()
+    modules = {
+        "airflow": mock.MagicMock(),
+        "airflow.sdk": mock.MagicMock(DAG=dag, task=lambda function: mock.MagicMock()),
+        "airflow.sdk.exceptions": mock.MagicMock(
+            AirflowException=RuntimeError, AirflowFailException=ValueError
+        ),
+        "airflow.timetables": mock.MagicMock(),
+        "airflow.timetables.trigger": mock.MagicMock(),
+    }
+    with mock.patch.dict(sys.modules, modules):
+        return {**runpy.run_path(str(DEPLOY / "airflow" / "ser_night.py")), "made": dag.call_args}
+
+
 def parse(words: list[str]):
-    """Parse as `ser` does, up to the start of the work."""
+    """Parse as `ser` does, up to the start of the work, with the options of deploy/nightly.toml."""
     assert Path(words[0]).name == "ser"
-    return cli.parse(words[1:])
+    installed = {"/etc/ser/nightly.toml": str(DEPLOY / "nightly.toml")}
+    return cli.parse([installed.get(word, word) for word in words[1:]])
 
 
 def test_all_command_lines_parse(tmp_path):
@@ -137,8 +161,8 @@ def test_all_command_lines_parse(tmp_path):
             assert "{date:%Y/%m/%d}" in options.input[0], place
             assert options.min_age_s == 60, place
             if "dataflow" not in place:  # the others run after midnight
-                yesterday = dt.date.today() - dt.timedelta(days=1)
-                assert options.date == yesterday, place
+                assert options.date == (DAY if "airflow" in place else "yesterday"), place
+                assert options.days == 3, place
         assert options.channel_roles == ("agent", "customer"), place
 
 
@@ -381,7 +405,7 @@ def test_cron_line():
     found = cron_line()
     assert found[2] == "ser"  # files in /etc/cron.d name the user
     assert not re.search(r"(?<!\\)%", found[0])  # cron reads it as a line break
-    assert found[3].endswith('"ser ended with status $?: see /var/log/ser/ser.log"')
+    assert found[3].endswith(" || ser-failed ser.cron")
     text = (DEPLOY / "cron" / "ser").read_text()
     for status in (errors.FAILED, *FINAL, errors.TERMINATED):
         assert re.search(rf"^#     {status} \w", text, re.M), status
@@ -407,3 +431,120 @@ def test_no_secrets():
             assert not re.search(r"BEGIN .*PRIVATE KEY|AKIA[0-9A-Z]{16}|AIza[\w-]{35}", text), path
             if path.suffix == ".json":
                 json.loads(text)
+
+
+# ---------------------------------------------------------------- Airflow
+
+
+def test_the_dag_runs_one_night_at_a_time_and_labels_the_day_before():
+    names = airflow_dag()
+    assert names["made"].kwargs["max_active_runs"] == 1
+    assert names["made"].kwargs["catchup"] is False
+    for start, night in (
+        ("2026-03-02T01:15:00+00:00", "2026-03-01"),  # 02:15 in Berlin
+        ("2026-07-01T00:15:00+00:00", "2026-06-30"),
+        ("2026-03-28T23:30:00+00:00", "2026-03-28"),  # already the 29th in Berlin
+    ):
+        assert names["night_of"](dt.datetime.fromisoformat(start)).isoformat() == night
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(0, None), (1, RuntimeError), (3, ValueError), (5, RuntimeError)]
+)
+def test_the_dag_fails_in_the_words_of_the_summary(tmp_path, capsys, status, error):
+    names, summary = airflow_dag(), tmp_path / "s.json"
+    code = f'echo a line; echo \'{{"message": "the words"}}\' >{summary}; exit {status}'
+    if error is None:
+        assert names["run"](["sh", "-c", code], str(summary)) == {"message": "the words"}
+    else:
+        with pytest.raises(error, match=f"ser ended with status {status}: the words"):
+            names["run"](["sh", "-c", code], str(summary))
+    assert "a line" in capsys.readouterr().out
+
+
+def airflow_command() -> str:
+    """Airflow's command line, in an environment of its own: SER_AIRFLOW names it."""
+    found = os.environ.get("SER_AIRFLOW") or shutil.which("airflow")
+    if found is None:
+        pytest.skip("no Airflow; set SER_AIRFLOW to its command, in an environment of its own")
+    return found
+
+
+@pytest.mark.long
+def test_a_real_airflow_runs_three_nights(tmp_path, level_model):
+    airflow = airflow_command()
+    days = ["2026-03-01", "2026-03-02", "2026-03-03"]
+    for i, day in enumerate(days):
+        folder = tmp_path / "calls" / day
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "a.wav", call([(1, 4, -20)], 5, seed=i), 8_000)
+    config = tmp_path / "nightly.toml"
+    config.write_text(
+        f'input = "calls/{{date:%Y-%m-%d}}/*.wav"\noutput = "out"\nmodel = "{level_model}"\n'
+        "workers = 1\n"
+    )
+    ser = tmp_path / "ser"
+    ser.write_text(
+        f"#!/bin/sh\nPYTHONPATH={os.environ['PYTHONPATH']} exec {sys.executable} -m pipelines "
+        '"$@"\n'
+    )
+    ser.chmod(0o755)
+    env = {
+        "PATH": f"{Path(airflow).parent}:/usr/bin:/bin", "AIRFLOW_HOME": str(tmp_path / "home"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DEPLOY / "airflow"), "SER_CONFIG": str(config),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "SER_COMMAND": str(ser), "HOME": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    subprocess.run([airflow, "db", "migrate"], env=env, check=True, capture_output=True)
+    for day in days:
+        start = dt.date.fromisoformat(day) + dt.timedelta(days=1)
+        words = [airflow, "dags", "test", "ser_night", f"{start}T02:15:00+01:00"]
+        done = subprocess.run(words, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = duckdb.sql(
+        f"SELECT date::VARCHAR, count(*) FROM '{tmp_path}/out/recordings/**/*.parquet' "
+        "GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    assert found == [(day, 1) for day in days]
+
+
+# ---------------------------------------------------------------- the alert
+
+
+def test_the_alert_has_the_words_of_the_summary(tmp_path):
+    script = (DEPLOY / "systemd" / "ser-failed").read_text()
+    assert "/opt/ser/bin/python" in script
+    logger = tmp_path / "logger"
+    logger.write_text('#!/bin/sh\nfor word; do last=$word; done; echo "$last"\n')
+    here = tmp_path / "ser-failed"
+    here.write_text(
+        script.replace("/opt/ser/bin/python", sys.executable).replace(
+            "/usr/bin/logger", str(logger)
+        )
+    )
+    for path in (logger, here):
+        path.chmod(0o755)
+    summary = tmp_path / "s.json"
+    told = {"exit_code": 1, "started": "2026-03-01T01:15:00+00:00", "host": "h", "message": "disk"}
+    unmet = {"met": False, "expect": "labelled > 3", "found": {"labelled": 2}}
+    summary.write_text(json.dumps(told | {"expectations": [unmet]}))
+    done = subprocess.run([here, "ser.service", summary], capture_output=True, text=True)
+    assert done.stdout == (
+        "ser.service failed: status 1, started 2026-03-01T01:15:00+00:00 on h: disk\n"
+        "not met: labelled > 3 ({'labelled': 2})\n"
+    )
+    done = subprocess.run([here, "x", tmp_path / "none"], capture_output=True, text=True)
+    assert done.stdout == f"x failed: no summary in {tmp_path}/none\n"
+
+
+def test_systemd_units_by_systemd():
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("no systemd-analyze here")
+    for name in ("ser.service", "ser.timer"):
+        done = subprocess.run(
+            [verify, "verify", DEPLOY / "systemd" / name], capture_output=True, text=True
+        )
+        # What is not installed here is no mistake of the unit.
+        lines = [line for line in done.stderr.splitlines() if "is not executable" not in line]
+        assert not [line for line in lines if "ser" in line], done.stderr
