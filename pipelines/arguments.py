@@ -33,6 +33,18 @@ def day(text: str) -> str | dt.date:
     return text if text in ("today", "yesterday") else date(text)
 
 
+def redo(text: str) -> str:
+    """What is to be done again: `rejected`, run=ID, date=…, or a pattern of URIs."""
+    kind, equals, value = text.partition("=")
+    if not text or (equals and kind in ("run", "date") and not value):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} found; rejected, run=ID, date=YYYY-MM-DD or a pattern of URIs expected"
+        )
+    if equals and kind == "date":
+        day(value)
+    return text
+
+
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     """The type of an argument that is a number above 0: `int` or `float`."""
 

@@ -129,7 +129,7 @@ def of_matched(counts: ledger.Matched) -> Books:
     return Books(**{name: getattr(counts, name) for name in _MATCHED})
 
 
-_MATCHED = tuple(ledger.Matched.__dataclass_fields__)
+_MATCHED = tuple(name for name in ledger.Matched.__dataclass_fields__ if name in BOOKS)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ class Chunk:
         Source or Stored. None if a worker finds them.
     counts : ledger.Matched
         Of what matched; what was left out counts in the first chunk.
+    left : int
+        Recordings of later chunks.
     """
 
     elements: list | None
     counts: ledger.Matched = field(default_factory=lambda: ledger.Matched(0))
+    left: int = 0
 
     @property
     def nothing_new(self) -> bool:
@@ -59,14 +62,18 @@ def chunks(job: Job, task: Task) -> Generator[Chunk, None, None]:
             raise nothing_matched(task, of_matched(counts))
         if not counts.todo:
             yield Chunk([], counts)
+        if counts.redone:
+            job.say(f"done again: {counts.redone:,} (--redo {', '.join(job.redo)})")
         number = -(-counts.todo // job.chunk)
+        left = counts.todo
         for i, elements in enumerate(_cut(todo.elements, job.chunk)):
             if number > 1:
                 job.say(f"chunk {i + 1} of {number}")
             todo_here = sum(len(ledger.uris(element)) for element in elements)
             left_out = counts if i == 0 else ledger.Matched(0)
             matched = todo_here + left_out.matched - left_out.todo
-            yield Chunk(elements, replace(left_out, matched=matched))
+            left -= todo_here
+            yield Chunk(elements, replace(left_out, matched=matched), left)
 
 
 def _cut(elements: Iterable, size: int) -> Iterator[list]:

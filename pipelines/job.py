@@ -51,6 +51,8 @@ class Job:
         Recordings per run. None is one run.
     min_age_s : float
         Recordings that were changed later than this many seconds ago wait; for `run`.
+    redo : tuple of str
+        What is to be done again, as in `Redo`.
     max_reject_ratio : float in [0, 1]
     keep_days, keep_features_days : int or None
         Recordings, or their features, that are older are forgotten at the end; None keeps them.
@@ -78,6 +80,7 @@ class Job:
     lawful_basis: str | None = None
     chunk: int | None = 5_000
     min_age_s: float = 0.0
+    redo: tuple[str, ...] = ()
     max_reject_ratio: float = 0.2
     keep_days: int | None = None
     keep_features_days: int | None = None
@@ -110,9 +113,12 @@ class Task:
         Takes the output; gives the names of the columns `meta_<name>`.
     nothing : callable
         Gives the error message if nothing matches.
+    settings : dict
+        Of the examination, for the table `runs`.
     """
 
     finder: ledger.Finder
     examine: Callable[[str | None], graph.Examine | graph.Load]
     meta: Callable[[store.Output], Sequence[str]]
     nothing: Callable[[], str]
+    settings: dict[str, str] = field(default_factory=dict)

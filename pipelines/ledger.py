@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import redo
+from pipelines.redo import Redo
 from pipelines.storage import files, forgotten, inputs, published
 from pipelines.tried_with import TriedWith
 from ser_core import tables
@@ -58,6 +60,8 @@ class Matched:
         Recordings already done that were rejected then, by reason.
     warnings : tuple of str
         Lines for the user.
+    redone : int
+        Recordings that were done before and are to be done again (`--redo`).
     """
 
     matched: int
@@ -67,6 +71,7 @@ class Matched:
     skipped: int = 0
     rejected_earlier: Counter[str] = field(default_factory=Counter)
     warnings: tuple[str, ...] = ()
+    redone: int = 0
 
     @property
     def todo(self) -> int:
@@ -136,6 +141,8 @@ class NewRecordings:
         What may cure rejections; without it they are final.
     min_age_s : float
         Recordings that were changed later than this many seconds ago wait.
+    redo : Redo, optional
+        What is to be done again.
     """
 
     patterns: tuple[str, ...]
@@ -143,6 +150,7 @@ class NewRecordings:
     output: str
     tried_with: TriedWith | None = None
     min_age_s: float = 0.0
+    redo: Redo | None = None
 
     @contextmanager
     def found(self) -> Iterator[Todo]:
@@ -150,6 +158,8 @@ class NewRecordings:
 
         Raises
         ------
+        NothingMatchedError
+            What `--redo` names is not there, or not matched.
         UsageError, StoreError
             As `inputs.scan` and `published.open_reader`.
         """
@@ -168,12 +178,13 @@ class NewRecordings:
                 "CREATE TABLE new AS SELECT * FROM matched WHERE NOT EXISTS (FROM past WHERE "
                 f"NOT again AND {_SAME_FILE})"
             )
+            remarks = self._add_redo(db)
             database.fill(db, "forgotten", _URI, self._forgotten(db))
             db.execute(
                 f"CREATE TABLE todo AS SELECT * FROM new WHERE ({self._is_old_enough()}) "
                 "AND NOT EXISTS (FROM forgotten WHERE forgotten.uri = new.uri)"
             )
-            counts = self._counts(db)
+            counts = self._counts(db, remarks)
             rows = database.fetch(
                 db,
                 "SELECT todo.*, rejected.uri IS NOT NULL FROM todo LEFT JOIN (SELECT DISTINCT uri "
@@ -192,6 +203,18 @@ class NewRecordings:
     def matches(self) -> Iterator[inputs.Match]:
         """Files that the patterns cover. A file may come twice."""
         return inputs.scan(self.patterns, dates=self.dates, output=self.output)
+
+    def _add_redo(self, db: Any) -> list[str]:
+        """Add what is to be done again to `new`, and make the table `redo`; returns remarks."""
+        if self.redo is None:
+            db.execute("CREATE TABLE redo (uri VARCHAR)")
+            return []
+        redo.select(db, self.output, self.redo)
+        db.execute(
+            "INSERT INTO new SELECT matched.* FROM matched JOIN redo USING (uri) "
+            "WHERE NOT EXISTS (FROM new WHERE new.uri = matched.uri)"
+        )
+        return redo.check_matched(db, self.redo)
 
     def _past(self) -> Iterator[pa.Table]:
         """Rows of recordings, one row group at a time, and whether each is tried again."""
@@ -216,7 +239,7 @@ class NewRecordings:
         while batch := new.fetchmany(database.ROWS):
             yield from ((batch[i][0],) for i in np.flatnonzero(marks.has_files(batch)))
 
-    def _counts(self, db: Any) -> Matched:
+    def _counts(self, db: Any, remarks: Sequence[str]) -> Matched:
         matched, new, forgotten_, todo = (
             database.count(db, name) for name in ("matched", "new", "forgotten", "todo")
         )
@@ -225,7 +248,8 @@ class NewRecordings:
             f"JOIN past ON {_SAME_FILE} WHERE reason IS NOT NULL AND NOT again AND NOT EXISTS ("
             "FROM past AS accepted WHERE accepted.reason IS NULL AND accepted.uri = matched.uri "
             "AND accepted.size_bytes IS NOT DISTINCT FROM matched.size_bytes AND "
-            "accepted.modified_us IS NOT DISTINCT FROM matched.modified_us)) GROUP BY reason"
+            "accepted.modified_us IS NOT DISTINCT FROM matched.modified_us) AND NOT EXISTS ("
+            "FROM new WHERE new.uri = matched.uri)) GROUP BY reason"
         ).fetchall()
         return Matched(
             matched=matched,
@@ -234,7 +258,10 @@ class NewRecordings:
             forgotten=forgotten_,
             skipped=_beside(db, inputs.SIDECAR)[0],
             rejected_earlier=Counter(dict(rejected)),
-            warnings=tuple(_warnings(db)),
+            warnings=(*_warnings(db), *remarks),
+            redone=db.execute("SELECT count(*) FROM todo SEMI JOIN redo USING (uri)").fetchall()[0][
+                0
+            ],
         )
 
 

@@ -127,6 +127,16 @@ def add_nights(parser: ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_redo(parser: ArgumentParser) -> None:
+    """Add --redo, what is to be examined again."""
+    parser.add_argument(
+        "--redo", type=arguments.redo, action="append", default=[], metavar="WHAT",
+        help="examine again, as far as --input matches: `rejected`, run=ID, date=YYYY-MM-DD (of "
+        "the rows, as in their path), or a URI or pattern of URIs; the new rows take the place of "
+        "the old ones; may be given more than once",
+    )  # fmt: skip
+
+
 def add_work(parser: ArgumentParser) -> None:
     """Add the options of the work itself: workers, chunks, runner; and of its record."""
     parser.set_defaults(takes_beam_options=True)
@@ -234,6 +244,7 @@ def examining_jobs(options: Namespace, labelling: Labelling, **more: Any) -> lis
         guard=guard(options),
         fields=fields,
         min_age_s=options.min_age_s,
+        redo=nights.redo(options),
         max_reject_ratio=options.max_reject_ratio,
     )
     return [

@@ -23,6 +23,7 @@ from pipelines.chunks import Chunk, chunks, nothing_matched
 from pipelines.conclusion import conclude
 from pipelines.errors import NothingMatchedError
 from pipelines.job import Job, Task, labelling_of
+from pipelines.redo import Redo
 from pipelines.runners.runner import Outcome
 from pipelines.steps.parts import Layout
 from pipelines.storage import bundles, files, inputs, published, store
@@ -42,6 +43,8 @@ GIVEN = "given.parquet"
 def run(job: Job) -> int:
     """Examine and label the recordings that are new. Returns the exit status."""
     settings = job.settings or Settings(job.labelling.feature_set)
+    tried_with = TriedWith(settings, job.guard, job.roles, job.fields)
+    described = tried_with.described()
     return work_off(
         job,
         Task(
@@ -49,8 +52,9 @@ def run(job: Job) -> int:
                 job.inputs,
                 job.dates or (job.date,),
                 files.absolute(job.output),
-                TriedWith(settings, job.guard, job.roles, job.fields),
+                tried_with,
                 job.min_age_s,
+                Redo(job.redo, described, job.labelling.model_id) if job.redo else None,
             ),
             examine=partial(
                 graph.Examine,
@@ -62,6 +66,7 @@ def run(job: Job) -> int:
             ),
             meta=lambda output: job.fields.names,
             nothing=lambda: inputs.nothing_matches(job.inputs, job.dates or (job.date,)),
+            settings=described,
         ),
     )
 
@@ -97,7 +102,7 @@ def work_off(job: Job, task: Task) -> int:
         layout = Layout(job.labelling, tuple(task.meta(output)))
         for chunk in work:
             cpu_s = usage.cpu_s()
-            record = _record(job, latest)
+            record = _record(job, task, chunk, latest)
             latest = record.run_id
             staged = publishing.begin(output, record)
             if chunk.nothing_new:
@@ -164,7 +169,7 @@ def _retention(job: Job, output: store.Output) -> Iterator[None]:
     retain()
 
 
-def _record(job: Job, latest: str | None) -> tables.RunStart:
+def _record(job: Job, task: Task, chunk: Chunk, latest: str | None) -> tables.RunStart:
     """The record of a run that begins now, after the latest one."""
     started = dt.datetime.now(dt.UTC)
     return tables.RunStart(
@@ -179,6 +184,9 @@ def _record(job: Job, latest: str | None) -> tables.RunStart:
         started=started,
         analysed=job.analysed,
         lawful_basis=job.lawful_basis,
+        settings=task.settings,
+        redo=job.redo,
+        redo_left=chunk.left if job.redo else 0,
     )
 
 

@@ -53,6 +53,17 @@ def resolve(day: str | dt.date | None, time_zone: str | None) -> dt.date:
     return current.date() - dt.timedelta(days=DAYS_AGO[day or "today"])
 
 
+def redo(options: Namespace) -> tuple[str, ...]:
+    """The values of `--redo`, with dates in place of `today` and `yesterday`."""
+    found = []
+    for text in options.redo:
+        kind, equals, value = text.partition("=")
+        if equals and kind == "date" and value in DAYS_AGO:
+            text = f"date={resolve(value, options.time_zone)}"
+        found.append(text)
+    return tuple(found)
+
+
 def choose(options: Namespace) -> list[Night]:
     """The nights of a command that examines recordings, in the order in which they are done.
 

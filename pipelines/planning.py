@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError
+from pipelines.redo import Redo
 from pipelines.role_rule import RoleRule
 from pipelines.storage import files, published
 from pipelines.storage import inputs as inputs_of
@@ -43,6 +44,8 @@ def print_plan(
     roles: RoleRule,
     guard: Guard,
     min_age_s: float,
+    redo: tuple[str, ...],
+    model_id: str,
     workers: int,
 ) -> None:
     """Print the plan.
@@ -55,12 +58,14 @@ def print_plan(
     tables = published.open_reader(output)
     feature_set = features.get(settings.feature_set)
     published.check_feature_set(output, feature_set.id, feature_set.fingerprint)
+    tried_with = TriedWith(settings, guard, roles, fields)
     finder = ledger.NewRecordings(
         tuple(inputs),
         tuple(dates),
         tables.root,
-        TriedWith(settings, guard, roles, fields),
+        tried_with,
         min_age_s,
+        Redo(redo, tried_with.described(), model_id) if redo else None,
     )
     with finder.found() as todo:
         counts = todo.counts
@@ -90,6 +95,8 @@ def print_plan(
     if counts.skipped:
         table.add_row("skipped", f"{counts.skipped:,} files beside recordings")
     table.add_row("new", f"{counts.todo:,} ({new.kinds_text()})")
+    if counts.redone:
+        table.add_row("of these, again", f"{counts.redone:,} (--redo {', '.join(redo)})")
     table.add_row("bytes", f"{new.size_bytes / 1e6:,.1f} MB")
     complete = len(sample) == counts.todo
     basis_of_hours = "all headers read" if complete else f"from the headers of {len(sample)}"

@@ -137,6 +137,7 @@ def _read_start(output: store.Output, staged: str) -> tables.RunStart:
     values = json.loads(text)
     values["night"] = dt.date.fromisoformat(values["night"])
     values["started"] = dt.datetime.fromisoformat(values["started"])
+    values["redo"] = tuple(values.get("redo", ()))
     return tables.RunStart(**values)
 
 

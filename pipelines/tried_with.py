@@ -54,6 +54,16 @@ class TriedWith:
             if reason.cured_by
         }
 
+    def described(self) -> dict[str, str]:
+        """The settings as the column `settings` of `runs` holds them."""
+        values = {
+            **self._values(),
+            "analyse": ",".join(self.settings.analyse),
+            "uri_fields": self.fields.pattern,
+        }
+        kept = set(values) - {"version"}  # the column `versions` has it
+        return {name: values[name] for name in sorted(kept) if values[name]}
+
     def _values(self) -> Mapping[str, str]:
         limits = self.settings.limits
         return {

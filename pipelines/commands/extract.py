@@ -8,6 +8,7 @@ from pipelines.arguments import add_inputs, add_signature
 from pipelines.night_options import (
     add_examination,
     add_nights,
+    add_redo,
     add_work,
     examining_jobs,
     say_where,
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_signature(parser)  # loads no model, and shares a config file with `ser run`
     add_examination(parser)
     add_nights(parser)
+    add_redo(parser)
     add_work(parser)
 
 

@@ -10,6 +10,7 @@ from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, posit
 from pipelines.night_options import (
     add_examination,
     add_nights,
+    add_redo,
     checked_model,
     examination_settings,
     guard,
@@ -27,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
     add_nights(parser)
+    add_redo(parser)
     parser.add_argument(
         "--workers",
         type=positive(int),
@@ -52,6 +54,8 @@ def run(options: Namespace) -> int:
         roles=role_rule(options, settings, fields),
         guard=guard(options),
         min_age_s=options.min_age_s,
+        redo=nights.redo(options),
+        model_id=card.id,
         workers=options.workers or len(os.sched_getaffinity(0)),
     )
     return errors.DONE

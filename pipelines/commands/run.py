@@ -8,6 +8,7 @@ from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, posit
 from pipelines.night_options import (
     add_examination,
     add_nights,
+    add_redo,
     add_work,
     checked_model,
     examining_jobs,
@@ -24,6 +25,7 @@ EXAMPLES = (
     "    --date yesterday --days 3",
     "ser run --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables \\",
     "    --from 2026-01-01 --to yesterday",
+    "ser run --input /calls --output /tables --channel-roles customer,agent --redo date=2026-03-05",
     "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
     "ser run --input /calls --output /tables --keep-days 365 --keep-features-days 90",
 )
@@ -35,6 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model(parser, default=DEFAULT_FOR_OUTPUT)
     add_examination(parser)
     add_nights(parser)
+    add_redo(parser)
     add_work(parser)
     group = parser.add_argument_group("retention")
     group.add_argument(

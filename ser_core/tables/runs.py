@@ -32,6 +32,9 @@ class RunStart:
     # Later fields have defaults: a run of an older version may wait to be published.
     analysed: tuple[str, ...] = ()
     lawful_basis: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    redo: tuple[str, ...] = ()
+    redo_left: int = 0
 
 
 @dataclass(frozen=True)
