@@ -68,6 +68,7 @@ setup(
         "cryptography>=43",
         "duckdb>=1.1",
         "filelock>=3.13",
+        "fsspec>=2024.2",  # DuckDB reads object stores by it
         "jinja2>=3.1",
         "joblib>=1.4",
         "keras>=3.12.4,!=3.13.*,!=3.14.*,!=3.15.0",  # ser_core/models/keras_versions.py

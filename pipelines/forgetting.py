@@ -144,7 +144,7 @@ def by_sql(condition: str, output: str) -> Choice:
     def choose(reader: tables.Reader) -> Chosen:
         import duckdb
 
-        from pipelines.storage import views  # type: ignore[attr-defined]
+        from pipelines.storage import views
 
         query = f"SELECT uri FROM calls WHERE (\n{condition}\n)"
         try:

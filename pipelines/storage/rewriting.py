@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.storage import changes, files, published, sums
+from pipelines.storage import changes, files, published, sums, views
 from pipelines.storage.changes import Change
 from ser_core import tables
 
@@ -85,6 +85,7 @@ class Rewriting:
         sums.write(root, self.id, self._live_sums())
         self.output.check_held()
         changes.add(root, Change(self.id, self.kind, dt.datetime.now(dt.UTC), tuple(self.replaced)))
+        views.refresh(root)
         files.delete([path for path in before if not path.endswith(f"/{self.id}.json")])
         files.remove(self._staged)
 

@@ -4,7 +4,8 @@ A run writes under `OUT/_staging/<run_id>/` and enters the tables in the order o
 `tables.TABLES`: on this machine by one rename of a folder per table, in an object store by copies
 within the store. A manifest of these moves is written first. A run that is killed before that
 leaves the old state; after that, the next command that opens OUT finishes the moves. In an object
-store, a run counts once its row in `runs` is visible, which is copied last.
+store, a run counts once its row in `runs` is visible, which is copied last. The views follow each
+publication.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import filelock
 
 from pipelines.errors import HeldError, StoreError
 from pipelines.runners import jobs
-from pipelines.storage import attempts, changes, files, sums
+from pipelines.storage import attempts, changes, files, sums, views
 from pipelines.storage.files import naming
 from pipelines.storage.lease import Lease
 from ser_core import tables
@@ -173,6 +174,8 @@ class Output:
                     if files.join(staged, JOB) in paths and (remark := _cancel_job(staged)):
                         self.remarks.append(remark)
                     files.remove(staged)
+            # Before the files that a change replaced are deleted.
+            views.refresh_if_stale(self.root)
             self.remarks += erasing.finish(self)
             changes.expire(self.root, now=dt.datetime.now(dt.UTC))
 
@@ -256,6 +259,7 @@ class Output:
                 files.join(staged, MANIFEST), json.dumps([asdict(move) for move in moves])
             )
             self._move(staged)
+        views.refresh(self.root)
 
     def _move(self, staged: str) -> None:
         moves = [Move(**move) for move in json.loads(files.read_text(f"{staged}/{MANIFEST}"))]

@@ -195,7 +195,7 @@ def _place(segment: SpeechSegment) -> dict:
 
 
 def _probability_values(labelling: Labelling, values: Sequence[float] | None) -> dict:
-    columns = [name for name, _ in probability_columns(labelling)]
+    columns = [name for name, _ in probability_columns(labelling.labels)]
     if values is None:
         return dict.fromkeys(columns)
     return dict(zip(columns, map(float, values), strict=True))

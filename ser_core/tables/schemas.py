@@ -24,6 +24,8 @@ TABLES = ("features", "segments", "recordings", "runs")
 
 LABELLED, NO_SPEECH, REJECTED, EXTRACTED = "labelled", "no_speech", "rejected", "extracted"
 
+Column = tuple[str, pa.DataType]
+
 UTC = pa.timestamp("us", tz="UTC")
 _KEYS = [("recording_id", pa.string()), ("uri", pa.string()), ("run_id", pa.string())]
 # The run whose features the labels were made from.
@@ -79,66 +81,78 @@ def recordings_schema(labelling: Labelling, meta: Sequence[str]) -> pa.Schema:
     meta : sequence of str
         Named groups of --uri-fields.
     """
-    return _schema(
-        [
-            *_KEYS,
-            _FEATURES_RUN,
-            ("size_bytes", pa.int64()),
-            ("modified_at", UTC),
-            ("status", pa.string()),
-            ("reason", pa.string()),
-            ("detail", pa.string()),
-            ("tried_with", pa.string()),
-            ("call_time", UTC),
-            ("duration_s", pa.float64()),
-            ("sample_rate_hz", pa.int32()),
-            ("channels", pa.int16()),
-            ("codec", pa.string()),
-            ("speech_s", pa.float64()),
-            ("music_s", pa.float64()),
-            ("crosstalk_s", pa.float64()),
-            ("clipping_ratio", pa.float32()),
-            ("snr_db", pa.float32()),
-            ("bandwidth_hz", pa.float32()),
-            *_VERDICT,
-            *probability_columns(labelling),
-            ("negativity", pa.float32()),
-            *((name, pa.float32()) for name in QUARTERS),
-            ("arc", pa.string()),
-            ("silence_s", pa.float64()),
-            ("overlap_s", pa.float64()),
-            ("by_channel", pa.list_(_CHANNEL)),
-            *((f"{META}{name}", pa.string()) for name in meta),
-            ("model_id", pa.string()),
-            ("feature_set", pa.string()),
-            ("processed_at", UTC),
-        ],
-        labelling,
-    )
+    return _schema(recordings_columns(labelling.labels, meta), labelling)
+
+
+def recordings_columns(labels: Sequence[str], meta: Sequence[str]) -> list[Column]:
+    """The columns of `recordings`."""
+    return [
+        *_KEYS,
+        _FEATURES_RUN,
+        ("size_bytes", pa.int64()),
+        ("modified_at", UTC),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("tried_with", pa.string()),
+        ("call_time", UTC),
+        ("duration_s", pa.float64()),
+        ("sample_rate_hz", pa.int32()),
+        ("channels", pa.int16()),
+        ("codec", pa.string()),
+        ("speech_s", pa.float64()),
+        ("music_s", pa.float64()),
+        ("crosstalk_s", pa.float64()),
+        ("clipping_ratio", pa.float32()),
+        ("snr_db", pa.float32()),
+        ("bandwidth_hz", pa.float32()),
+        *_VERDICT,
+        *probability_columns(labels),
+        ("negativity", pa.float32()),
+        *((name, pa.float32()) for name in QUARTERS),
+        ("arc", pa.string()),
+        ("silence_s", pa.float64()),
+        ("overlap_s", pa.float64()),
+        ("by_channel", pa.list_(_CHANNEL)),
+        *((f"{META}{name}", pa.string()) for name in meta),
+        ("model_id", pa.string()),
+        ("feature_set", pa.string()),
+        ("processed_at", UTC),
+    ]
 
 
 def segments_schema(labelling: Labelling) -> pa.Schema:
     """Schema of `segments`: one row per segment."""
-    columns = [
+    return _schema(segments_columns(labelling.labels), labelling)
+
+
+def segments_columns(labels: Sequence[str]) -> list[Column]:
+    """The columns of `segments`."""
+    return [
         *_KEYS,
         _FEATURES_RUN,
         *PLACE,
         *_VERDICT,
-        *probability_columns(labelling),
+        *probability_columns(labels),
         ("rms_db", pa.float32()),
     ]
-    return _schema(columns, labelling)
 
 
 def features_schema(labelling: Labelling) -> pa.Schema:
     """Schema of `features`: one row per segment, with its vector. The metadata names dimensions."""
     names = features.get(labelling.feature_set).names
-    columns = [*_KEYS, *PLACE, ("vector", pa.list_(pa.float32(), len(names)))]
+    columns = features_columns(pa.list_(pa.float32(), len(names)))
     return _schema(columns, labelling, names=json.dumps(list(names)))
 
 
-def probability_columns(labelling: Labelling) -> list[tuple[str, pa.DataType]]:
-    return [(f"{PROBABILITY}{label}", pa.float32()) for label in labelling.labels]
+def features_columns(vector: pa.DataType) -> list[Column]:
+    """The columns of `features`; `vector` is the type of a vector."""
+    return [*_KEYS, *PLACE, ("vector", vector)]
+
+
+def probability_columns(labels: Sequence[str]) -> list[Column]:
+    """The columns of probabilities."""
+    return [(f"{PROBABILITY}{label}", pa.float32()) for label in labels]
 
 
 def _schema(columns: Sequence, labelling: Labelling, **more: str) -> pa.Schema:

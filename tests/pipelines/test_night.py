@@ -42,6 +42,15 @@ def archive(tmp_path_factory):
     return folder
 
 
+# All but what differs from run to run.
+KEPT = {
+    "recordings": "* EXCLUDE (run_id, features_run_id, run, date, processed_at)",
+    "segments": "* EXCLUDE (run_id, features_run_id, run, date)",
+    "features": "* EXCLUDE (run_id, run, date)",
+    "runs": "matched, already_done, labelled, no_speech, rejected, by_reason, mixed",
+}
+
+
 def rows(out, table="recordings", columns="*", where="true"):
     return (
         duckdb.sql(
@@ -54,13 +63,7 @@ def rows(out, table="recordings", columns="*", where="true"):
 
 
 def values(out, table="recordings"):
-    """All but what differs from run to run."""
-    if table == "runs":
-        return rows(
-            out, table, "matched, already_done, labelled, no_speech, rejected, by_reason, mixed"
-        )
-    kept = "* EXCLUDE (run_id, run, date" + (", processed_at)" if table == "recordings" else ")")
-    return rows(out, table, kept)
+    return rows(out, table, KEPT[table])
 
 
 @pytest.fixture(scope="module")
@@ -245,10 +248,7 @@ def test_workers_and_chunks_change_no_row(night, archive, level_model, ser_here,
     assert done.returncode == 0, done.stderr
     first = f"date = '{dt.date(2026, 3, 1)}'"
     for table in ("recordings", "segments", "features"):
-        kept = "* EXCLUDE (run_id, run, date" + (
-            ", processed_at)" if table == "recordings" else ")"
-        )
-        assert rows(out, table, kept) == rows(night, table, kept, first)
+        assert rows(out, table, KEPT[table]) == rows(night, table, KEPT[table], first)
     totals = duckdb.sql(
         f"SELECT sum(matched), sum(labelled), sum(rejected) FROM '{out}/runs/**/*.parquet'"
     )
@@ -313,7 +313,7 @@ def test_labelling_stored_features_gives_what_a_run_gives(
     words = ("--input", archive, "--output", out, *ROLES, *fields, "--feature-set", "test_simple")
     assert ser("extract", *words).returncode == 0
     assert ser("label", "--output", out, "--model", level_model).returncode == 0
-    kept = "* EXCLUDE (run_id, run, date, processed_at)"
+    kept = KEPT["recordings"]
     assert rows(out, "recordings", kept, "model_id IS NOT NULL") == rows(
         night, "recordings", kept, "status <> 'rejected' AND date = '2026-03-01'"
     )

@@ -26,7 +26,7 @@ from google.auth.credentials import AnonymousCredentials
 
 from pipelines.errors import HeldError, StoreError
 from pipelines.storage import files, inputs, lease, store
-from tests import object_stores
+from tests import object_stores, small_tables
 from tests.object_stores import BUCKET, KEYS, Bucket, Faults
 from tests.speechlike import call
 
@@ -298,16 +298,16 @@ def staged(bucket: Bucket, output: store.Output, run_id: str, *, sealed: bool) -
     prefix = folder.removeprefix(f"{bucket.url}/")
     for table in ("features", "segments", "recordings"):
         for part in ("part-1.parquet", "part-2.parquet", "part-left-over.parquet"):
-            bucket.put(f"{prefix}/{table}/{part}", parquet({"uri": [part]}))
-    bucket.put(f"{prefix}/runs/part.parquet", parquet({"run_id": [run_id]}))
+            bucket.put(f"{prefix}/{table}/{part}", parquet(small_tables.part(table, part, run_id)))
+    bucket.put(f"{prefix}/runs/part.parquet", parquet(small_tables.runs(run_id, NIGHT)))
     if sealed:
         bucket.put(f"{prefix}/{store.SEAL}", b"{}")
     return folder
 
 
-def parquet(columns: dict) -> bytes:
+def parquet(rows: pa.Table) -> bytes:
     file = io.BytesIO()
-    pq.write_table(pa.table(columns), file)
+    pq.write_table(rows, file)
     return file.getvalue()
 
 

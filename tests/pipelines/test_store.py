@@ -7,7 +7,6 @@ import json
 import os
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import HeldError, StoreError, UsageError
 from pipelines.storage import files, inputs, store
+from tests import small_tables
 
 NIGHT = dt.date(2026, 3, 1)
 
@@ -125,8 +125,8 @@ def staged(output, run_id="r1"):
     folder = Path(output.stage(run_id))
     for table in ("features", "segments", "recordings"):
         for part in ("part-1.parquet", "part-2.parquet", "part-left-over.parquet"):
-            pq.write_table(pa.table({"uri": [part]}), folder / table / part)
-    pq.write_table(pa.table({"run_id": [run_id]}), folder / "runs" / "part.parquet")
+            pq.write_table(small_tables.part(table, part, run_id), folder / table / part)
+    pq.write_table(small_tables.runs(run_id, NIGHT), folder / "runs" / "part.parquet")
     return str(folder)
 
 

@@ -1,0 +1,150 @@
+"""OUT/ser.duckdb: the views of an output folder, for whoever reads.
+
+`refresh` writes it after every publication and every change, with OUT/_views.sql, its text, beside
+it. Each is replaced by one rename and never opened for writing in place. So a reader sees the
+output before a run or after it. `connect` makes the same views in memory. So neither an object
+store nor a folder that was moved needs the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.storage import files, published
+from pipelines.storage.view_statements import ON_FILES, TABLES, VIEWS, statements, text
+from ser_core import __version__
+from ser_core.tables import Reader
+
+__all__ = ["DATABASE", "SQL", "VIEWS", "connect", "refresh", "refresh_if_stale"]
+
+DATABASE, SQL = "ser.duckdb", "_views.sql"
+# A folder of it is removed by the next command if this one is killed.
+_STAGING = "_staging"
+_MEMORY = "1GB"
+
+
+def refresh(output: str | os.PathLike) -> None:
+    """Replace OUT/ser.duckdb and OUT/_views.sql. The caller holds the output.
+
+    An object store has neither.
+
+    Raises
+    ------
+    StoreError
+        They cannot be written, or a table cannot be read.
+    """
+    root = files.absolute(output)
+    if files.is_remote(root):
+        return
+    reader = published.open_reader(root)
+    sql = _sql(reader, _Listing.of(reader))
+    with files.naming(f"--output {root}"):
+        staging = files.join(root, _STAGING)
+        os.makedirs(staging, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=staging, prefix="views-") as folder:
+            new, path = files.join(folder, DATABASE), files.join(root, DATABASE)
+            with _database(new) as db:
+                db.execute(sql)
+            # Whoever opens it for writing is refused, since the next run replaces it.
+            os.chmod(new, 0o444)
+            files.sync(new)
+            os.replace(new, path)
+        with suppress(FileNotFoundError):
+            # Of somebody who wrote to an earlier file all the same.
+            os.unlink(f"{path}.wal")
+        files.write_whole(files.join(root, SQL), sql)
+
+
+def refresh_if_stale(output: str | os.PathLike) -> None:
+    """Replace the files of the views if the tables changed, or the folder was moved.
+
+    Raises
+    ------
+    StoreError
+        As `refresh`.
+    """
+    root = files.absolute(output)
+    if files.is_remote(root):
+        return
+    listing = _Listing.of(published.open_reader(root))
+    fresh = listing.recorded() is not None and os.path.exists(files.join(root, DATABASE))
+    if any(listing.paths.values()) and not fresh:
+        refresh(root)
+
+
+@contextmanager
+def connect(output: str | os.PathLike) -> Iterator[Any]:
+    """A DuckDB connection, in memory, with the views of an output folder as it is now.
+
+    It uses up to 1 GB of memory, then the disk. Nothing need be held. Times are in UTC.
+
+    Raises
+    ------
+    StoreError
+        A table cannot be read.
+    """
+    reader = published.open_reader(output)
+    with _database(":memory:") as db:
+        if files.is_remote(reader.root):
+            from pipelines.storage.duckdb_files import StoreFiles
+
+            db.register_filesystem(StoreFiles())
+        listing = _Listing.of(reader)
+        db.execute(listing.recorded() or _sql(reader, listing))
+        yield db
+
+
+@contextmanager
+def _database(path: str) -> Iterator[Any]:
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        db = duckdb.connect(path)
+        try:
+            db.execute(f"SET memory_limit = '{_MEMORY}'")
+            db.execute(f"SET temp_directory = {text(folder)}")
+            db.execute("SET TimeZone = 'UTC'")
+            yield db
+        finally:
+            db.close()
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The files of the tables that count, at one moment."""
+
+    root: str
+    paths: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, reader: Reader) -> _Listing:
+        return cls(reader.root, {table: reader.paths(table) for table in TABLES})
+
+    @property
+    def mark(self) -> str:
+        """The first line of the views over these files. Published files never change."""
+        digest = hashlib.sha256("\n".join([__version__, *ON_FILES]).encode())
+        for table in TABLES:
+            for path in self.paths[table]:
+                digest.update(os.fsencode(path) + b"\0")
+        return f"-- {digest.hexdigest()}"
+
+    def recorded(self) -> str | None:
+        """The text of OUT/_views.sql, if it is over these files."""
+        if not files.is_remote(self.root):
+            with suppress(OSError, ValueError):
+                sql = files.read_text(files.join(self.root, SQL))
+                if sql.startswith(self.mark + "\n"):
+                    return sql
+        return None
+
+
+def _sql(reader: Reader, listing: _Listing) -> str:
+    written = [f"{statement};" for statement in statements(reader, listing.paths)]
+    return "\n\n".join([listing.mark, *written]) + "\n"
