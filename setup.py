@@ -94,6 +94,7 @@ setup(
         "av": AV,
         "aws": AWS,
         "gcp": GCP,
+        "fuzz": [*AV, "atheris>=3"],
         "test": TEST,
         "docs": DOCS,
         "supply": SUPPLY,

@@ -65,6 +65,10 @@ class SerError(Exception):
     """Base class of all errors that this package raises on purpose."""
 
 
+class TableError(SerError):
+    """A file of a table that is damaged."""
+
+
 class AudioError(SerError):
     """A recording that cannot be analysed.
 

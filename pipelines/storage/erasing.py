@@ -101,7 +101,7 @@ def _search(
     marked = 0
     with published.open_parquet(path) as file:
         columns = _FILE_COLUMNS if table == "recordings" else ["recording_id"]
-        for rows in reader.read_row_groups(file, columns):
+        for rows in reader.read_row_groups(file, columns, path):
             mask = mask_of(rows, table, marks)
             if not mask.any():
                 continue

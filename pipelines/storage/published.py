@@ -167,17 +167,20 @@ def open_parquet(path: str) -> pq.ParquetFile:
 
     Raises
     ------
-    StoreError
-        It cannot be read.
+    StoreError, TableError
+        It cannot be read; it is damaged.
     """
-    with files.naming("--output", f"{path} cannot be read", "fix this and run again"):
+    with (
+        reader.naming_damage(path),
+        files.naming("--output", f"{path} cannot be read", "fix this and run again"),
+    ):
         return pq.ParquetFile(files.read(path) if files.is_remote(path) else path)
 
 
 def read_row_groups(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Columns of a Parquet file, one row group at a time. Raises what `open_parquet` raises."""
     with open_parquet(path) as file:
-        yield from reader.read_row_groups(file, columns)
+        yield from reader.read_row_groups(file, columns, path)
 
 
 def read_rows(path: str, filters: Any) -> pa.Table:

@@ -10,7 +10,6 @@ at hand, so a label does not depend on its neighbours.
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ser_core.errors import BundleError
-from ser_core.models.file_checks import read_arrays
+from ser_core.models.file_checks import DAMAGED, read_arrays
 
 # Fewer rows say too little about an archive.
 MIN_ROWS = 50
@@ -287,7 +286,7 @@ class Archive:
                 hours=float(kept["hours"]) if "hours" in kept else None,
                 log_prior=kept.get("log_prior"),
             )
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise BundleError(f"{path}: cannot be read ({error}); copy the bundle again") from error
         shapes = {x.shape for x in (found.scale, found.offset, found.statistics.mean)}
         if shapes != {(columns,)}:

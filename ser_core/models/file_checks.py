@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,14 @@ def check_zip(path: Path, content: bytes) -> list[zipfile.ZipInfo]:
     return members
 
 
+# What damaged files of these kinds make zipfile and numpy raise. RuntimeError is for what is
+# encrypted, or compressed in a way that zipfile does not know.
+DAMAGED = (
+    *(ValueError, KeyError, EOFError, OSError, OverflowError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
+
+
 def read_arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, none of which is a pickle.
 
@@ -140,8 +151,8 @@ def read_arrays(path: Path, content: bytes) -> dict[str, np.ndarray]:
     ------
     BundleError
         As `check_zip`; or pickled objects; or a header that promises other bytes than are there.
-    ValueError, zipfile.BadZipFile, EOFError, OSError
-        Not an .npz file.
+    Exception
+        One of `DAMAGED`: not an .npz file.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in check_zip(path, content):
@@ -183,7 +194,7 @@ def check_keras(path: Path, content: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
-    except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, EOFError) as error:
+    except DAMAGED as error:  # too deep a JSON is a RuntimeError
         found = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             f"{path}: not a Keras 3 file ({found}); save the model as .keras"

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,7 +32,7 @@ from ser_core.models.card import (
     read_file,
 )
 from ser_core.models.card_page import markdown
-from ser_core.models.file_checks import ADVICE, read_arrays
+from ser_core.models.file_checks import ADVICE, DAMAGED, read_arrays
 from ser_core.models.network import first_line
 from ser_core.models.signature import PublicKey, check_signature
 
@@ -161,7 +160,7 @@ def parse_reference(folder: Path, card: Card, content: bytes) -> dict[str, np.nd
         reference = read_arrays(folder / REFERENCE, content)
         if missing := {"inputs", "outputs"} - set(reference):
             raise KeyError(*missing)
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise BundleError(
             f"{folder / REFERENCE}: cannot be read ({first_line(error)}); copy the bundle again"
         ) from error

@@ -13,12 +13,14 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ser_core.errors import TableError
 from ser_core.tables.schemas import META, PROBABILITY
 
 PATTERN = "date=*/run=*/part-*.parquet"
@@ -79,10 +81,41 @@ def feature_set_of(schema: pa.Schema) -> tuple[str, str]:
     return metadata.get(b"feature_set", b"").decode(), metadata.get(b"fingerprint", b"").decode()
 
 
-def read_row_groups(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Columns of a file, one row group at a time."""
+def read_row_groups(
+    file: pq.ParquetFile, columns: Sequence[str], path: str = ""
+) -> Iterator[pa.Table]:
+    """Columns of a file, one row group at a time.
+
+    Raises
+    ------
+    TableError
+        It is damaged.
+    """
     for i in range(file.num_row_groups):
-        yield file.read_row_group(i, columns=list(columns))
+        with naming_damage(path):
+            rows = file.read_row_group(i, columns=list(columns))
+            rows.validate(full=True)
+        yield rows
+
+
+@contextmanager
+def naming_damage(path: str) -> Iterator[None]:
+    """Turn what pyarrow raises on a damaged file into an error that names the file.
+
+    Raises
+    ------
+    TableError
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, ConnectionError | FileNotFoundError | PermissionError):
+            raise
+        cause = str(error).partition("\n")[0]
+        raise TableError(
+            f"{path or 'a table'}: no whole Parquet file of this program ({cause}); restore it "
+            "from a backup, or move its folder run=… of each table away and run again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -120,7 +153,7 @@ class Reader:
 
     def schema(self, path: str) -> pa.Schema:
         """The schema of a published file."""
-        with self.open_file(path) as file:
+        with naming_damage(path), self.open_file(path) as file:
             return file.schema_arrow
 
     def meta_names(self) -> tuple[str, ...]:
@@ -137,11 +170,17 @@ class Reader:
         lacks is null. `modified_at` becomes the integer `modified_us`, which compares exactly.
         """
         for path in paths:
-            with self.open_file(path) as file:
+            with naming_damage(path):
+                opened = self.open_file(path)
+            with opened as file:
                 wanted = dict.fromkeys([*columns, RUN])
                 present = [name for name in wanted if name in file.schema_arrow.names]
-                for group in read_row_groups(file, present):
-                    yield _with_place(group, columns, path)
+                if RUN not in present:
+                    raise TableError(f"{path}: no column {RUN} in it; a published table expected")
+                for group in read_row_groups(file, present, path):
+                    with naming_damage(path):
+                        rows = _with_place(group, columns, path)
+                    yield rows
 
 
 def _with_place(rows: pa.Table, columns: Sequence[str], path: str) -> pa.Table:

@@ -62,8 +62,8 @@ class RunCost:
 
     cpu_seconds: float
     peak_memory_mb: float
-    fence: str | None
     ended: dt.datetime
+    fence: str | None = None
 
 
 _ARROW_TYPES = {

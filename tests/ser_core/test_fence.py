@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
-from ser_core import fence
+from benchmarks import formats
+from ser_core import audio, fence
 from ser_core.errors import SerError
-from ser_core.examine import Settings, Source
+from ser_core.examine import Settings, Source, examine
 from ser_core.guarded import Examiner, Guard
 from tests.speechlike import call
 
@@ -20,6 +23,9 @@ PLUGIN = Path(__file__).parents[1] / "plugin"
 sys.path.insert(0, str(PLUGIN))
 import ser_test_escapes  # noqa: E402
 
+FORMAT_SETTINGS = Settings(
+    "test_simple", raw=(audio.RawFormat("mulaw", extensions=(".ulaw", ".dat")),)
+)
 HARMLESS = {"read a file", "look at a file", "list a folder", "a pair of sockets", "fork"}
 SCRIPT = """
 import json, os, sys, threading
@@ -115,3 +121,28 @@ def test_no_fence_is_told():
     assert str(fence.Fence()) == "none"
     with pytest.raises(SerError, match="fence='maybe' found, one of off, on, required expected"):
         Guard(fence="maybe")
+
+
+@pytest.mark.parametrize("name", [format.name for format in formats.FORMATS])
+def test_each_format_is_the_same_inside_the_fence(name, examiner, tmp_path):
+    """What a decoder loads late, and could not, would show here: whole, cut and damaged files."""
+    [format] = [format for format in formats.FORMATS if format.name == name]
+    pytest.importorskip("av", reason="PyAV (the extra `av`) makes some of the formats")
+    samples = call([(0.5, 2.5, -20)], 3)
+    made = formats.Made(format, samples, samples[:8_000])
+    for fault in ("cut to 60 %", "2,000 random bytes", "another rate appended", "extension .dat"):
+        case = formats.FAULTS[fault](made)
+        path = tmp_path / f"call{case.extension or format.extension}"
+        path.write_bytes(case.data)
+        source = Source(str(path), len(case.data), 0)
+        inside = examiner.examine(str(path), source)
+        outside = examine(path, source, FORMAT_SETTINGS)
+        assert replace(inside, vectors=None) == replace(outside, vectors=None), fault
+        if outside.vectors is not None:
+            np.testing.assert_array_equal(inside.vectors, outside.vectors)
+
+
+@pytest.fixture(scope="module")
+def examiner():
+    with Examiner(FORMAT_SETTINGS) as examiner:
+        yield examiner

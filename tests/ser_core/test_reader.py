@@ -63,7 +63,7 @@ def test_a_run_as_a_row_and_back():
     row = run_row(
         RunStart("r1", started.date(), "ser run", {"numpy": "2"}, None, None, "test", started),
         RunCounts(matched=3, rejected=2, by_reason=Counter(empty=2), warnings=("a", "b")),
-        RunCost(cpu_seconds=1.5, peak_memory_mb=20.0, ended=started),
+        RunCost(cpu_seconds=1.5, peak_memory_mb=20.0, ended=started, fence="none"),
     )
     table = pa.Table.from_pylist([row], schema=runs_schema())
     assert table.schema.names[-2:] == ["started", "ended"]

@@ -1,0 +1,1 @@
+"""Fuzzers: what files from strangers do to the programs that read them."""
