@@ -177,7 +177,8 @@ class Seal:
         books |= {name: Counter(books.get(name, ())) for name in _COUNTERS}
         books["warnings"] = tuple(books.get("warnings", ()))
         parts = (
-            Part(**{**part, "dropped": tuple(part.get("dropped", ()))}) for part in content["parts"]
+            Part(**{**part, **{name: tuple(part.get(name, ())) for name in ("dropped", "fences")}})
+            for part in content["parts"]
         )
         return cls(Books(**books), tuple(parts))
 
