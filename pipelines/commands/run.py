@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from pipelines import errors
 from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, positive
 from pipelines.night_options import (
     add_examination,
@@ -14,8 +17,12 @@ from pipelines.night_options import (
     examining_jobs,
     model_line,
     say_where,
+    uri_fields,
 )
 from pipelines.terminal import say
+
+if TYPE_CHECKING:
+    from pipelines.expectations import Verdict
 
 HELP = "label the new recordings of an archive"
 EXAMPLES = (
@@ -27,6 +34,8 @@ EXAMPLES = (
     "    --from 2026-01-01 --to yesterday",
     "ser run --input /calls --output /tables --channel-roles customer,agent --redo date=2026-03-05",
     "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
+    "ser run --config nightly.toml --date yesterday --expect 'labelled > 0.9 * matched' \\",
+    "    --expect 'queue=billing: unsure_rate < 0.6'",
     "ser run --input /calls --output /tables --keep-days 365 --keep-features-days 90",
 )
 
@@ -39,6 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_nights(parser)
     add_redo(parser)
     add_work(parser)
+    parser.add_argument(
+        "--expect", action="append", default=[], metavar="SQL",
+        help="exit with status 3 if the night, which is published all the same, does not meet a "
+        "condition over its row of the view nights; 'queue=billing: SQL' is about the calls whose "
+        "meta_queue is billing; may be given more than once",
+    )  # fmt: skip
     group = parser.add_argument_group("retention")
     group.add_argument(
         "--keep-days", type=positive(int), metavar="N",
@@ -55,9 +70,10 @@ def run(options: Namespace) -> int:
     """Label the new recordings; returns the exit status."""
     import datetime as dt
 
-    from pipelines import backfill, nightly
+    from pipelines import backfill, expectations, nightly
     from pipelines.storage.store import new_run_id
 
+    expected = expectations.read(options.expect, uri_fields(options).names)
     model, card = checked_model(options)
     say(model_line(model, card))
     labelling = nightly.labelling_of(card)
@@ -71,8 +87,27 @@ def run(options: Namespace) -> int:
     )
     started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]
     status = backfill.run(jobs)
+    if status in (errors.DONE, errors.TOO_MANY_REJECTIONS):
+        verdicts = expectations.judge(options.output, expected, [job.date for job in jobs])
+        status = _conclude(verdicts, status)
     _advise(options.output, model, started)
     return say_where(options, status)
+
+
+def _conclude(verdicts: Sequence[Verdict], status: int) -> int:
+    """Print which expectations are met, and return the exit status."""
+    from dataclasses import asdict
+
+    from pipelines.storage import attempts
+
+    for verdict in verdicts:
+        say(verdict.line() if verdict.met else f"warning: {verdict.line()}")
+        attempts.note_expectation(asdict(verdict))
+    unmet = [verdict.line() for verdict in verdicts if not verdict.met]
+    if not unmet:
+        return status
+    attempts.note_message("; ".join(unmet))
+    return errors.TOO_MANY_REJECTIONS
 
 
 def _advise(output: str, model: str, started: str) -> None:

@@ -219,6 +219,12 @@ def note_published(row: dict[str, Any]) -> None:
         (found.rows if own else found.left_over).append(row)
 
 
+def note_expectation(verdict: dict[str, Any]) -> None:
+    """Note whether the night met an expectation."""
+    if found := current():
+        found.expectations.append(verdict)
+
+
 def note_opened(output: str) -> list[str]:
     """Note that this attempt holds its output; completes the attempts that were killed.
 
