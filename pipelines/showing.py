@@ -19,8 +19,8 @@ from ser_core import audio, tables
 from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source
 from ser_core.report import call_picture
-from ser_core.tables import Reader, beside
-from ser_core.tables.reader import label_names, latest_rows
+from ser_core.tables import Reader
+from ser_core.tables.reader import label_names, latest_rows, night_of
 from ser_core.tables.schemas import PROBABILITY
 
 # A long call's wave is reduced to about this many points, the extremes of short stretches.
@@ -46,7 +46,7 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
         yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; nothing to draw"
         return
     labels = label_names(reader.schema(path))
-    segments = _segments(path, row, labels)
+    segments = _segments(reader, path, row, labels)
     waves, rate, problem = _waves(row)
     channels = row["by_channel"]
     figure = call_picture.draw(
@@ -132,19 +132,27 @@ def _find(reader: Reader, recording: str) -> tuple[dict, str]:
         listed = ", ".join(sorted(latest)[:3])
         raise UsageError(f"--recording {recording}: {len(latest)} recordings match: {listed}, …")
     ((uri, found),) = latest.items()
-    rows = published.read_rows(found["path"], pc.field("uri") == uri)
+    of_row = (pc.field("uri") == uri) & (pc.field("run_id") == found["run"])
+    rows = published.read_rows(found["path"], of_row)
     return rows.to_pylist()[0], found["path"]
 
 
-def _segments(path: str, row: dict, labels: Sequence[str]) -> list[call_picture.Segment]:
+def _segments(
+    reader: Reader, path: str, row: dict, labels: Sequence[str]
+) -> list[call_picture.Segment]:
     """The labelled segments of a row."""
-    rows = published.read_rows(beside(path, "segments"), pc.field("uri") == row["uri"])
+    of_row = (pc.field("uri") == row["uri"]) & (pc.field("run_id") == row["run_id"])
+    found = [
+        segment
+        for part in published.same_night(reader, "segments", [night_of(path)])
+        for segment in published.read_rows(part, of_row).to_pylist()
+    ]
     return [
         call_picture.Segment(
             **{name: segment[name] for name in _SEGMENT_COLUMNS},
             probabilities=[segment[f"{PROBABILITY}{label}"] for label in labels],
         )
-        for segment in rows.to_pylist()
+        for segment in found
         if segment["label"] is not None
     ]
 

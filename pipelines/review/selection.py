@@ -12,11 +12,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Progress, Say
 from pipelines.review.disagreement import fill_scores
-from pipelines.storage import published
+from pipelines.storage import changes, published
 from ser_core import tables
 from ser_core.report import review_page
 from ser_core.tables import Reader, database
@@ -193,25 +194,25 @@ def _load_night(db: Any, reader: Reader, request: Request) -> tuple[str, list[st
     list of str
         Its files of `recordings` with labelled rows.
     """
-    by_night: dict[tuple[str, str], list[str]] = defaultdict(list)
+    by_night: dict[str, list[str]] = defaultdict(list)
     for path in published.require_paths(reader, "recordings"):
-        by_night[night_of(path), run_of(path)].append(path)
-    nights = sorted({date for date, _ in by_night}, reverse=True)
+        by_night[night_of(path)].append(path)
+    nights = sorted(by_night, reverse=True)
     if request.run_id is not None:
         asked = f"--run-id {request.run_id}"
-        tried = {f"run {request.run_id}": [key for key in by_night if key[1] == request.run_id]}
+        paths = [path for date in nights for path in by_night[date]]
+        tried = {f"run {request.run_id}": _of_run(reader, paths, request.run_id)}
     else:
         dates = [request.date] if request.date is not None else nights
         asked = f"--date {request.date}" if request.date is not None else f"--output {reader.root}"
-        tried = {f"night {date}": [key for key in by_night if key[0] == date] for date in dates}
+        tried = {f"night {date}": by_night.get(date, []) for date in dates}
     if not any(tried.values()):
         listed = ", ".join(nights[:5]) + (", …" if len(nights) > 5 else "")
         raise NothingMatchedError(f"{asked}: nothing found; the tables hold the nights {listed}")
     if request.speaker_field is not None:
         _check_speaker_field(reader, request.speaker_field)
-    for words, keys in tried.items():
-        paths = [path for key in keys for path in by_night[key]]
-        _fill_newest(db, reader, paths, request.speaker_field)
+    for words, paths in tried.items():
+        _fill_newest(db, reader, paths, request)
         labelled = db.execute(
             "SELECT DISTINCT path FROM newest WHERE status = ? ORDER BY path", [tables.LABELLED]
         ).fetchall()
@@ -221,6 +222,22 @@ def _load_night(db: Any, reader: Reader, request: Request) -> tuple[str, list[st
         f"{asked}: no labelled segment found; `ser show` prints the newest rows, and `ser label` "
         "labels what `ser extract` stored"
     )
+
+
+def _of_run(reader: Reader, paths: Sequence[str], run_id: str) -> list[str]:
+    """The files that hold rows of a run."""
+    return [
+        path
+        for path in paths
+        if run_of(path) == run_id
+        or (
+            changes.is_change(run_of(path))
+            and any(
+                pc.any(pc.equal(rows["run_id"], run_id)).as_py()
+                for rows in published.read_row_groups(path, ["run_id"])
+            )
+        )
+    ]
 
 
 def _check_speaker_field(reader: Reader, name: str) -> None:
@@ -233,15 +250,17 @@ def _check_speaker_field(reader: Reader, name: str) -> None:
         )
 
 
-def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], speaker_field: str | None) -> None:
-    """Fill `newest` with the latest row of each URI in these files."""
-    speaker = META + (speaker_field or "").removeprefix(META)
+def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], request: Request) -> None:
+    """Fill `newest` with the latest row of each URI in these files, or of the run asked for."""
+    speaker = META + (request.speaker_field or "").removeprefix(META)
     columns = [name for name in _RECORDINGS.names if name not in ("run", "path", "modified_us")]
     columns.append("modified_at")
 
     def rows() -> Iterator[pa.Table]:
         wanted = [speaker if name == "speaker" else name for name in columns]
         for table in reader.rows(paths, wanted):
+            if request.run_id is not None:
+                table = table.filter(pc.equal(table["run"], request.run_id))
             names = ["speaker" if name == speaker else name for name in table.schema.names]
             yield table.rename_columns(names).select(_RECORDINGS.names).cast(_RECORDINGS)
 
@@ -254,13 +273,15 @@ def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], speaker_field: s
 def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]:
     """Fill `pool` with all segments that may be picked; returns the labels of their models."""
     labels: dict[str, None] = {}
+    found = db.execute("SELECT DISTINCT run FROM newest WHERE status = ?", [tables.LABELLED])
+    runs = pa.array([run for (run,) in found.fetchall()], pa.string())
 
     def rows() -> Iterator[pa.Table]:
-        for part in parts:
-            path = tables.beside(part, "segments")
-            labels.update(dict.fromkeys(label_names(reader.schema(path))))
+        for path in published.same_night(reader, "segments", map(night_of, parts)):
             for group in published.read_row_groups(path, _SEGMENTS.names):
-                yield group.select(_SEGMENTS.names).cast(_SEGMENTS)
+                if pc.any(pc.is_in(group["run_id"], runs)).as_py():
+                    labels.update(dict.fromkeys(label_names(reader.schema(path))))
+                    yield group.select(_SEGMENTS.names).cast(_SEGMENTS)
 
     database.fill(db, "segments", _SEGMENTS, rows())
     db.execute(

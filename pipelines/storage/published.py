@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -181,6 +181,16 @@ def read_row_groups(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Columns of a Parquet file, one row group at a time. Raises what `open_parquet` raises."""
     with open_parquet(path) as file:
         yield from reader.read_row_groups(file, columns, path)
+
+
+def same_night(published: tables.Reader, table: str, nights: Iterable[str]) -> list[str]:
+    """The files of a table that hold rows of these nights, where those of a run are found.
+
+    Which of them holds a row depends on how files were merged: rows belong together by `run_id`
+    and `uri`.
+    """
+    wanted = set(nights)
+    return [path for path in published.paths(table) if reader.night_of(path) in wanted]
 
 
 def read_rows(path: str, filters: Any) -> pa.Table:
