@@ -415,6 +415,12 @@ def test_tables_and_recordings_in_a_store(night, archive, soft_model, tmp_path, 
             text = io.BytesIO()
             pq.write_table(moved, text)
             bucket.put(f"out/{path.relative_to(night)}", text.getvalue())
+        # In a store a run counts once its row in `runs` is there.
+        for folder in {path.parent for path in night.rglob("recordings/*/*/*.parquet")}:
+            text = io.BytesIO()
+            pq.write_table(pa.table({"run_id": [folder.name.partition("=")[2]]}), text)
+            place = folder.relative_to(night / "recordings")
+            bucket.put(f"out/runs/{place}/part-00000-of-00001.parquet", text.getvalue())
         local, remote = tmp_path / "here", tmp_path / "there"
         for folder, out in ((local, night), (remote, f"{bucket.url}/out")):
             folder.mkdir()
