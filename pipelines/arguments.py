@@ -271,3 +271,7 @@ def add_records(parser: ArgumentParser) -> None:
         "--metrics", metavar="F.prom",
         help="the same as metrics, for the textfile collector of Prometheus's node_exporter",
     )  # fmt: skip
+    group.add_argument(
+        "--log-private", action="store_true",
+        help="name recordings by an id in lines and messages: the start of the SHA-256 of the URI",
+    )  # fmt: skip

@@ -39,9 +39,9 @@ from pipelines.commands import (
 from pipelines.commands import (
     config as config_command,
 )
-from pipelines.errors import CommandError
+from pipelines.errors import CommandError, UsageError
 from pipelines.reporting import Report
-from pipelines.secrets import without_secrets
+from pipelines.secrets import has_secret, redacted, without_secrets
 from ser_core import __version__
 from ser_core.errors import SerError
 
@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _logging_disabled(not debug), _sigterm_raises():
         try:
             options, rest = _read(argv)
+            _refuse_secrets(options)
             report.begin(options)
             options.beam_options = beam_options.checked(options, rest)
             _configure_stores(options)
@@ -91,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         except (Exception, KeyboardInterrupt, _Terminated) as error:
             status, message = _exit_status(error)
+            message = message and logs.cleaned(message)
             if options is None and message and _records(argv):  # of the file of --config
                 report.refuse(argv, without_secrets(["ser", *argv]), message)
             status = report.end(status, message, error)
@@ -175,6 +177,7 @@ class Refused(SystemExit):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
+        message = redacted(message)
         print(f"{self.prog}: error: {message}", file=sys.stderr)
         raise Refused(message)
 
@@ -248,6 +251,19 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         if name == called:
             module.add_arguments(command)
     return parser
+
+
+def _refuse_secrets(options: argparse.Namespace) -> None:
+    """Refuse credentials in addresses: an address is stored with the results."""
+    for name in ("input", "output", "model", "against", "save", "summary", "metrics"):
+        value = getattr(options, name, None)
+        for path in [value] if isinstance(value, str) else value or []:
+            if has_secret(str(path)):
+                raise UsageError(
+                    f"--{name}: an address with credentials or a query string found, which would "
+                    "be stored with the results; give the plain address, and credentials in the "
+                    "environment or by the options of the store"
+                )
 
 
 def _configure_stores(options: argparse.Namespace) -> None:

@@ -8,10 +8,14 @@ people redirect them.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import re
 import sys
 from dataclasses import dataclass
 from typing import TextIO
+
+from pipelines.secrets import redacted
 
 FORMATS = ("text", "json")
 INFO, WARNING, ERROR = "info", "warning", "error"
@@ -28,12 +32,20 @@ class _Log:
     logs: bool = False
     run_id: str | None = None
     attempt: str | None = None
+    # Whether recordings are named by an id.
+    private: bool = False
 
 
 _log = _Log()
 
 
-def configure(format: str | None = None, *, logs: bool = False, attempt: str | None = None) -> None:
+def configure(
+    format: str | None = None,
+    *,
+    logs: bool = False,
+    attempt: str | None = None,
+    private: bool = False,
+) -> None:
     """Set how lines are written from now on.
 
     Parameters
@@ -44,9 +56,51 @@ def configure(format: str | None = None, *, logs: bool = False, attempt: str | N
         The command writes into an output: elsewhere than on a terminal its lines are log lines.
     attempt : str or None
         Id of the attempt, for JSON.
+    private : bool
+        Recordings are named by an id rather than by their path.
     """
     global _log
-    _log = _Log(format, logs, attempt=attempt)
+    _log = _Log(format, logs, attempt=attempt, private=private)
+
+
+# A path or address that ends like a recording; spaces are allowed where it is quoted.
+_RECORDING = re.compile(
+    r"(?<=')(?:\w+://|/)[^'\n]*(?=')|(?<=\")(?:\w+://|/)[^\"\n]*(?=\")|(?:\w+://|/)[^\s'\",;]+"
+)
+_SOUNDS = re.compile(
+    r"(?i)\.(?:3gp|aac|ac3|aif[fc]?|alaw|amr|ape|au|avi|awb|caf|dss|flac|gsm|m4a|mka|mkv|mov|mp[234]|"
+    r"oga|ogg|opus|pcm|ra|raw|sln|snd|spx|tta|ulaw|vo[cx]|w64|wave?|webm|wma|wv)\b"
+)
+
+
+def recording_id(uri: str) -> str:
+    """The name of a recording in private lines: `SELECT uri FROM calls WHERE sha256(uri) LIKE …`.
+
+    Examples
+    --------
+    >>> recording_id("/calls/a.wav")
+    'recording:074822fc88eb'
+    """
+    digest = hashlib.sha256(uri.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"recording:{digest[:12]}"
+
+
+def cleaned(line: str) -> str:
+    """A line without secrets; with --log-private, without names of recordings, too."""
+    line = redacted(line)
+    if not _log.private:
+        return line
+
+    def named(match: re.Match[str]) -> str:
+        # A colon or a dot after it is the sentence's.
+        uri = match[0].rstrip(":.")
+        sounds = list(_SOUNDS.finditer(uri))
+        if not sounds:
+            return match[0]
+        uri, rest = uri[: sounds[-1].end()], match[0][sounds[-1].end() :]
+        return recording_id(uri) + rest
+
+    return _RECORDING.sub(named, line)
 
 
 def set_run(run_id: str | None) -> None:
@@ -67,7 +121,7 @@ def say(line: str, *, level: str = INFO, stream: TextIO | None = None) -> None:
         Standard output by default.
     """
     stream = stream or sys.stdout
-    print(_formatted(line, level, stream), file=stream, flush=True)
+    print(_formatted(cleaned(line), level, stream), file=stream, flush=True)
 
 
 def _formatted(line: str, level: str, stream: TextIO) -> str:

@@ -28,7 +28,7 @@ from pipelines.runners.runner import Outcome
 from pipelines.steps.parts import Layout
 from pipelines.storage import bundles, files, inputs, published, store
 from pipelines.tried_with import TriedWith
-from ser_core import features, tables
+from ser_core import features, tables, temporary
 from ser_core.examine import Settings
 
 __all__ = ["Job", "label", "labelling_of", "run"]
@@ -147,6 +147,7 @@ def work_off(job: Job, task: Task) -> int:
 @contextmanager
 def _opened(job: Job) -> Iterator[store.Output]:
     """Open and hold the output. Opening it finishes what earlier runs left undone."""
+    temporary.sweep()
     with publishing.opened(job.output, job.say) as output:
         feature_set = features.get(job.labelling.feature_set)
         published.check_feature_set(output.root, feature_set.id, feature_set.fingerprint)

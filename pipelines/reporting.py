@@ -54,6 +54,7 @@ class Report:
         logs.configure(
             getattr(options, "log_format", None),
             logs=records,
+            private=getattr(options, "log_private", False),
             attempt=self._current.attempt.id if self._current else None,
         )
         if records:

@@ -5,10 +5,40 @@ The command `ser forget` names whom it forgets: that is not stored either.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
 _SECRET = ("secret", "password", "passwd", "token", "access_key", "credential", "private_key")
+
+
+# The part of a URI before an @, such as key:secret; and what follows a ? that names values, such
+# as the signature of a presigned address.
+_USER = re.compile(r"(?<=://)(?:[^/\s@]*|[^/\s@:]+:[^\s@]*)@")
+_QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"]*=[^\s'\"]*")
+# Values of headers and options in the texts of libraries.
+_NAMED = re.compile(
+    r"(?i)((?:secret|password|passwd|token|access_?key|credential|signature|authorization)[\w-]*"
+    r"['\"]?\s*[=:]\s*['\"]?(?:bearer |basic )?)[^\s'\",;&)]+"
+)
+
+
+def redacted(text: str) -> str:
+    """A text without the credentials and query strings of the URIs in it.
+
+    Examples
+    --------
+    >>> redacted("s3://AKIA1:abc@bucket/a.wav?X-Amz-Signature=12 is not there")
+    's3://***@bucket/a.wav?*** is not there'
+    >>> redacted("/calls/what?.wav: no such file")
+    '/calls/what?.wav: no such file'
+    """
+    return _NAMED.sub(r"\1***", _QUERY.sub(r"\1?***", _USER.sub("***@", text)))
+
+
+def has_secret(uri: str) -> bool:
+    """Whether a URI holds credentials or a query string."""
+    return bool(_USER.search(uri) or _QUERY.search(uri))
 
 
 def is_secret(name: str) -> bool:
@@ -36,4 +66,4 @@ def without_secrets(words: Sequence[str]) -> str:
         elif kept and kept[-1].startswith("--") and is_secret(kept[-1]):
             word = "***" if "=" not in kept[-1] else word
         kept.append(word)
-    return shlex.join(kept)
+    return redacted(shlex.join(kept))

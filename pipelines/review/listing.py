@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -148,10 +149,23 @@ def _row(choice: Choice, columns: Sequence[str]) -> list[str]:
     return [values.get(name, "") for name in columns]
 
 
+def defuse(value: str) -> str:
+    """A text that a spreadsheet takes as text: one that begins like a formula gets a quote mark.
+
+    Examples
+    --------
+    >>> [defuse(value) for value in ("=1+1", "@sum", "-0.5", "/calls/a.wav")]
+    ["'=1+1", "'@sum", '-0.5', '/calls/a.wav']
+    """
+    is_number = re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", str(value), re.I)
+    return f"'{value}" if str(value)[:1] in tuple("=+-@\t\r") and not is_number else value
+
+
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The list as CSV. Values are not escaped for spreadsheets, which may read one as a formula."""
+    """The list as CSV, of which a spreadsheet reads no value as a formula."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([columns, *rows])
+    defused = [[defuse(value) for value in row] for row in rows]
+    csv.writer(text).writerows([columns, *defused])
     return text.getvalue()
 
 

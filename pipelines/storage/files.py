@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as copy_of
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from pipelines.errors import StoreError
+from ser_core import temporary
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+]*://", re.IGNORECASE)
 # Objects copied or deleted in one call.
@@ -192,7 +192,7 @@ def local_copy(uri: str, names: Iterable[str] | None = None) -> Iterator[str]:
     OSError
         They cannot be fetched; FileNotFoundError where one is not there.
     """
-    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+    with temporary.folder() as folder:
         pairs = [(uri, "file")] if names is None else [(join(uri, name), name) for name in names]
         for source, name in pairs:
             _fetch(source, os.path.join(folder, name))

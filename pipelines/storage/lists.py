@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipelines.errors import UsageError
+from pipelines.secrets import has_secret
 from pipelines.storage import files
 
 _MARKS = {
@@ -48,6 +49,12 @@ def read_list(path: str) -> Iterator[str]:
                         "line expected"
                     )
                 name = "" if text.startswith("#") else _unquoted(text)
+                if has_secret(name):
+                    raise UsageError(
+                        f"{option}: line {number} holds credentials or a query string, which would "
+                        "be stored with the results; give the plain address, and credentials in "
+                        "the environment"
+                    )
                 if name:
                     yield name
     except (OSError, UnicodeError) as error:

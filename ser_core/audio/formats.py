@@ -323,8 +323,8 @@ def describe(container: Container | None, header: bytes, declared: Declared) -> 
         codec = "Speex" if b"Speex" in header else "FLAC" if b"\x7fFLAC" in header else ""
         return f"{container.name} with {codec}" if codec else container.name
     if is_text(header):
-        return f"text, not audio ({header[:24].decode(errors='replace')!r})"
-    return f"not a format that is known (begins with {header[:8].hex(' ')})"
+        return "text, not audio"  # which is not quoted: it may be anything of anybody's
+    return f"not a format that is known (begins with {header[:4].hex(' ')})"
 
 
 def is_text(header: bytes) -> bool:

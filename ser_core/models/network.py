@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_core import features
+from ser_core import features, temporary
 from ser_core.errors import BundleError
 from ser_core.models.card import CARD, MODEL, Card
 from ser_core.models.file_checks import check_keras
@@ -48,7 +47,7 @@ def load_network(path: Path, content: bytes, card: Card) -> Any:
     check_keras(path, content)
     keras = load_keras()
     try:
-        with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        with temporary.folder() as folder:
             checked = Path(folder) / MODEL
             checked.write_bytes(content)
             model = keras.saving.load_model(checked, compile=False, safe_mode=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+
+from ser_core import temporary
 
 # Rows that travel between Python and DuckDB at a time.
 ROWS = 20_000
@@ -21,7 +22,7 @@ def connect() -> Iterator[Any]:
     """A new database, deleted at the end of the context."""
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+    with temporary.folder() as folder:
         db = duckdb.connect(os.path.join(folder, "db"))
         try:
             db.execute(f"SET memory_limit = '{MEMORY}'")
