@@ -257,10 +257,14 @@ def quoted(name: str) -> str:
 
 
 def _literal(path: str) -> str:
-    """A path in SQL. DuckDB takes paths for patterns."""
-    if not files.is_remote(path):
-        path = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-    return text(path)
+    return text(as_pattern(path))
+
+
+def as_pattern(path: str) -> str:
+    """A path as DuckDB reads it, which takes local paths for patterns."""
+    if files.is_remote(path):
+        return path
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
 
 
 def text(value: str) -> str:

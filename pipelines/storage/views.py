@@ -17,11 +17,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.storage import files, published
-from pipelines.storage.view_statements import ON_FILES, TABLES, VIEWS, statements, text
+from pipelines.storage.view_statements import (
+    ON_FILES,
+    TABLES,
+    VIEWS,
+    as_pattern,
+    statements,
+    text,
+)  # fmt: skip
 from ser_core import __version__
 from ser_core.tables import Reader
 
-__all__ = ["DATABASE", "SQL", "VIEWS", "connect", "refresh", "refresh_if_stale"]
+__all__ = [
+    "DATABASE", "SQL", "VIEWS", "as_pattern", "connect", "refresh", "refresh_if_stale", "text",
+]  # fmt: skip
 
 DATABASE, SQL = "ser.duckdb", "_views.sql"
 # A folder of it is removed by the next command if this one is killed.

@@ -1,0 +1,135 @@
+"""`ser query`: formats, errors, and what a query may not do."""
+
+import csv
+import datetime as dt
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests import small_tables
+
+NIGHT = dt.date(2026, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("it's [a] folder") / "date=2020-01-01" / "out"
+    small_tables.publish(folder, "r20260301T021500-aaaaaa", ["/c/a.wav", "/c/b.wav"], date=NIGHT)
+    return folder
+
+
+@pytest.fixture
+def ask(ser_here, out):
+    def run(sql, *words, output=out):
+        return ser_here("query", sql, "--output", output, *words)
+
+    return run
+
+
+def test_a_table(ask):
+    done = ask("SELECT uri, negativity, night FROM calls ORDER BY uri")
+    assert done.returncode == 0, done.stderr
+    for value in ("/c/a.wav", "0.25", "2026-03-01"):
+        assert value in done.stdout
+
+
+def test_values_of_csv_and_json(ask):
+    columns = "uri, by_channel, modified_at, p_angry, 1.5 AS price, 'nan'::FLOAT AS nothing"
+    done = ask(f"SELECT {columns} FROM calls ORDER BY uri", "--format", "csv")
+    first = next(csv.DictReader(done.stdout.splitlines()))
+    assert first["modified_at"] == "2026-03-01T02:15:00+00:00"
+    assert first["p_angry"] == ""
+    assert json.loads(first["by_channel"])[0]["role"] == "customer"
+    found = json.loads(ask(f"SELECT {columns} FROM calls", "--format", "json").stdout)
+    assert len(found) == 2
+    assert found[0]["by_channel"][0]["analysed"] is True
+    assert (found[0]["price"], found[0]["nothing"], found[0]["p_angry"]) == (1.5, None, None)
+    assert json.loads(ask("FROM calls LIMIT 0", "--format", "json").stdout) == []
+
+
+@pytest.mark.parametrize("extension", ["csv", "json", "parquet"])
+def test_saved_by_the_end_of_the_name(ask, tmp_path, extension):
+    path = tmp_path / "new" / f"calls.{extension}"
+    done = ask("FROM calls", "--save", path)
+    assert done.returncode == 0, done.stderr
+    assert "2 rows" in done.stdout + done.stderr
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    if extension == "parquet":
+        assert pq.read_table(path).num_rows == 2
+
+
+def test_the_query_of_a_file_and_of_the_standard_input(ask, tmp_path, monkeypatch):
+    file = tmp_path / "count.sql"
+    file.write_text("-- how many\nSELECT count(*) AS n FROM calls;\n")
+    assert json.loads(ask(f"@{file}", "--format", "json").stdout) == [{"n": 2}]
+    monkeypatch.setattr("sys.stdin", io.StringIO(file.read_text()))
+    assert json.loads(ask("-", "--format", "json").stdout) == [{"n": 2}]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN SELECT * FROM calls", "PIVOT calls ON label USING count(*)", "DESCRIBE calls",
+        "SHOW TABLES", "SUMMARIZE runs", "WITH a AS (FROM calls) FROM a", "FROM features",
+    ],
+)  # fmt: skip
+def test_statements_that_read(ask, sql):
+    done = ask(sql)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("COPY (SELECT 1) TO 'OUT/x.csv'", "a statement COPY found, SELECT expected"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'OUT/x.csv'", "a statement COPY found"),
+        ("CREATE TABLE a AS SELECT 1", "a statement CREATE found"),
+        ("ATTACH 'OUT/x.duckdb'", "a statement ATTACH found"),
+        ("SET enable_external_access = true", "a statement SET found"),
+        ("FROM read_text('/etc/hostname')", "/etc/hostname"),
+        ("FROM read_csv('https://example.com/a.csv')", "example.com"),
+        ("FROM out", "Table with name out does not exist"),  # a variable of this module
+        ("SELECT 1; SELECT 2", "2 statements found, one expected"),
+        ("-- nothing", "no statement found"),
+        ("SELEC 1", 'syntax error at or near "SELEC"'),
+        ("SELECT labl FROM calls", "columns of calls: recording_id, uri"),
+        ("FROM recordings", "the views are calls, segments, features, runs, nights, history"),
+        ("SELECT uri::INT FROM calls", "Could not convert string '/c/"),
+        ("@/no/such/file.sql", "/no/such/file.sql: cannot be read"),
+    ],
+)
+def test_what_is_refused(ask, out, sql, message):
+    before = sorted(out.rglob("*"))
+    done = ask(sql.replace("OUT", str(out).replace("'", "''")))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("--format", "parquet"), 2, "--format parquet: it is not for reading on a screen"),
+        (("--save", "calls.txt"), 2, "the name ends in none of .csv, .json and .parquet"),
+        (("--save", "/proc/a.csv"), 2, "--save /proc/a.csv"),
+    ],
+)
+def test_options_that_cannot_be_met(ask, words, status, message):
+    done = ask("FROM calls", *words)
+    assert done.returncode == status
+    assert message in done.stderr
+
+
+def test_an_output_without_tables(ask, tmp_path):
+    done = ask("FROM calls", output=tmp_path / "none")
+    assert done.returncode == 4
+    assert "no tables found; `ser run` fills them" in done.stderr
+
+
+def test_long_answers_are_cut_on_the_screen_only(ask):
+    done = ask("FROM range(1500)")
+    assert "the first 1,000 rows" in done.stderr
+    assert len(ask("FROM range(1500)", "--format", "csv").stdout.splitlines()) == 1501
