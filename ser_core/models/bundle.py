@@ -45,12 +45,7 @@ from ser_core.models.folder import (
 )
 from ser_core.models.history import HISTORY, histories, history_belief, history_weight
 from ser_core.models.keras_versions import check_keras_version
-from ser_core.models.network import (
-    as_function,
-    lanes_of,
-    load_network,
-    padded_batches,
-)
+from ser_core.models.network import as_function, lanes_of, load_network, padded_batches
 from ser_core.models.priors import estimate_log_prior
 from ser_core.models.signature import PublicKey
 
@@ -191,7 +186,8 @@ class Bundle:
             A matrix of another shape, or with NaN or infinity; or a bundle that was trained by an
             older version, which does not know the statistics of its training.
         """
-        base = replace(self, card=self.card.base, _archive=None, _files=_without_archive(self))
+        files = {name: content for name, content in self._files.items() if name != ARCHIVE}
+        base = replace(self, card=self.card.base, _archive=None, _files=files)
         matrix = base._checked(matrix, recording, "recording")
         if len(matrix) < archive.MIN_ROWS:
             raise ValueError(
@@ -434,10 +430,6 @@ def save(
             (work / name).write_bytes(data)
         write_card(work, card, (extras or {}).keys())
     return card
-
-
-def _without_archive(bundle: Bundle) -> dict[str, bytes]:
-    return {name: content for name, content in bundle._files.items() if name != ARCHIVE}
 
 
 def _check_reference(folder: Path, bundle: Bundle, reference: Mapping[str, np.ndarray]) -> None:
