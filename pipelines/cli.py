@@ -24,6 +24,7 @@ from pipelines.commands import (
     adapt,
     check,
     compact,
+    doctor,
     evaluate,
     explore,
     extract,
@@ -64,6 +65,7 @@ COMMANDS = {
     "explore": explore,
     "model": model,
     "config": config_command,
+    "doctor": doctor,
 }
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 usage error

@@ -47,7 +47,7 @@ def main(descriptor: int) -> None:
     except Exception as error:
         messages.send(pipe, Ready(problem=f"{type(error).__name__}: {error}"))
         return
-    messages.send(pipe, Ready(str(closed), dimensions, problem))
+    messages.send(pipe, Ready(closed, dimensions, problem))
     while True:
         try:
             question = pipe.recv()

@@ -26,6 +26,7 @@ from typing import BinaryIO, Self
 from ser_core import audio, fence, messages
 from ser_core.errors import SerError
 from ser_core.examine import Examined, Settings, Source, changed, unreadable
+from ser_core.fence import Fence
 from ser_core.header import Header, Opening, answer
 from ser_core.messages import Beat, Done, Message, MessageError, Ready, Task, Wanted
 from ser_core.roles import Roles
@@ -105,11 +106,6 @@ class _Guarded:
     work : Settings or Opening
         What the child is for: to examine by settings, or to read headers.
     guard : Guard, optional
-
-    Attributes
-    ----------
-    fence : str or None
-        What is closed round the child, once one is ready.
     """
 
     def __init__(self, work: Settings | Opening, guard: Guard | None = None) -> None:
@@ -117,7 +113,7 @@ class _Guarded:
         self._child: _Child | None = None
         self._ready = False
         self._dimensions = 0
-        self.fence: str | None = None
+        self._closed: Fence | None = None
         self._own_cache: tempfile.TemporaryDirectory | None = None
 
     def __enter__(self) -> Self:
@@ -144,6 +140,23 @@ class _Guarded:
         ours.send(Task(self._work, self._guard.memory_mb, self._guard.fence, os.getpid()))
         self._child, self._ready = _Child(process, ours), False
         return self._child
+
+    def wait(self) -> Fence:
+        """Wait until a child has warmed up; gives what is closed round it.
+
+        Raises
+        ------
+        SerError
+            No child could be started.
+        """
+        self._ready_child()
+        assert self._closed is not None
+        return self._closed
+
+    @property
+    def fence(self) -> str | None:
+        """What is closed round the child, as text; None before one was ready."""
+        return None if self._closed is None else str(self._closed)
 
     def close(self) -> None:
         """End the child."""
@@ -213,11 +226,8 @@ class _Guarded:
             if child.pipe.poll(WARM_UP_S):
                 ready = messages.receive(child.pipe)
                 assert isinstance(ready, Ready)
-                problem, self.fence, self._dimensions = (
-                    ready.problem,
-                    ready.fence,
-                    ready.dimensions,
-                )
+                problem, self._closed = ready.problem, ready.fence
+                self._dimensions = ready.dimensions
         except (EOFError, ConnectionError):
             problem = f"it died while warming up{_in_words(self._wait_for_end())}"
             if self._own_cache is None:

@@ -21,11 +21,13 @@ import numpy as np
 
 from ser_core.errors import REJECTION_REASONS
 from ser_core.examine import Examined, Settings, Source
+from ser_core.fence import Fence
 from ser_core.header import Header, Opening
 
 # 4 h of 8 channels in segments of a second have this much; the rest is cut off.
 MAX_BYTES = 1 << 30
 _LENGTH_BYTES = 4
+NO_FENCE = Fence()
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ class Ready:
 
     Parameters
     ----------
-    fence : str
-        What is closed round it: the column `fence` of `runs`.
+    fence : Fence
+        What is closed round it; as text, the column `fence` of `runs`.
     dimensions : int
         Of the feature set; 0 where no features are extracted.
     problem : str or None
     """
 
-    fence: str = ""
+    fence: Fence = NO_FENCE
     dimensions: int = 0
     problem: str | None = None
 
