@@ -17,7 +17,7 @@ from ser_core.guarded import Examiner, Guard, HeaderReader
 from tests.speechlike import call
 
 SETTINGS = Settings("test_faulty")
-GUARD = Guard(timeout_s=8, memory_mb=600)
+GUARD = Guard(timeout_s=20, memory_mb=600)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_faults_cost_one_recording_each(calls):
             else:
                 rejections[name] = (found.reason, found.detail)
     assert rejections["crash"] == ("crashed", "the process that decoded it died of SIGSEGV")
-    assert rejections["hang"] == ("timed_out", "no progress for 8 s (--timeout-s)")
+    assert rejections["hang"] == ("timed_out", "no progress for 20 s (--timeout-s)")
     assert rejections["eat"][0] == "crashed"
     assert "memory" in rejections["eat"][1]
     assert rejections["raise"] == ("crashed", "ZeroDivisionError: planted")
