@@ -8,14 +8,13 @@ count; the views for users are built on them. docs/tables.md describes the colum
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 
 import pyarrow as pa
 
 from pipelines.storage import changes, files
 from ser_core.tables import Reader, runs_schema
 from ser_core.tables.reader import label_names, meta_names, run_of
-from ser_core.tables.schemas import features_columns, recordings_columns, segments_columns
+from ser_core.tables.schemas import UTC, features_columns, recordings_columns, segments_columns
 
 VIEWS = ("calls", "segments", "features", "runs", "nights", "history")
 # A run publishes `recordings` after `segments` and `features`. In this order, what is listed later
@@ -219,7 +218,7 @@ def _over_files(
     by_schema: Mapping[pa.Schema, Sequence[str]],
 ) -> str:
     """A view of all rows of a table: its columns, null where a file lacks one, and `date`."""
-    types = _duckdb_types(tuple(columns))
+    types = {name: sql_type(kind) for name, kind in columns}
     # From the name of the folder. `hive_partitioning` would also read a `date=` in the path of OUT.
     first = len(files.join(root, table, "date=")) + 1
     parts = []
@@ -272,11 +271,34 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-@cache
-def _duckdb_types(columns: tuple[tuple[str, pa.DataType], ...]) -> dict[str, str]:
-    """The types of columns in SQL, by their names."""
-    import duckdb
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.bool_(): "BOOLEAN",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    UTC: "TIMESTAMPTZ",
+}
 
-    with duckdb.connect() as db:
-        db.register("empty", pa.schema(columns).empty_table())
-        return {name: kind for name, kind, *_ in db.execute("DESCRIBE empty").fetchall()}
+
+def sql_type(kind: pa.DataType) -> str:
+    """A type of the tables' columns in SQL.
+
+    Examples
+    --------
+    >>> sql_type(pa.list_(pa.float32(), 3)), sql_type(pa.map_(pa.string(), pa.int64()))
+    ('FLOAT[3]', 'MAP(VARCHAR, BIGINT)')
+    """
+    if pa.types.is_fixed_size_list(kind):
+        return f"{sql_type(kind.value_type)}[{kind.list_size}]"
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
+    if pa.types.is_struct(kind):
+        fields = ", ".join(f"{quoted(field.name)} {sql_type(field.type)}" for field in kind)
+        return f"STRUCT({fields})"
+    return _TYPES[kind]

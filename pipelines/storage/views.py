@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -33,7 +34,6 @@ __all__ = [
 ]  # fmt: skip
 
 DATABASE, SQL = "ser.duckdb", "_views.sql"
-# A folder of it is removed by the next command if this one is killed.
 _STAGING = "_staging"
 _MEMORY = "1GB"
 
@@ -53,17 +53,21 @@ def refresh(output: str | os.PathLike) -> None:
         return
     reader = published.open_reader(root)
     sql = _sql(reader, _Listing.of(reader))
-    with files.naming(f"--output {root}"):
-        staging = files.join(root, _STAGING)
-        os.makedirs(staging, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=staging, prefix="views-") as folder:
-            new, path = files.join(folder, DATABASE), files.join(root, DATABASE)
-            with _database(new) as db:
-                db.execute(sql)
-            # Whoever opens it for writing is refused, since the next run replaces it.
-            os.chmod(new, 0o444)
-            files.sync(new)
-            os.replace(new, path)
+    path, new = files.join(root, DATABASE), files.join(root, _STAGING, DATABASE)
+    with files.naming(f"--output {root}"), tempfile.TemporaryDirectory(prefix="ser-") as folder:
+        # Not in OUT, since DuckDB cannot write to every path, such as one with a question mark.
+        made = files.join(folder, DATABASE)
+        with _database(made) as db:
+            db.execute(sql)
+        os.makedirs(os.path.dirname(new), exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(new)  # of a command that was killed
+        with open(made, "rb") as source, files.written(new) as target:
+            shutil.copyfileobj(source, target)
+        # Whoever opens it for writing is refused, since the next run replaces it.
+        os.chmod(new, 0o444)
+        os.replace(new, path)
+        files.sync(root)
         with suppress(FileNotFoundError):
             # Of somebody who wrote to an earlier file all the same.
             os.unlink(f"{path}.wal")
