@@ -38,6 +38,10 @@ def main() -> None:
         except texts.EXPECTED:
             return
 
+    # What a target imports late must be instrumented, too.
+    with atheris.instrument_imports(include=["ser_core", "pipelines"]):
+        for data in seeds:
+            read(data)
     atheris.Setup([sys.argv[0], *options, str(folder / "seeds")], read)
     atheris.Fuzz()
 
