@@ -40,6 +40,7 @@ TEST = [
     "prometheus-client>=0.20",  # parses what --metrics writes
     "praat-parselmouth>=0.4.5",
     "ruff>=0.8",
+    "sqlglot>=25",  # the queries for BigQuery and Athena
 ]
 # For `make lock`, `make audit` and `make sbom`.
 SUPPLY = ["cyclonedx-bom>=5", "pip-audit>=2.7", "uv>=0.5"]

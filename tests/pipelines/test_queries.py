@@ -4,34 +4,46 @@ The fixture `night_out` is the output folder of `ser run` over tests/data/calls,
 the `--uri-fields` of the page.
 """
 
+import datetime as dt
 import re
+import shutil
 from pathlib import Path
 
-import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import sqlglot
+
+from pipelines.storage import changes, views
+from pipelines.storage.changes import COMPACT, Change
+from tests import small_tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
-BLOCKS = re.findall(
-    r"^## ([^\n]+)\n(?:(?!^## ).)*?^```(sql|python)\n(.*?)^```$",
-    PAGE.read_text(encoding="utf-8"),
-    flags=re.MULTILINE | re.DOTALL,
-)
-VIEWS = BLOCKS[0][2]
-QUERIES = [pytest.param(code, id=title) for title, kind, code in BLOCKS[1:] if kind == "sql"]
-RECIPES = [pytest.param(code, id=title) for title, kind, code in BLOCKS if kind == "python"]
+TEXT = PAGE.read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, flags=re.MULTILINE | re.DOTALL))
+
+
+def blocks(section: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+
+
+QUERIES = [
+    pytest.param(code, id=title)
+    for title, section in SECTIONS.items()
+    for code in blocks(section, "sql")
+]
+[WITH_DUCKDB] = blocks(SECTIONS["pandas"], "python")
+FILES, *RECIPES = blocks(SECTIONS["The files that count"], "python")
 
 
 def at(code: str, folder) -> str:
-    assert "OUT/" in code or "read_parquet" not in code
     return code.replace("OUT/", f"{Path(folder).as_posix()}/")
 
 
 @pytest.fixture
 def tables(night_out):
-    connection = duckdb.connect()
-    connection.execute(at(VIEWS, night_out))
-    yield connection
-    connection.close()
+    with views.connect(night_out) as connection:
+        yield connection
 
 
 def rows(tables, code):
@@ -39,17 +51,20 @@ def rows(tables, code):
 
 
 def count(tables, condition):
-    return tables.sql(f"SELECT count(*) FROM recordings WHERE {condition}").fetchall()[0][0]
+    return tables.sql(f"SELECT count(*) FROM calls WHERE {condition}").fetchall()[0][0]
 
 
 def query(number: int) -> str:
-    return next(code for title, _, code in BLOCKS if title.startswith(f"{number}. "))
+    title = next(title for title in SECTIONS if title.startswith(f"{number}. "))
+    [code] = blocks(SECTIONS[title], "sql")
+    return code
 
 
 def test_the_page_has_all_blocks():
-    assert [title.split(". ")[0] for title, _, _ in BLOCKS[1:11]] == [str(i + 1) for i in range(10)]
-    assert PAGE.read_text(encoding="utf-8").count("```sql") == len(QUERIES) + 1
-    assert [title for title, kind, _ in BLOCKS if kind == "python"] == ["pandas", "Polars"]
+    numbered = [title.split(". ")[0] for title in SECTIONS if title[0].isdigit()]
+    assert numbered == [str(i + 1) for i in range(10)]
+    assert TEXT.count("```sql") == len(QUERIES) == 11
+    assert TEXT.count("```python") == 4
 
 
 @pytest.mark.parametrize("code", QUERIES)
@@ -57,10 +72,10 @@ def test_query_runs(tables, code):
     rows(tables, code)
 
 
-def test_recordings_has_one_row_per_uri_and_segments_match(tables):
-    uris = tables.sql("SELECT count(DISTINCT uri) FROM recordings").fetchall()[0][0]
+def test_calls_has_one_row_per_uri_and_segments_match(tables):
+    uris = tables.sql("SELECT count(DISTINCT uri) FROM history").fetchall()[0][0]
     assert count(tables, "true") == uris > 0
-    orphans = "SELECT count(*) FROM segments ANTI JOIN recordings USING (run_id, uri)"
+    orphans = "SELECT count(*) FROM segments ANTI JOIN calls USING (run_id, uri)"
     assert tables.execute(orphans).fetchone() == (0,)
 
 
@@ -110,14 +125,57 @@ def test_the_counts_of_a_run_add_up(tables):
     assert [row["missing"] for row in found] == [0] * len(found)
 
 
-@pytest.mark.parametrize("code", RECIPES)
-def test_recipe_gives_the_latest_row_per_uri(tables, night_out, code, capsys):
-    if "polars" in code:
-        pytest.importorskip("polars")
+@pytest.mark.parametrize("code", [WITH_DUCKDB, *RECIPES], ids=["DuckDB", "pandas", "Polars"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_recipe_gives_the_rows_of_the_view(night_out, tmp_path, code, changed, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(night_out, out)
+    if changed:
+        replace_recordings(out)
+    views.refresh(out)
     found: dict = {}
-    exec(at(code, night_out), found)
-    columns = tables.execute("DESCRIBE every_recording").fetchall()
-    assert set(found["latest"].columns) == {name for name, *_ in columns}
-    uris = tables.execute("SELECT uri FROM recordings ORDER BY uri").fetchall()
-    assert sorted(found["latest"]["uri"]) == [uri for (uri,) in uris]
+    exec(at(FILES, out), found)
+    exec(at(code, out), found)
+    with views.connect(out) as db:
+        uris = db.execute("SELECT uri FROM calls ORDER BY uri").fetchall()
+        columns = {name for name, *_ in db.execute("DESCRIBE calls").fetchall()}
+    assert sorted(found["calls"]["uri"]) == [uri for (uri,) in uris]
+    assert columns - {"night"} <= set(found["calls"].columns) <= columns
     assert "labelled" in capsys.readouterr().out
+
+
+def replace_recordings(out):
+    """Merge the files of `recordings`, and leave behind one of a change that never became true."""
+    now = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+    change = Change(changes.new_id(now), COMPACT, now, tuple(
+        str(path.relative_to(out)) for path in out.glob("recordings/*/*/*")
+    ))  # fmt: skip
+    rows = pa.concat_tables(pq.ParquetFile(out / path).read() for path in change.replaced)
+    date = dt.date(2026, 3, 1)
+    small_tables.write(out, "recordings", rows, date=date, run=change.id)
+    small_tables.write(out, "recordings", rows, date=date, run=changes.new_id(now))
+    changes.add(str(out), change)
+
+
+@pytest.mark.parametrize("dialect", ["bigquery", "athena"])
+def test_external_tables_have_the_rows_of_the_views(night_out, dialect):
+    """Their views, translated for DuckDB, over all files and over copies that a change made."""
+    [code] = blocks(SECTIONS["BigQuery and Athena"], dialect)
+    with views.connect(night_out) as db:
+        db.execute("CREATE SCHEMA ser")
+        for table in ("recordings", "segments", "runs"):
+            files = (
+                f"FROM read_parquet('{night_out}/{table}/*/*/*.parquet', hive_partitioning=true)"
+            )
+            again = f"{files} UNION ALL BY NAME (SELECT * REPLACE ('c1' AS run) {files})"
+            db.execute(f"CREATE VIEW ser.{table}_files AS {again}")
+        # sqlglot does not know BigQuery's external tables.
+        for statement in re.findall(r"CREATE OR REPLACE VIEW [^;]*", code):
+            db.execute(sqlglot.transpile(statement, read=dialect, write="duckdb")[0])
+        for view in ("calls", "segments"):
+            keys = "uri, run_id" + (", channel, start_s" if view == "segments" else "")
+            found, expected = (
+                db.execute(f"SELECT {keys}, label FROM {schema}.{view} ORDER BY ALL").fetchall()
+                for schema in ("ser", "main")
+            )
+            assert found == expected != []
