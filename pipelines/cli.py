@@ -272,7 +272,8 @@ def _refuse_secrets(options: argparse.Namespace) -> None:
 
 def _configure_stores(options: argparse.Namespace) -> None:
     """Pass endpoints, keys and the like to Beam's file systems if a path needs them."""
-    values = [getattr(options, name, None) for name in ("input", "output", "model", "against")]
+    names = ("input", "output", "model", "against", "summary", "metrics")
+    values = [getattr(options, name, None) for name in names]
     # A list may name files of a store; only then are Beam's options of use with it.
     lists = bool(options.beam_options)
     if any(

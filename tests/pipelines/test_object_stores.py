@@ -149,8 +149,10 @@ def test_a_night_and_a_second_one(bucket, archive, level_model, here):
         bucket.put(f"models/level/{name}", (level_model / name).read_bytes())
     bucket.put("lists/tonight.txt", f"# all\n{bucket.url}/in/**/*.wav\n".encode())
     words = (f"@{bucket.url}/lists/tonight.txt", f"{bucket.url}/out", f"{bucket.url}/models/level")
-    done = night(*words, *bucket.options(), env=bucket.environment())
+    summary = ("--summary", f"{bucket.url}/reports/s.json")
+    done = night(*words, *summary, *bucket.options(), env=bucket.environment())
     assert done.returncode == 0, done.stderr
+    assert json.loads(bucket.get("reports/s.json"))["books"]["labelled"] == 4
     assert "5 matched = 4 labelled + 0 without speech + 1 rejected" in done.stdout
     same(bucket, "out", "in", here, archive)
     assert not bucket.keys("out/_staging/")
@@ -161,6 +163,8 @@ def test_a_night_and_a_second_one(bucket, archive, level_model, here):
     assert done.returncode == 0, done.stderr
     assert "6 matched = 1 labelled + 0 without speech + 1 rejected + 4 already" in done.stdout
     assert len(bucket.keys("out/runs/")) == 2
+    found = [json.loads(bucket.get(key)) for key in bucket.keys("out/_attempts/")]
+    assert [(attempt["status"], attempt["opened"]) for attempt in found] == 2 * [("done", True)]
     out = ("--output", f"{bucket.url}/out")
     for words in (
         ("show", *out),
