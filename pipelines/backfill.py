@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pipelines import errors, nightly
 from pipelines.errors import NothingMatchedError
 from pipelines.job import Job
+from pipelines.storage import attempts
 
 # Exit statuses that do not end a backfill, the worst last, and what they say of a night.
 _STATUSES = {
@@ -47,5 +48,7 @@ def run(jobs: Sequence[Job]) -> int:
     found = ", ".join(
         f"{counts[status]:,} {text}" for status, text in _STATUSES.items() if counts[status]
     )
-    jobs[0].say(f"{len(jobs):,} nights: {found}")
+    line = f"{len(jobs):,} nights: {found}"
+    jobs[0].say(line)
+    attempts.note_message(line)
     return max(statuses, key=list(_STATUSES).index)

@@ -172,7 +172,7 @@ def test_ser_config_prints_what_is_in_force(nightly, ser_here, monkeypatch):
     assert "--flink_master" in found
     last = done.stdout.splitlines()[-1]
     assert f"--input {nightly.parent}/billing --output={nightly.parent}/tables" in last
-    done = ser_here("config", "--command", "lable")
+    done = ser_here("config", "--command", "labl")
     assert "did you mean label?" in done.stderr
     missing = ser_here("config", "--command", "run")
     assert "missing" in missing.stdout

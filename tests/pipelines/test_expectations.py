@@ -88,7 +88,7 @@ def test_what_is_not_known_is_no_failure_but_a_night_that_is_not_there_is(night)
     [
         ("unsur_rate < 0.6", "no column 'unsur_rate'; did you mean unsure_rate?"),
         ("queue=billing: labeled > 0", "no column 'labeled'; did you mean labelled?"),
-        ("queu=billing: labelled > 0", "--uri-fields reads no 'queu'; did you mean queue?"),
+        ("quee=billing: labelled > 0", "--uri-fields reads no 'quee'; did you mean queue?"),
         ("unsure_rate <", "no condition in SQL: Parser Error"),
         ("labelled > 0; SELECT 1", "no condition in SQL: Parser Error"),
         ("model_id", None),
