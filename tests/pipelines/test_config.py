@@ -154,7 +154,7 @@ def test_secrets_do_not_show(tmp_path):
 
 def test_paths_are_options_of_some_command():
     known = {name for command in cli.COMMANDS for name in cli.option_names(command)}
-    assert {f"--{name}" for name in config.PATHS} <= known
+    assert {f"--{name}".replace("_", "-") for name in config.PATHS} <= known
 
 
 def test_ser_config_prints_what_is_in_force(nightly, ser_here, monkeypatch):
