@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import NothingMatchedError, StoreError
-from pipelines.storage import changes, erasing, files, forgotten, published, sums
+from pipelines.storage import changes, erasing, files, forgotten, published, sums, views
 from ser_core import tables
 from ser_core.tables import database, reader
 from ser_core.tables.schemas import META, PROBABILITY
@@ -116,6 +116,8 @@ def check(output: str) -> Checked:
         _check_books(db, checked)
         _check_rows(db, log, checked)
     _check_forgotten(root, log, checked)
+    if not any(finding.kind in ("file", "schema") for finding in checked.findings):
+        _check_views(root, checked)
     return checked
 
 
@@ -402,6 +404,16 @@ def _check_forgotten(root: str, log: list[forgotten.Forgetting], checked: Checke
             f"{sum(left.values()):,} rows of forgotten calls are in {len(left):,} files, the "
             f"first: {min(left)}",
             "forget them again; were files restored from a backup?",
+        )
+
+
+def _check_views(root: str, checked: Checked) -> None:
+    if views.is_stale(root):
+        checked.add(
+            "views",
+            f"{views.DATABASE} and {views.SQL} are not those of these tables, or cannot be read",
+            "the next command that writes into the output makes them anew, such as ser compact; "
+            "if the folder was moved, ser query does",
         )
 
 

@@ -184,10 +184,22 @@ def erase(output: Output, forgetting: Forgetting) -> Hits:
                 _rewrite_runs(change, path, hits.uris)
             _clear_attempts(root, hits.uris)
         change.commit()
-        if change.replaced:
-            time.sleep(GRACE_S)
-        changes.expire(root, now=dt.datetime.now(dt.UTC))
+        expire(root)
     return hits
+
+
+def expire(root: str) -> None:
+    """Delete replaced files whose time is over; readers that have just listed them go on first.
+
+    Raises
+    ------
+    StoreError
+        As `changes.expire`.
+    """
+    log = changes.read(root)
+    if any(change.kind == changes.FORGET and change.replaced for change in log):
+        time.sleep(GRACE_S)
+    changes.expire(root, now=dt.datetime.now(dt.UTC))
 
 
 def finish(output: Output) -> list[str]:

@@ -177,7 +177,7 @@ class Output:
             # Before the files that a change replaced are deleted.
             views.refresh_if_stale(self.root)
             self.remarks += erasing.finish(self)
-            changes.expire(self.root, now=dt.datetime.now(dt.UTC))
+            erasing.expire(self.root)
 
     def _staged(self) -> list[str]:
         """The staging folders that runs left behind."""

@@ -91,6 +91,33 @@ def refresh_if_stale(output: str | os.PathLike) -> None:
         refresh(root)
 
 
+def is_stale(output: str | os.PathLike) -> bool:
+    """Whether the files of the views are there and not those of the tables as they are now.
+
+    Raises
+    ------
+    StoreError
+        A table cannot be read.
+    """
+    root = files.absolute(output)
+    database, sql = files.join(root, DATABASE), files.join(root, SQL)
+    if files.is_remote(root) or not (os.path.exists(database) or os.path.exists(sql)):
+        return False
+    import duckdb
+
+    reader = published.open_reader(root)
+    expected = _sql(reader, _Listing.of(reader))
+    try:
+        if files.read_text(sql) != expected:
+            return True
+        with duckdb.connect(database, read_only=True) as db:
+            for name in VIEWS:
+                db.execute(f"SELECT * FROM {name} LIMIT 0")
+    except (OSError, ValueError, duckdb.Error):
+        return True
+    return False
+
+
 @contextmanager
 def connect(output: str | os.PathLike) -> Iterator[Any]:
     """A DuckDB connection, in memory, with the views of an output folder as it is now.

@@ -98,6 +98,16 @@ def test_stray_files_and_leftovers(out):
     assert any(text.startswith("notes.txt: belongs to no table") for text in texts)
 
 
+def test_stale_views(out):
+    sql = out / "_views.sql"
+    text = sql.read_text()
+    sql.write_text(text.replace("calls", "cells", 1))
+    assert kinds(out) == {"views"}
+    sql.write_text(text)
+    (out / "ser.duckdb").unlink()
+    assert kinds(out) == {"views"}
+
+
 def test_files_without_hashes(out):
     shutil.rmtree(out / "_sums")
     checked = checking.check(str(out))

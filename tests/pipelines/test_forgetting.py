@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -184,6 +185,54 @@ def test_an_id(out):
         forgetting.preview(str(out), request(forgetting.by_recording("abc")))
     with pytest.raises(NothingMatchedError):
         forgetting.preview(str(out), request(forgetting.by_recording("0" * 64)))
+
+
+def test_a_condition_over_the_calls(out):
+    def choose(condition: str):
+        return request(forgetting.by_sql(condition, str(out)))
+
+    hits = forgetting.preview(str(out), choose("meta_customer = '4711'"))
+    # The row of the latest run counts, and equal bytes go with it.
+    assert hits.uris == {"/calls/a.wav", "/calls/copy-of-a.wav", "/calls/call[1].wav"}
+    for condition in ("meta_custmer = '4711'", "label =", "true); DROP VIEW calls; --"):
+        with pytest.raises(UsageError, match="--where: "):
+            forgetting.preview(str(out), choose(condition))
+    with pytest.raises(NothingMatchedError):
+        forgetting.preview(str(out), choose("meta_customer = 'nobody'"))
+    assert forget(out, choose("meta_customer = '4711' -- theirs")).uris == hits.uris
+
+
+def test_a_reader_of_the_views_in_a_loop(out, monkeypatch):
+    """It never meets half of an erasure, and no error."""
+    import duckdb
+
+    monkeypatch.setattr(erasing, "GRACE_S", 1.0)
+    seen, problems, done = [], [], threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                with duckdb.connect(str(out / "ser.duckdb"), read_only=True) as db:
+                    seen.append(
+                        db.execute("SELECT count(*), count(DISTINCT uri) FROM calls").fetchone()
+                    )
+                    counted = db.execute(
+                        "SELECT count(*) FROM calls ANTI JOIN segments USING (uri) "
+                        "WHERE status = 'labelled'"
+                    ).fetchone()
+                    assert counted == (0,)
+            except Exception as error:
+                problems.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        forget(out, request(forgetting.by_uri(["/calls/a.wav"])))
+    finally:
+        done.set()
+        thread.join()
+    assert not problems
+    assert set(seen) == {(7, 7), (5, 5)}
 
 
 def test_a_dry_run_changes_nothing(out):
