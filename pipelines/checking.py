@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipelines.errors import NothingMatchedError, StoreError
 from pipelines.storage import changes, erasing, files, forgotten, published, sums, views
 from ser_core import tables
+from ser_core.errors import SerError
 from ser_core.tables import database, reader
 from ser_core.tables.schemas import META, PROBABILITY
 
@@ -115,8 +116,9 @@ def check(output: str) -> Checked:
         )
         _check_books(db, checked)
         _check_rows(db, log, checked)
-    _check_forgotten(root, log, checked)
-    if not any(finding.kind in ("file", "schema") for finding in checked.findings):
+    # Both read all files that count.
+    if not any(finding.kind in ("file", "schema", "hash") for finding in checked.findings):
+        _check_forgotten(root, log, checked)
         _check_views(root, checked)
     return checked
 
@@ -202,7 +204,7 @@ def _read_file(path: str, table: str, expected: str | None, checked: Checked) ->
                 rows = file.read_row_group(i)
                 rows.validate(full=True)
                 checked.rows[table] += len(rows)
-    except (StoreError, OSError, pa.ArrowException, ValueError) as error:
+    except (SerError, OSError, pa.ArrowException, ValueError) as error:
         text = str(error).strip().partition("\n")[0]
         checked.add("file", f"{path}: cannot be read: {text}", _RESTORE)
         return None

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import forgetting
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import changes, erasing, forgotten, published
+from pipelines.storage import changes, erasing, forgotten, published, views
 from tests.pipelines.outputs import add_run, call, identity
 
 TABLES = ("recordings", "segments", "features")
@@ -365,6 +365,8 @@ def dying(monkeypatch):
 
 def test_killed_at_any_step(tmp_path, monkeypatch, dying):
     """Nothing or everything is gone for readers; the next command finishes what was begun."""
+    # Views are made by tests of their own; they take most of the time.
+    monkeypatch.setattr(views, "refresh", lambda output: None)
     step, finished, states = 0, False, set()
     while not finished:
         out = tmp_path / f"out-{step}"

@@ -82,6 +82,7 @@ def test_the_commands(s3):
     assert any(key in text for text in findings(out))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["forget", "compact"])
 def test_killed_at_steps(s3, monkeypatch, command):
     monkeypatch.setattr(files, "_BATCH", 2)
@@ -123,7 +124,7 @@ def test_killed_at_steps(s3, monkeypatch, command):
         assert uris(out) == (both[1:] if marked else both)
         assert findings(out) == []
         outcomes.add((marked, len(changes.read(out))))
-        step += 2
+        step += 5
     assert outcomes == (
         {(False, 0), (True, 1)} if command == "forget" else {(False, 0), (False, 1)}
     )
