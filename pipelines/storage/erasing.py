@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipelines.storage.store import Output
 
 # Readers that have just opened a list of files may go on for so long before they are deleted.
-GRACE_S = 2.0
+GRACE_S = 5.0
 ATTEMPTS = "_attempts"
 # Stands for the path of a recording that was forgotten.
 NOBODY = "(forgotten)"
