@@ -25,6 +25,8 @@ MAX_PREFIX_BYTES = 64 << 10
 MAX_PARTS = 10_000
 # Fewer bytes than this are no speech and not worth a remark.
 MIN_UNREAD_BYTES = 64
+# What looks like the beginning of a file, such as the first page of Ogg, may be damaged.
+_MAX_FALSE_STARTS = 100
 _WINDOW_BYTES = 1 << 20
 _ID3V1_BYTES = 128
 
@@ -77,15 +79,20 @@ def split(file: BinaryIO, size: int, *, start: int = 0) -> Layout:
     unread: list[tuple[int, int]] = []
     at = start
     while at < size and len(parts) < MAX_PARTS:
-        start = _skip_tags(file, at, size)
+        begin = start = _skip_tags(file, at, size)
         found = _parts_at(file, start, size)
-        if not found:
-            last = size if parts else min(size, MAX_PREFIX_BYTES)
+        last = size if parts else min(size, MAX_PREFIX_BYTES)
+        false_starts = 0
+        while not found and false_starts < _MAX_FALSE_STARTS:
             next_start = _find_start(file, start + 1, last)
             if next_start is None:
                 break
-            unread.append((at, next_start))
-            found = _parts_at(file, next_start, size)
+            start, found = next_start, _parts_at(file, next_start, size)
+            false_starts += 1
+        if not found:
+            break
+        if start > begin:
+            unread.append((at, start))
         parts += found
         at = parts[-1].end
     if not parts:

@@ -87,6 +87,8 @@ def test_a_header_that_promises_4_gb_allocates_nothing_near_it(seeds):
     flac[21:26] = b"\xff\xff\xff\xff\xff"  # samples
     caf = dict(seeds)["CAF.caf"]
     at = caf.index(b"data") + 4
+    # And one that promises 10,000 files of Ogg, none of which is there.
+    promises.append(b"x" + b"OggS\0\2" * 10_000 + bytes(1 << 20))
     promises += [bytes(flac), caf[:at] + b"\x7f" + b"\xff" * 7 + caf[at + 8 :]]
     outcomes = decoding.Outcomes()
     for data in promises:
