@@ -44,7 +44,8 @@ def conclude(job: Job, books: Books) -> int:
             f"{rejected:,} of {books.examined:,} recordings were rejected"
             + (before if books.rejected_before else "")
             + f", more than --max-reject-ratio {job.max_reject_ratio:g}; the rest is published. "
-            "SELECT reason, detail, uri FROM recordings WHERE status = 'rejected' tells why"
+            "`ser query \"SELECT reason, detail, uri FROM calls WHERE status = 'rejected'\"` "
+            "tells why"
         )
         return errors.TOO_MANY_REJECTIONS
     return errors.DONE

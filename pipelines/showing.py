@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import published
+from pipelines.storage import published, views
 from pipelines.storage.originals import ReplacedError, open_original
 from ser_core import audio, tables
 from ser_core.errors import AudioError, SerError
@@ -73,40 +72,39 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
 
 
 _FIRST_ROWS = {
-    "recordings": "SELECT parse_filename(uri) AS recording, status, label, "
+    "calls": "SELECT parse_filename(uri) AS recording, status, label, "
     "round(confidence::DOUBLE, 2) AS confidence, unsure, "
     "round(negativity::DOUBLE, 2) AS negativity, arc, "
-    "round(speech_s, 1) AS speech_s FROM newest "
+    "round(speech_s, 1) AS speech_s FROM calls "
     "ORDER BY run_id DESC, uri LIMIT 15",
     "segments": "SELECT parse_filename(uri) AS recording, role, start_s, end_s, label, "
-    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM newest "
+    "round(confidence::DOUBLE, 2) AS confidence, unsure FROM segments "
     "ORDER BY run_id DESC, uri, channel, start_s LIMIT 8",
 }
 
 
 def print_newest_rows(output: str) -> None:
-    """Print the newest rows of `recordings` and `segments`.
+    """Print the newest rows of the views `calls` and `segments`.
 
     Raises
     ------
     NothingMatchedError
         There are no tables.
     """
-    reader = published.open_reader(output)
-    for name, query in _FIRST_ROWS.items():
-        # Each run has a file or more, so that the newest 20 files nearly always hold enough rows.
-        published.require_paths(reader, name)
-        paths = reader.newest_first(name)[:20]
-        contents = [reader.open_file(path).read() for path in paths]
-        newest = pa.concat_tables(contents, promote_options="default")  # noqa: F841  (in the query)
-        answer = duckdb.execute(query)
-        table = Table(title=name)
-        for column in answer.description or ():
-            table.add_column(column[0], no_wrap=True)
-        for row in answer.fetchall():
-            table.add_row(*("" if value is None else str(value) for value in row))
-        console = Console()
-        Console(width=max(console.width, 120)).print(table)
+    published.require_paths(published.open_reader(output), "recordings")
+    with views.connect(output) as db:
+        for name, query in _FIRST_ROWS.items():
+            _print_rows(name, db.execute(query))
+
+
+def _print_rows(name: str, answer: Any) -> None:
+    table = Table(title=name)
+    for column in answer.description or ():
+        table.add_column(column[0], no_wrap=True)
+    for row in answer.fetchall():
+        table.add_row(*("" if value is None else str(value) for value in row))
+    console = Console()
+    Console(width=max(console.width, 120)).print(table)
 
 
 def _find(reader: Reader, recording: str) -> tuple[dict, str]:
@@ -126,7 +124,7 @@ def _find(reader: Reader, recording: str) -> tuple[dict, str]:
     if not latest:
         raise NothingMatchedError(
             f"--recording {recording}: no id begins and no URI ends with this; "
-            "SELECT uri, recording_id FROM recordings lists them"
+            f'`ser query "SELECT uri, recording_id FROM calls" --output {reader.root}` lists them'
         )
     if len(latest) > 1:
         listed = ", ".join(sorted(latest)[:3])

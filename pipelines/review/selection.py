@@ -6,7 +6,7 @@ A night may have millions of segments, so DuckDB sorts them.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Progress, Say
 from pipelines.review.disagreement import fill_scores
-from pipelines.storage import changes, published
+from pipelines.storage import published, views
 from ser_core import tables
 from ser_core.report import review_page
 from ser_core.tables import Reader, database
-from ser_core.tables.reader import label_names, night_of, run_of
+from ser_core.tables.reader import label_names, night_of
 from ser_core.tables.schemas import META
 
 _RECORDINGS = pa.schema(
@@ -36,6 +36,12 @@ _SEGMENTS = pa.schema(
      ("start_s", pa.float64()), ("end_s", pa.float64()), ("label", pa.string()),
      ("confidence", pa.float32())]
 )  # fmt: skip
+_WANTED = pa.schema([("uri", pa.string()), ("run_id", pa.string())])
+# The nights, the last one first, and how many calls of each are labelled.
+_NIGHTS = (
+    "SELECT night::VARCHAR, count(*) FILTER (status = ?) FROM calls GROUP BY night "
+    "ORDER BY night DESC"
+)
 # A reproducible random number that depends only on the segment and the seed. Segments of a channel
 # do not overlap and last at least a second, so milliseconds tell them apart.
 _DRAWN = "md5(concat_ws('/', {}, channel, round(start_s * 1000)::BIGINT, uri))"
@@ -185,7 +191,7 @@ def split_by_shares(n: int, by: Sequence[tuple[str, float]]) -> dict[str, int]:
 
 
 def _load_night(db: Any, reader: Reader, request: Request) -> tuple[str, list[str]]:
-    """Fill `newest` with the latest row of each URI.
+    """Fill `newest` with the rows of a night that count, or with those of a run.
 
     Returns
     -------
@@ -194,50 +200,38 @@ def _load_night(db: Any, reader: Reader, request: Request) -> tuple[str, list[st
     list of str
         Its files of `recordings` with labelled rows.
     """
-    by_night: dict[str, list[str]] = defaultdict(list)
-    for path in published.require_paths(reader, "recordings"):
-        by_night[night_of(path)].append(path)
-    nights = sorted(by_night, reverse=True)
-    if request.run_id is not None:
-        asked = f"--run-id {request.run_id}"
-        paths = [path for date in nights for path in by_night[date]]
-        tried = {f"run {request.run_id}": _of_run(reader, paths, request.run_id)}
-    else:
-        dates = [request.date] if request.date is not None else nights
-        asked = f"--date {request.date}" if request.date is not None else f"--output {reader.root}"
-        tried = {f"night {date}": by_night.get(date, []) for date in dates}
-    if not any(tried.values()):
-        listed = ", ".join(nights[:5]) + (", …" if len(nights) > 5 else "")
+    paths = published.require_paths(reader, "recordings")
+    with views.connect(request.output) as db_of_views:
+        nights = dict(db_of_views.execute(_NIGHTS, [tables.LABELLED]).fetchall())
+        if request.run_id is not None:
+            asked, words = f"--run-id {request.run_id}", f"run {request.run_id}"
+            query, value = "FROM history WHERE run_id = ?", request.run_id
+        else:
+            asked = f"--date {request.date}" if request.date else f"--output {reader.root}"
+            latest = next((night for night, count in nights.items() if count), "")
+            value = request.date or latest
+            words, query = f"night {value}", "FROM calls WHERE night = try_cast(? AS DATE)"
+        wanted = db_of_views.execute(
+            f"SELECT uri, run_id, date::VARCHAR AS date, status {query}", [value]
+        ).fetchall()
+    if not wanted and (request.date or request.run_id):
+        listed = ", ".join(list(nights)[:5]) + (", …" if len(nights) > 5 else "")
         raise NothingMatchedError(f"{asked}: nothing found; the tables hold the nights {listed}")
     if request.speaker_field is not None:
         _check_speaker_field(reader, request.speaker_field)
-    for words, paths in tried.items():
-        _fill_newest(db, reader, paths, request)
-        labelled = db.execute(
-            "SELECT DISTINCT path FROM newest WHERE status = ? ORDER BY path", [tables.LABELLED]
-        ).fetchall()
-        if labelled:
-            return words, [path for (path,) in labelled]
+    dates = {date for _, _, date, _ in wanted}
+    paths = [path for path in paths if night_of(path) in dates]
+    database.fill(db, "wanted", _WANTED, ((uri, run) for uri, run, *_ in wanted))
+    _fill_newest(db, reader, paths, request)
+    labelled = db.execute(
+        "SELECT DISTINCT path FROM newest WHERE status = ? ORDER BY path", [tables.LABELLED]
+    ).fetchall()
+    if labelled:
+        return words, [path for (path,) in labelled]
     raise NothingMatchedError(
         f"{asked}: no labelled segment found; `ser show` prints the newest rows, and `ser label` "
         "labels what `ser extract` stored"
     )
-
-
-def _of_run(reader: Reader, paths: Sequence[str], run_id: str) -> list[str]:
-    """The files that hold rows of a run."""
-    return [
-        path
-        for path in paths
-        if run_of(path) == run_id
-        or (
-            changes.is_change(run_of(path))
-            and any(
-                pc.any(pc.equal(rows["run_id"], run_id)).as_py()
-                for rows in published.read_row_groups(path, ["run_id"])
-            )
-        )
-    ]
 
 
 def _check_speaker_field(reader: Reader, name: str) -> None:
@@ -251,7 +245,7 @@ def _check_speaker_field(reader: Reader, name: str) -> None:
 
 
 def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], request: Request) -> None:
-    """Fill `newest` with the latest row of each URI in these files, or of the run asked for."""
+    """Fill `newest` with the rows of these files that are wanted."""
     speaker = META + (request.speaker_field or "").removeprefix(META)
     columns = [name for name in _RECORDINGS.names if name not in ("run", "path", "modified_us")]
     columns.append("modified_at")
@@ -259,15 +253,11 @@ def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], request: Request
     def rows() -> Iterator[pa.Table]:
         wanted = [speaker if name == "speaker" else name for name in columns]
         for table in reader.rows(paths, wanted):
-            if request.run_id is not None:
-                table = table.filter(pc.equal(table["run"], request.run_id))
             names = ["speaker" if name == speaker else name for name in table.schema.names]
             yield table.rename_columns(names).select(_RECORDINGS.names).cast(_RECORDINGS)
 
-    db.execute("DROP TABLE IF EXISTS all_rows")
-    db.execute("DROP TABLE IF EXISTS newest")
     database.fill(db, "all_rows", _RECORDINGS, rows())
-    database.keep_latest(db, "newest", "all_rows")
+    db.execute("CREATE TABLE newest AS FROM all_rows SEMI JOIN wanted USING (uri, run_id)")
 
 
 def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.auth.credentials import AnonymousCredentials
 
 from pipelines.errors import HeldError, StoreError
-from pipelines.storage import files, inputs, lease, store
+from pipelines.storage import changes, files, inputs, lease, store, views
 from tests import object_stores, small_tables
 from tests.object_stores import BUCKET, KEYS, Bucket, Faults
 from tests.speechlike import call
@@ -432,3 +432,32 @@ def test_google_is_asked_on_conditions(configured, monkeypatch):
     ]
     assert "ifGenerationMatch=0" in written[0]
     assert f"ifGenerationMatch={first}" in written[1]
+
+
+def test_views_of_a_store_are_made_in_memory(configured, tmp_path, ser_here):
+    """A run without a row in `runs` does not count, and a file that a change replaced neither."""
+    uris = ["a.wav", "b.wav"]
+    small_tables.publish(tmp_path, "r1", uris, date=NIGHT)
+    paths = small_tables.publish(tmp_path, "r2", ["b.wav", "c.wav"], date=NIGHT, negativity=0.5)
+    (tmp_path / paths["runs"]).unlink()
+    old = f"recordings/date={NIGHT}/run=r1/part-00000-of-00009.parquet"
+    now = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+    change = changes.Change(changes.new_id(now), changes.COMPACT, now, (old,))
+    rows = small_tables.calls(uris, "r1")["recordings"]
+    small_tables.write(tmp_path, "recordings", rows, date=NIGHT, run=change.id)
+    changes.add(str(tmp_path), change)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            configured.put(f"views/{path.relative_to(tmp_path)}", path.read_bytes())
+    out = f"{configured.url}/views"
+    with views.connect(out) as db:
+        found = db.execute("SELECT uri, run_id, date FROM calls ORDER BY uri").fetchall()
+        assert found == [("a.wav", "r1", NIGHT), ("b.wav", "r1", NIGHT)]
+        assert db.execute("SELECT count(*) FROM segments").fetchall() == [(2,)]
+        assert db.execute("SELECT len(vector) FROM features").fetchall() == [(2,), (2,)]
+        assert db.execute("SELECT labelled FROM nights").fetchall() == [(2,)]
+    words = ("--output", out, "--format", "csv", *configured.options())
+    done = ser_here("query", "SELECT uri FROM calls ORDER BY uri", *words)
+    assert done.stdout.splitlines() == ["uri", "a.wav", "b.wav"], done.stderr
+    done = ser_here("query", "FROM read_text('/etc/hostname')", *words)
+    assert done.returncode == 2
