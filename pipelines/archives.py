@@ -240,7 +240,8 @@ def _parts(output: str, card: models.Card, nights: int | None) -> list[ledger.St
     parts = [part for part in parts if night_of(part.features) in last]
     if not parts:
         raise NothingMatchedError(
-            f"--output {output}: no features found in it; `ser run` and `ser extract` store them"
+            f"--output {output}: no features found in it; `ser run` and `ser extract` store them, "
+            "and --keep-features-days and `ser forget --only features` erase them"
         )
     return parts
 

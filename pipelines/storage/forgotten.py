@@ -139,7 +139,7 @@ def write(output: str, forgetting: Forgetting) -> None:
         It cannot be written.
     """
     marks = forgetting.marks
-    content = {
+    content: dict[str, Any] = {
         "version": VERSION,
         "id": forgetting.id,
         "at": forgetting.at.astimezone(dt.UTC).isoformat(timespec="seconds"),
@@ -151,6 +151,7 @@ def write(output: str, forgetting: Forgetting) -> None:
         "files": _packed(marks.files),
         "recordings": _packed(marks.recordings),
     }
+    content["sha256"] = _checksum(content)
     name = f"{forgetting.id.removeprefix('c')}.json"
     files.write_whole(files.join(output, FOLDER, name), json.dumps(content))
 
@@ -198,6 +199,8 @@ def _parse(path: str, text: str) -> Forgetting:
                 f"{path}: version {content['version']} found, up to {VERSION} expected: a newer "
                 "version of ser wrote it; use that one"
             )
+        if content.pop("sha256") != _checksum(content):
+            raise ValueError("its checksum does not agree")
         return Forgetting(
             id=content["id"],
             at=dt.datetime.fromisoformat(content["at"]),
@@ -215,6 +218,10 @@ def _parse(path: str, text: str) -> Forgetting:
             f"{path}: damaged ({type(error).__name__}: {error}); take it from a backup: without "
             "it, what was forgotten would come back"
         ) from error
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _packed(values: np.ndarray) -> str:

@@ -82,6 +82,7 @@ def test_the_log_names_nobody(tmp_path):
         assert secret not in text
     assert set(json.loads(text)) == {
         "version", "id", "at", "kind", "only", "counts", "salt", "files", "recordings",
+        "sha256",
     }  # fmt: skip
 
 
@@ -96,6 +97,19 @@ def test_a_damaged_log_stops_a_run(tmp_path, text):
     (tmp_path / "_forgotten" / "20260301T021501-ab12cd.json").write_text(text)
     with pytest.raises(StoreError, match=r"would come back|a newer version"):
         forgotten.read(str(tmp_path))
+
+
+def test_any_changed_byte_of_the_log_is_found(tmp_path):
+    forgotten.write(str(tmp_path), forgetting(Marks.of(SALT, [("/a.wav", 1, 1)], ["f" * 64])))
+    [path] = (tmp_path / "_forgotten").iterdir()
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = forgotten.read(str(tmp_path))
+        except StoreError:
+            continue
+        assert [entry.marks.files.tolist() for entry in found] == [], place
 
 
 # ---------------------------------------------------------------- runs
