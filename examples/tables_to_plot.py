@@ -17,15 +17,10 @@ arguments = sys.argv[1:] if Path(sys.argv[0]).name == Path(__file__).name else [
 OUT = arguments[0] if arguments else "demo/tables"
 PICTURE = arguments[1] if len(arguments) > 1 else "negativity.png"
 
-# %% The latest row of each recording
-# A recording has a second row if it was replaced, or labelled again with another model.
-database = duckdb.connect()
-database.sql(f"""
-    CREATE VIEW recordings AS
-    SELECT * FROM read_parquet('{OUT}/recordings/**/*.parquet', union_by_name = true)
-    QUALIFY row_number() OVER (PARTITION BY uri ORDER BY processed_at DESC, run_id DESC) = 1
-""")
-print(database.sql("SELECT status, count(*) AS recordings FROM recordings GROUP BY 1 ORDER BY 1"))
+# %% The calls
+# The view `calls` has the latest row of each recording. The file is only read, never written.
+database = duckdb.connect(f"{OUT}/ser.duckdb", read_only=True)
+print(database.sql("SELECT status, count(*) AS calls FROM calls GROUP BY 1 ORDER BY 1"))
 
 # %% Negativity of each queue, by quarter of the call
 # Weighted by seconds of speech, so that long calls count for more.
@@ -35,7 +30,7 @@ queues = database.sql("""
            sum(negativity * speech_s) / sum(speech_s) AS negativity,
            avg(negativity_q1) AS q1, avg(negativity_q2) AS q2,
            avg(negativity_q3) AS q3, avg(negativity_q4) AS q4
-    FROM recordings WHERE status = 'labelled'
+    FROM calls WHERE status = 'labelled'
     GROUP BY queue ORDER BY negativity DESC
 """)
 print(queues)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import textwrap
 import pyarrow.dataset
 import pytest
 
+from pipelines.storage import views
 from tests.conftest import CALLS, ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -77,7 +79,10 @@ def test_a_feature_set_of_ones_own(ser, tmp_path):
 @pytest.mark.long
 def test_tables_to_plot(night_out, tmp_path):
     picture = tmp_path / "negativity.png"
-    done = run_python(EXAMPLES / "tables_to_plot.py", night_out, picture)
+    out = tmp_path / "out"
+    shutil.copytree(night_out, out)
+    views.refresh(out)
+    done = run_python(EXAMPLES / "tables_to_plot.py", out, picture)
     assert done.returncode == 0, done.stderr
     assert "billing" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")

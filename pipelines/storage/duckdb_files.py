@@ -14,7 +14,6 @@ class StoreFiles(AbstractFileSystem):
     """Reads objects by their URLs."""
 
     protocol = ("s3", "gs")
-    cachable = False
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

@@ -2,10 +2,12 @@
 
 import datetime as dt
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -90,6 +92,16 @@ def test_nights(out):
     assert row["negativity"] == 0.75
     assert row["cpu_seconds"] == 2.5
     assert row["model_id"] == "m1"
+
+
+def test_the_columns_of_nights_are_described(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
+    section = page.partition("\n### nights\n")[2]
+    cells = re.findall(r"^\| (`[^|]+) \|", section, flags=re.MULTILINE)
+    described = re.findall(r"`([^`]+)`", " ".join(cells))
+    with views.connect(tmp_path) as db:
+        columns = [name for name, *_ in db.execute("DESCRIBE nights").fetchall()]
+    assert sorted(described) == sorted(columns)
 
 
 def test_a_night_without_calls_has_a_row(tmp_path):
