@@ -49,6 +49,14 @@ SEGMENTS = 2
 FLAT_FROM, FLAT_WITHIN = 10_000, 0.15
 
 
+def invented(number: int) -> Source:
+    """A recording that is not there."""
+    uri = (
+        f"/calls/2026/03/01/queue-{number % 40:02d}/20260301T{number % 86400:06d}_c{number:07d}.wav"
+    )
+    return Source(uri, 160_044 + number, 1_772_000_000_000_000 + number)
+
+
 @dataclass(frozen=True)
 class Invented(ledger.NewRecordings):
     """An archive that says it holds so many recordings."""
@@ -57,8 +65,7 @@ class Invented(ledger.NewRecordings):
 
     def matches(self) -> Iterator[Match]:
         for i in range(self.count):
-            uri = f"/calls/2026/03/01/queue-{i % 40:02d}/20260301T{i % 86400:06d}_c{i:07d}.wav"
-            yield Match(Source(uri, 160_044 + i, 1_772_000_000_000_000 + i))
+            yield Match(invented(i))
 
 
 class Invent(graph.Examine):
@@ -149,7 +156,7 @@ def night(out: Path, count: int, chunk: int, workers: int) -> None:
     status = nightly.work_off(
         job,
         nightly.Task(
-            finder=Invented((), job.date, str(out), count),
+            finder=Invented((), (job.date,), str(out), count=count),
             examine=partial(Invent, card.feature_set),
             meta=lambda output: (),
             nothing="nothing invented",
