@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 from pipelines import ledger
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.storage import bundles, files, published
+from pipelines.stored import Stored, to_matrix
 from ser_core import features, models, tables
 from ser_core.models import archive
-from ser_core.tables.reader import night_of, run_of
+from ser_core.tables.reader import RUN, night_of, run_of
 
 # An agent's speech says nothing about what is normal for callers.
 ROLES = ("customer", "mixed")
@@ -97,7 +98,7 @@ def read_sample(output: str, card: models.Card, nights: int | None = None) -> Ar
         [
             vectors
             for part, mask in zip(parts, np.split(kept, ends), strict=True)
-            for vectors in _vectors(part.features, mask)
+            for vectors in _vectors(part, mask)
         ]
     )
     return ArchiveSample(
@@ -106,7 +107,7 @@ def read_sample(output: str, card: models.Card, nights: int | None = None) -> Ar
         recordings=len(spoken),
         segments=int(np.count_nonzero(rows >= 0)),
         speech_h=speech_h,
-        nights=tuple(sorted({night_of(part.features) for part in parts})),
+        nights=tuple(sorted({_night_of(part) for part in parts})),
     )
 
 
@@ -221,7 +222,7 @@ def choose_rows(recording: np.ndarray, limit: int) -> np.ndarray:
     return kept
 
 
-def _parts(output: str, card: models.Card, nights: int | None) -> list[ledger.Stored]:
+def _parts(output: str, card: models.Card, nights: int | None) -> list[Stored]:
     """The parts that hold features of the newest row of any recording."""
     reader = published.open_reader(output)
     published.require_paths(reader, "recordings")
@@ -233,11 +234,10 @@ def _parts(output: str, card: models.Card, nights: int | None) -> list[ledger.St
             f"--output {output} holds {stored[0]!r} ({stored[1]}); give a model of these"
             + (f": --model {own}" if own else "")
         )
-    held = set(reader.paths("features"))
     with ledger.StoredRecordings(reader.root, "").found() as todo:
-        parts = [part for part in todo.elements if part.features in held]
-    last = sorted({night_of(part.features) for part in parts})[-(nights or 0) :]
-    parts = [part for part in parts if night_of(part.features) in last]
+        parts = [part for part in todo.elements if part.features is not None]
+    last = sorted({_night_of(part) for part in parts})[-(nights or 0) :]
+    parts = [part for part in parts if _night_of(part) in last]
     if not parts:
         raise NothingMatchedError(
             f"--output {output}: no features found in it; `ser run` and `ser extract` store them, "
@@ -246,7 +246,11 @@ def _parts(output: str, card: models.Card, nights: int | None) -> list[ledger.St
     return parts
 
 
-def _numbered(parts: Sequence[ledger.Stored]) -> Iterator[tuple[ledger.Stored, int]]:
+def _night_of(part: Stored) -> str:
+    return night_of(part.features or "")
+
+
+def _numbered(parts: Sequence[Stored]) -> Iterator[tuple[Stored, int]]:
     """Each part, with the number of its first recording."""
     first = 0
     for part in parts:
@@ -254,19 +258,20 @@ def _numbered(parts: Sequence[ledger.Stored]) -> Iterator[tuple[ledger.Stored, i
         first += len(part.uris)
 
 
-def _recordings_of_rows(part: ledger.Stored, first: int) -> tuple[np.ndarray, float]:
-    """The number of each row's recording in a file of features, -1 for rows that do not count.
+def _recordings_of_rows(part: Stored, first: int) -> tuple[np.ndarray, float]:
+    """The number of each row's recording in a part's row groups, -1 for rows that do not count.
 
     Returns
     -------
-    numbers : np.ndarray [shape=(rows of the file,)], int
+    numbers : np.ndarray [shape=(rows of the row groups,)], int
     seconds : float
         Speech in the rows that count.
     """
-    number_of = {uri: first + i for i, uri in enumerate(part.uris)}
+    number_of = {(key.uri, key.features_run_id): first + i for i, key in enumerate(part.keys)}
     numbers, seconds = [np.empty(0, dtype=np.int64)], 0.0
-    for group in published.read_row_groups(part.features, ["uri", "role", "start_s", "end_s"]):
-        found = np.array([number_of.get(uri, -1) for uri in group["uri"].to_pylist()], np.int64)
+    for group in _row_groups(part, ["uri", RUN, "role", "start_s", "end_s"]):
+        keys = zip(group["uri"].to_pylist(), group[RUN].to_pylist(), strict=True)
+        found = np.array([number_of.get(key, -1) for key in keys], np.int64)
         found[~np.isin(group["role"].to_numpy(zero_copy_only=False).astype(str), ROLES)] = -1
         span_s = group["end_s"].to_numpy() - group["start_s"].to_numpy()
         seconds += float(span_s[found >= 0].sum())
@@ -274,18 +279,16 @@ def _recordings_of_rows(part: ledger.Stored, first: int) -> tuple[np.ndarray, fl
     return np.concatenate(numbers), seconds
 
 
-def _vectors(path: str, mask: np.ndarray) -> Iterator[np.ndarray]:
-    """The vectors of some rows of a file of features: float32 [n, d], one array a row group."""
+def _vectors(part: Stored, mask: np.ndarray) -> Iterator[np.ndarray]:
+    """The vectors of some rows of a part's row groups: float32 [n, d], one array a row group."""
     start = 0
-    for group in published.read_row_groups(path, ["vector"]):
+    for group in _row_groups(part, ["vector"]):
         wanted = np.flatnonzero(mask[start : start + len(group)])
         start += len(group)
         if len(wanted):
             yield to_matrix(group["vector"].take(pa.array(wanted)))
 
 
-def to_matrix(vectors: pa.ChunkedArray) -> np.ndarray:
-    """A column of vectors as float32 [n, d]."""
-    column = vectors.combine_chunks()
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(column), column.type.list_size)
+def _row_groups(part: Stored, columns: Sequence[str]) -> Iterator[pa.Table]:
+    assert part.features is not None
+    return published.read_row_groups(part.features, columns, part.row_groups)

@@ -150,13 +150,14 @@ class Listed:
 
 @dataclass(frozen=True)
 class Seal:
-    """What a pipeline writes last: its books and its parts.
+    """What a pipeline writes last: its books, its parts, and whether these hold features.
 
     Parts that are not listed are left over from failed attempts.
     """
 
     books: Books
     parts: tuple[Part, ...]
+    features: bool = True
 
     def write(self, path: str) -> None:
         """Write the seal as JSON, whole or not at all."""
@@ -180,7 +181,7 @@ class Seal:
             Part(**{**part, **{name: tuple(part.get(name, ())) for name in ("dropped", "fences")}})
             for part in content["parts"]
         )
-        return cls(Books(**books), tuple(parts))
+        return cls(Books(**books), tuple(parts), content.get("features", True))
 
 
 # What a part lists of the recordings that it dropped.
@@ -204,6 +205,8 @@ def check(
     listed: Listed,
     meta: Sequence[str] = (),
     dropped: Sequence[str] = (),
+    *,
+    features: bool = True,
 ) -> Books:
     """Count the rows that a run wrote, and compare them with the list of its recordings.
 
@@ -218,6 +221,8 @@ def check(
         Names of the columns `meta_<name>`.
     dropped : sequence of str
         Lists of recordings that were forgotten and got no row.
+    features : bool
+        Whether the run wrote features.
 
     Raises
     ------
@@ -239,11 +244,13 @@ def check(
             rejected = pc.equal(table["status"], tables.REJECTED)
             yield pa.table([table["uri"], spoke, rejected], schema=rows)
 
+    # Without features, those of earlier runs were counted when they were loaded.
+    vectors = "features" if features else "segments"
     with database.connect() as db:
         database.fill(db, "given", ledger.LIST, _read(staged, "", [listed.name], ledger.LIST.names))
         database.fill(db, "rows", rows, recordings())
-        for name in ("segments", "features"):
-            database.fill(db, name, uri, _read(staged, name, parts, ["uri"]))
+        for name, source in (("segments", "segments"), ("features", vectors)):
+            database.fill(db, name, uri, _read(staged, source, parts, ["uri"]))
         database.fill(db, "dropped", uri, _read(staged, "", dropped, ["uri"]))
         db.execute(
             "CREATE TABLE counts AS SELECT uri, sum(given) AS given, sum(rows) AS rows, "

@@ -13,7 +13,6 @@ from apache_beam.ml.inference.base import RunInference
 
 from pipelines import ledger
 from pipelines.books import Listed, Part
-from pipelines.ledger import Stored
 from pipelines.role_rule import RoleRule
 from pipelines.steps import closing, predicting
 from pipelines.steps.dealing import deal
@@ -23,6 +22,7 @@ from pipelines.steps.item import Item
 from pipelines.steps.loading import LoadStored
 from pipelines.steps.parts import Layout
 from pipelines.steps.writing import WriteParts
+from pipelines.stored import Stored
 from pipelines.uri_fields import UriFields
 from ser_core.examine import Settings, Source
 from ser_core.guarded import Guard

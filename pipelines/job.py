@@ -115,6 +115,8 @@ class Task:
         Gives the error message if nothing matches.
     settings : dict
         Of the examination, for the table `runs`.
+    features : bool
+        Whether features are written.
     """
 
     finder: ledger.Finder
@@ -122,3 +124,4 @@ class Task:
     meta: Callable[[store.Output], Sequence[str]]
     nothing: Callable[[], str]
     settings: dict[str, str] = field(default_factory=dict)
+    features: bool = True

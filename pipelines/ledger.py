@@ -7,7 +7,6 @@ must. On one machine the launcher reads the result chunk by chunk. On a cluster 
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import os
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ import pyarrow.compute as pc
 from pipelines import redo
 from pipelines.redo import Redo
 from pipelines.storage import files, forgotten, inputs, published
+from pipelines.stored import Stored, elements, find_features
 from pipelines.tried_with import TriedWith
 from ser_core import tables
 from ser_core.errors import TRIED_AGAIN
@@ -37,6 +37,11 @@ _SAME_FILE = (
     "past.uri = matched.uri AND past.size_bytes IS NOT DISTINCT FROM matched.size_bytes "
     "AND past.modified_us IS NOT DISTINCT FROM matched.modified_us"
 )
+_STORED = pa.schema(
+    [("uri", pa.string()), ("run", pa.string()), ("path", pa.string()),
+     ("features_run", pa.string()), ("spoke", pa.bool_()), ("rejected", pa.bool_()),
+     ("by_model", pa.bool_())]
+)  # fmt: skip
 _DAY_US = 86_400_000_000
 
 
@@ -87,28 +92,11 @@ class Todo:
     ----------
     counts : Matched
     elements : iterator of Source or Stored
-        The recordings that are to be done, in the order of their URIs or parts.
+        The recordings that are to be done, in the order of their URIs or features.
     """
 
     counts: Matched
     elements: Iterator[Any]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Recordings of one part.
-
-    Parameters
-    ----------
-    recordings, segments, features : str
-        The part's file in each table.
-    uris : tuple of str
-    """
-
-    recordings: str
-    segments: str
-    features: str
-    uris: tuple[str, ...]
 
 
 class Finder(Protocol):
@@ -289,7 +277,9 @@ def _warnings(db: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class StoredRecordings:
-    """The newest row of each recording that a model has not labelled yet, by part.
+    """The newest row of each recording, if a model has not labelled it yet.
+
+    Recordings whose features were erased are left out.
 
     Parameters
     ----------
@@ -309,41 +299,45 @@ class StoredRecordings:
         StoreError
             As `published.open_reader`.
         """
-        schema = pa.schema(
-            [*_SOURCE, ("rejected", pa.bool_()), ("by_model", pa.bool_()),
-             ("path", pa.string()), ("run", pa.string())]
-        )  # fmt: skip
+        reader = published.open_reader(self.output)
         with database.connect() as db:
-            database.fill(db, "stored", schema, self._rows(schema))
+            database.fill(db, "stored", _STORED, self._rows(reader))
             database.keep_latest(db, "newest", "stored")
+            db.execute("DROP TABLE stored")
             # A recording that was replaced by an unreadable one has nothing to label.
             db.execute("DELETE FROM newest WHERE rejected")
-            db.execute(
-                "CREATE TABLE todo AS SELECT uri, path FROM newest WHERE NOT EXISTS (FROM stored "
-                "WHERE by_model AND stored.uri = newest.uri AND stored.size_bytes IS NOT DISTINCT "
-                "FROM newest.size_bytes AND stored.modified_us IS NOT DISTINCT FROM "
-                "newest.modified_us)"
-            )
-            rows = database.fetch(db, "SELECT path, uri FROM todo ORDER BY path, uri")
-            parts = (
-                Stored(
-                    path, tables.beside(path, "segments"), tables.beside(path, "features"),
-                    tuple(uri for _, uri in part_rows),
-                )
-                for path, part_rows in itertools.groupby(rows, key=lambda row: row[0])
-            )  # fmt: skip
+            db.execute("CREATE TABLE todo AS SELECT * FROM newest WHERE NOT by_model")
             newest, todo = database.count(db, "newest"), database.count(db, "todo")
-            yield Todo(Matched(newest, already_done=newest - todo), parts)
+            missing, paths = find_features(db, reader, "todo")
+            counts = Matched(
+                newest - missing, already_done=newest - todo, warnings=_without_features(missing)
+            )
+            yield Todo(counts, elements(db, reader, paths))
 
-    def _rows(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        published_tables = published.open_reader(self.output)
-        columns = ["uri", "size_bytes", "modified_at", "status", "model_id"]
-        for rows in published_tables.rows(published_tables.paths("recordings"), columns):
-            rejected = pc.equal(rows["status"], tables.REJECTED)
-            by_model = pc.fill_null(pc.equal(rows["model_id"], self.model_id), False)
-            rows = rows.append_column("rejected", rejected)
-            rows = rows.append_column("by_model", pc.and_(by_model, pc.invert(rejected)))
-            yield rows.select(schema.names).cast(schema)
+    def _rows(self, reader: tables.Reader) -> Iterator[pa.Table]:
+        columns = ["uri", "status", "model_id", "features_run_id"]
+        for rows in reader.rows(reader.paths("recordings"), columns):
+            status, model = rows["status"], rows["model_id"].cast(pa.string())
+            examined = rows["features_run_id"].cast(pa.string())
+            found = {
+                "rejected": pc.equal(status, tables.REJECTED),
+                "by_model": pc.fill_null(pc.equal(model, self.model_id), False),
+                "spoke": pc.is_in(status, pa.array([tables.LABELLED, tables.EXTRACTED])),
+                # Outputs of older versions hold features with every label.
+                "features_run": pc.coalesce(examined, rows["run"]),
+            }
+            for name, values in found.items():
+                rows = rows.append_column(name, values)
+            yield rows.select(_STORED.names).cast(_STORED)
+
+
+def _without_features(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (
+        f"{count:,} recordings have no stored features (erased by --keep-features-days or "
+        "`ser forget`) and are left out",
+    )
 
 
 # ---------------------------------------------------------------- the list that the books compare

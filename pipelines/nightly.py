@@ -82,6 +82,7 @@ def label(job: Job) -> int:
             finder=ledger.StoredRecordings(output, job.labelling.model_id),
             examine=graph.Load,
             meta=lambda output: published.open_reader(output.root).meta_names(),
+            features=False,
             nothing=lambda: (
                 f"--output {output}: no recording in it was labelled, "
                 "extracted or without speech; fill it with `ser run` or `ser extract` first"
@@ -99,7 +100,7 @@ def work_off(job: Job, task: Task) -> int:
         closing(chunks(job, task)) as work,
     ):
         latest = published.latest_run_id(output.root)
-        layout = Layout(job.labelling, tuple(task.meta(output)))
+        layout = Layout(job.labelling, tuple(task.meta(output)), task.features)
         for chunk in work:
             cpu_s = usage.cpu_s()
             record = _record(job, task, chunk, latest)

@@ -88,7 +88,13 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
     sha256 = {
         table: [part.sha256.get(table, "") for part in parts] for table in tables.TABLES[:-1]
     } | {"runs": [hashed.sha256]}
-    output.publish(staged, [part.name for part in parts], date=row["night"], sha256=sha256)
+    output.publish(
+        staged,
+        [part.name for part in parts],
+        date=row["night"],
+        sha256=sha256,
+        features=seal.features,
+    )
     attempts.note_published(row)
     return seal
 

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import ledger
 from pipelines.errors import UsageError
 from pipelines.review import Progress
 from pipelines.storage import files, published
+from pipelines.stored import Beside, Stored, elements, find_features
 from ser_core import tables
 from ser_core.tables import Reader, database
-from ser_core.tables.reader import feature_set_of, label_names
+from ser_core.tables.reader import RUN, feature_set_of, label_names
 from ser_core.tables.schemas import PROBABILITY
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ def fill_scores(
             f"--against {model}: trained on features {card.feature_set!r} ({card.fingerprint}), "
             f"and the tables hold {stored[0]!r} ({stored[1]}); give a bundle trained on those"
         )
-    for part in parts:
-        labels = label_names(reader.schema(tables.beside(part, "segments")))
+    beside = Beside(reader, "segments")
+    for path in dict.fromkeys(path for part in parts for path in beside(part)):
+        labels = label_names(reader.schema(path))
         if len(set(labels) & set(card.labels)) < 2:
             raise UsageError(
                 f"--against {model}: its labels are {', '.join(card.labels)}, those of the tables "
@@ -78,7 +79,9 @@ def fill_scores(
 
     def rows() -> Iterator[tuple]:
         scores = (
-            score for part in parts for score in disagreements(_stored(db, part), handler, bundle)
+            score
+            for part in labelled(db, reader)
+            for score in disagreements(part, handler, bundle)
         )
         for done, score in enumerate(scores):
             if done % _REPORT_EVERY == 0:
@@ -89,25 +92,27 @@ def fill_scores(
     database.fill(db, "scores", _SCORES, rows())
 
 
-def _stored(db: Any, part: str) -> ledger.Stored:
-    """The labelled recordings of a part that count."""
-    uris = db.execute(
-        "SELECT uri FROM newest WHERE path = ? AND status = ? ORDER BY uri",
-        [part, tables.LABELLED],
-    ).fetchall()
-    segments, features = (tables.beside(part, table) for table in ("segments", "features"))
-    return ledger.Stored(part, segments, features, tuple(uri for (uri,) in uris))
+def labelled(db: Any, reader: Reader) -> Iterator[Stored]:
+    """The labelled recordings of `newest` whose features are stored."""
+    db.execute(
+        "CREATE OR REPLACE TABLE labelled AS SELECT uri, run, path, "
+        "coalesce(features_run_id, run) AS features_run, true AS spoke FROM newest "
+        f"WHERE status = '{tables.LABELLED}'"
+    )
+    _, paths = find_features(db, reader, "labelled")
+    # A list, since other tables are filled meanwhile.
+    return iter(list(elements(db, reader, paths)))
 
 
 def disagreements(
-    stored: ledger.Stored, handler: BundleHandler, bundle: Bundle
+    stored: Stored, handler: BundleHandler, bundle: Bundle
 ) -> Iterator[tuple[str, int, float, float]]:
     """How far another bundle is from the stored probabilities, over the labels that both have.
 
     Parameters
     ----------
-    stored : ledger.Stored
-        Some recordings of a part.
+    stored : Stored
+        Some labelled recordings.
     handler, bundle
         The other bundle. A channel's other segments are its history, as in a night.
 
@@ -119,28 +124,42 @@ def disagreements(
     from pipelines.steps import loading
     from pipelines.steps.predicting import MAX_RECORDINGS_A_BATCH
 
-    common = [
-        label
-        for label in label_names(published.open_parquet(stored.segments).schema_arrow)
-        if label in bundle.labels
-    ]
+    night, common = _probabilities(stored, bundle.labels)
     columns = [bundle.labels.index(label) for label in common]
-    with files.naming("--output", f"{stored.segments} cannot be read", "fix this and run again"):
-        night = published.read_rows(
-            stored.segments, pc.field("uri").isin(pa.array(stored.uris, pa.string()))
-        )
-    night_probabilities = np.stack(
-        [night[f"{PROBABILITY}{label}"].to_numpy() for label in common], axis=1
-    )
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for i, uri in enumerate(night["uri"].to_pylist()):
-        rows_of[uri].append(i)
     items = loading.load(stored)
     while batch := list(islice(items, MAX_RECORDINGS_A_BATCH)):
         for item, probabilities in handler.run_inference(batch, bundle):
             uri = item.examined.source.uri
             scores = divergence(
-                night_probabilities[rows_of[uri]], probabilities[:, columns]
+                night[uri], probabilities[:, columns]
             ).tolist()
             for segment, score in zip(item.examined.segments, scores, strict=True):
                 yield uri, segment.channel, segment.start_s, score
+
+
+def _probabilities(
+    stored: Stored, labels: Sequence[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The stored probabilities [segments, k] by URI, of the k labels that both models have."""
+    keys = {(key.uri, key.run_id) for key in stored.keys}
+    wanted = pc.field("uri").isin(pa.array(stored.uris, pa.string()))
+    found = []
+    for path in stored.segments:
+        with files.naming("--output", f"{path} cannot be read", "fix this and run again"):
+            rows = published.read_rows(path, wanted)
+        places = zip(rows["uri"].to_pylist(), rows[RUN].to_pylist(), strict=True)
+        found.append(rows.filter(pa.array([place in keys for place in places], pa.bool_())))
+    found = [rows for rows in found if len(rows)]
+    stored_labels = [name for rows in found for name in label_names(rows.schema)]
+    common = [label for label in dict.fromkeys(stored_labels) if label in labels]
+    by_uri: dict[str, list[np.ndarray]] = defaultdict(list)
+    for rows in found:
+        values = [
+            rows[f"{PROBABILITY}{label}"].to_numpy()
+            if label in label_names(rows.schema)
+            else np.zeros(len(rows))
+            for label in common
+        ]
+        for uri, row in zip(rows["uri"].to_pylist(), np.stack(values, axis=1), strict=True):
+            by_uri[uri].append(row)
+    return {uri: np.stack(rows) for uri, rows in by_uri.items()}, common

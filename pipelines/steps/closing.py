@@ -37,14 +37,15 @@ def seal(gathered: Iterable[Part | Listed], staged: str, layout: Layout) -> None
     listed, parts = _separate(gathered)
     parts.sort(key=lambda part: part.first_uri)
     dropped = [name for part in parts for name in part.dropped]
-    books = check(staged, [part.name for part in parts], listed, layout.meta, dropped)
+    names = [part.name for part in parts]
+    books = check(staged, names, listed, layout.meta, dropped, features=layout.features)
     reversed_roles = reversal.warning(
         reversal.sample(call for part in parts for call in part.spectra)
     )
     if reversed_roles:
         books = replace(books, warnings=(*books.warnings, reversed_roles))
     with files.naming("--output"):
-        Seal(books, tuple(parts)).write(files.join(staged, store.SEAL))
+        Seal(books, tuple(parts), layout.features).write(files.join(staged, store.SEAL))
 
 
 def _separate(gathered: Iterable[Part | Listed]) -> tuple[Listed, list[Part]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from pipelines.ledger import Stored
+from pipelines.stored import Stored
 from ser_core.examine import Source
 
 # Fixed cost of opening a recording, as bytes of telephone audio.

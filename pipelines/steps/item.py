@@ -37,6 +37,8 @@ class Item:
         Its bytes were forgotten under another name: it gets no row.
     fence : str or None
         What was closed round the child process that decoded it; None if nothing was decoded.
+    features_run_id : str or None
+        The run that stored its features; None is this run.
     """
 
     examined: Examined
@@ -44,6 +46,7 @@ class Item:
     meta: dict[str, str | None] = field(default_factory=dict)
     decoder_peak_mb: float = 0.0
     tried_with: str | None = None
+    features_run_id: str | None = None
     forgotten: bool = False
     fence: str | None = None
 

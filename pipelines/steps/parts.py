@@ -40,15 +40,18 @@ class Layout:
     labelling : tables.Labelling
     meta : tuple of str
         Names of the columns `meta_<name>`.
+    features : bool
+        Whether features are written; `ser label` refers to those of earlier runs.
     """
 
     labelling: tables.Labelling
     meta: tuple[str, ...] = ()
+    features: bool = True
 
     def schemas(self) -> dict[str, pa.Schema]:
-        """Schemas of the three tables that a part has files in."""
-        return {
-            "features": tables.features_schema(self.labelling),
+        """Schemas of the tables that a part has files in."""
+        features = {"features": tables.features_schema(self.labelling)} if self.features else {}
+        return features | {
             "segments": tables.segments_schema(self.labelling),
             "recordings": tables.recordings_schema(self.labelling, self.meta),
         }

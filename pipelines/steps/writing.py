@@ -71,14 +71,19 @@ class WriteParts(beam.DoFn):
                 with naming_recording(item.examined.source.uri):
                     recordings.append(self._recording_row(item, probabilities, now))
                     segments += tables.segment_rows(
-                        item.examined, probabilities, self._layout.labelling, run_id=self._run_id
+                        item.examined,
+                        probabilities,
+                        self._layout.labelling,
+                        run_id=self._run_id,
+                        features_run_id=item.features_run_id,
                     )
             examined = [item.examined for item, _ in kept]
             if kept:
-                self._writer.write(
-                    "features",
-                    tables.features_table(examined, self._schemas["features"], run_id=self._run_id),
-                )
+                if self._layout.features:
+                    vectors = tables.features_table(
+                        examined, self._schemas["features"], run_id=self._run_id
+                    )
+                    self._writer.write("features", vectors)
                 for name, rows in (("segments", segments), ("recordings", recordings)):
                     self._writer.write(name, pa.Table.from_pylist(rows, schema=self._schemas[name]))
         for item, _ in held:
@@ -91,6 +96,7 @@ class WriteParts(beam.DoFn):
             probabilities,
             self._layout.labelling,
             run_id=self._run_id,
+            features_run_id=item.features_run_id,
             tried_with=item.tried_with,
             call_time=item.call_time,
             meta={name: item.meta.get(name) for name in self._layout.meta},

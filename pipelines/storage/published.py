@@ -177,10 +177,20 @@ def open_parquet(path: str) -> pq.ParquetFile:
         return pq.ParquetFile(files.read(path) if files.is_remote(path) else path)
 
 
-def read_row_groups(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Columns of a Parquet file, one row group at a time. Raises what `open_parquet` raises."""
+def read_row_groups(
+    path: str, columns: Sequence[str], groups: Sequence[int] | None = None
+) -> Iterator[pa.Table]:
+    """Columns of a Parquet file, one row group at a time. Raises what `open_parquet` raises.
+
+    Parameters
+    ----------
+    path : str
+    columns : sequence of str
+    groups : sequence of int, optional
+        Numbers of the row groups; all by default.
+    """
     with open_parquet(path) as file:
-        yield from reader.read_row_groups(file, columns, path)
+        yield from reader.read_row_groups(file, columns, path, groups)
 
 
 def same_night(published: tables.Reader, table: str, nights: Iterable[str]) -> list[str]:

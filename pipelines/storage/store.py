@@ -210,6 +210,7 @@ class Output:
         *,
         date: dt.date,
         sha256: Mapping[str, Sequence[str]] | None = None,
+        features: bool = True,
     ) -> None:
         """Make a run visible: its parts, renamed by number, and its row in `runs`.
 
@@ -223,6 +224,8 @@ class Output:
         date : datetime.date
         sha256 : mapping, optional
             By table, the hash of each file, in the order of `parts`.
+        features : bool
+            Whether the parts have files in features.
         """
         moves = []
         hashes: dict[str, str] = {}
@@ -231,7 +234,7 @@ class Output:
                 self._lock.check()
             for table in tables.TABLES:
                 names = parts if table != "runs" else ["part.parquet"]
-                if not names:
+                if not names or (table == "features" and not features):
                     continue
                 final = [f"part-{i:05d}-of-{len(names):05d}.parquet" for i in range(len(names))]
                 target = f"{table}/date={date.isoformat()}/run={run_id(staged)}"

@@ -82,16 +82,19 @@ def feature_set_of(schema: pa.Schema) -> tuple[str, str]:
 
 
 def read_row_groups(
-    file: pq.ParquetFile, columns: Sequence[str], path: str = ""
+    file: pq.ParquetFile,
+    columns: Sequence[str],
+    path: str = "",
+    groups: Sequence[int] | None = None,
 ) -> Iterator[pa.Table]:
-    """Columns of a file, one row group at a time.
+    """Columns of a file, one row group at a time; of all of them, or of some numbers.
 
     Raises
     ------
     TableError
         It is damaged.
     """
-    for i in range(file.num_row_groups):
+    for i in range(file.num_row_groups) if groups is None else groups:
         with naming_damage(path):
             rows = file.read_row_group(i, columns=list(columns))
             rows.validate(full=True)
