@@ -79,9 +79,7 @@ def fill_scores(
 
     def rows() -> Iterator[tuple]:
         scores = (
-            score
-            for part in labelled(db, reader)
-            for score in disagreements(part, handler, bundle)
+            score for part in labelled(db, reader) for score in disagreements(part, handler, bundle)
         )
         for done, score in enumerate(scores):
             if done % _REPORT_EVERY == 0:
@@ -130,9 +128,7 @@ def disagreements(
     while batch := list(islice(items, MAX_RECORDINGS_A_BATCH)):
         for item, probabilities in handler.run_inference(batch, bundle):
             uri = item.examined.source.uri
-            scores = divergence(
-                night[uri], probabilities[:, columns]
-            ).tolist()
+            scores = divergence(night[uri], probabilities[:, columns]).tolist()
             for segment, score in zip(item.examined.segments, scores, strict=True):
                 yield uri, segment.channel, segment.start_s, score
 

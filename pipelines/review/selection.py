@@ -28,8 +28,8 @@ _RECORDINGS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("path", pa.string()), ("status", pa.string()),
      ("run", pa.string()), ("recording_id", pa.string()), ("size_bytes", pa.int64()),
      ("modified_us", pa.int64()),
-     ("features_run_id", pa.string()), ("channels", pa.int16()), ("codec", pa.string()), ("sample_rate_hz", pa.int32()),
-     ("speaker", pa.string())]
+     ("features_run_id", pa.string()), ("channels", pa.int16()), ("codec", pa.string()),
+     ("sample_rate_hz", pa.int32()), ("speaker", pa.string())]
 )  # fmt: skip
 _SEGMENTS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("channel", pa.int16()), ("role", pa.string()),

@@ -15,7 +15,7 @@ from pipelines.steps import closing
 from pipelines.steps.item import Item
 from pipelines.steps.parts import Layout
 from pipelines.steps.writing import WriteParts
-from pipelines.storage import store
+from pipelines.storage import published, store
 from ser_core import tables
 from ser_core.examine import Channel, Examined, Source, SpeechSegment
 
@@ -76,7 +76,7 @@ def add_run(
     started = dt.datetime.now(dt.UTC)
     with publishing.opened(str(out), lambda line: None) as output:
         start = tables.RunStart(
-            run_id=store.new_run_id(started),
+            run_id=store.new_run_id(started, published.latest_run_id(str(out))),
             night=night,
             command=command,
             versions={"python": "3"},

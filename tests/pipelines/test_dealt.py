@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ledger import Stored
 from pipelines.steps.dealing import _OPENING_BYTES, deal
+from pipelines.stored import Key, Stored
 from ser_core.examine import Source
 
 
@@ -36,6 +36,7 @@ def test_one_long_call_leaves_the_short_ones_to_others():
 
 
 def test_stored_parts_count_by_their_recordings():
-    parts = [Stored("r", "s", "f", tuple(map(str, range(n)))) for n in (1, 5, 2, 4)]
+    keys = [tuple(Key(str(i), "r1", "r1") for i in range(n)) for n in (1, 5, 2, 4)]
+    parts = [Stored(group, ("r",), ("s",), "f") for group in keys]
     shares = {len(part.uris): share for share, part in deal(parts, 2)}
     assert shares[5] == shares[1] != shares[4] == shares[2]

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import ledger, tried_with
-from pipelines.ledger import NewRecordings, Stored, StoredRecordings
+from pipelines.ledger import NewRecordings
 from pipelines.role_rule import RoleRule
 from pipelines.storage import inputs
+from pipelines.stored import Key, Stored
 from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core import tables
@@ -212,26 +213,9 @@ def test_outputs_of_older_versions_do_not_tell_what_was_tried(tmp_path, monkeypa
         assert "too_long" not in todo.counts.rejected_earlier
 
 
-def test_stored_recordings_by_part(tmp_path):
-    """The newest row counts; rejected ones, and those this model has labelled, are left out."""
-
-    def row(name: str, time: int = 1, **more) -> dict:
-        return {**key(Source(f"/{name}", 1, time)), **more}
-
-    first = write(tmp_path, "r1", [row("a"), row("b"), row("c"), row("d"), row("e")])
-    write(tmp_path, "r2", [row("b", 2, status="rejected", reason="corrupt")])
-    write(tmp_path, "r3", [row("a", model_id="m2")])
-    third = write(tmp_path, "r3", [row("c", 2, model_id="m3"), row("f", status="no_speech")], 1)
-    write(tmp_path, "r4", [row("d", model_id="m2")])
-    fourth = write(tmp_path, "r5", [row("d", 2)])
-    with StoredRecordings(str(tmp_path), "m2").found() as todo:
-        found = {stored.recordings: stored.uris for stored in todo.elements}
-    assert found == {first: ("/e",), third: ("/c", "/f"), fourth: ("/d",)}
-    assert (todo.counts.matched, todo.counts.todo) == (5, 4)
-
-
 def test_beside():
     path = "s3://b/out/recordings/date=2026-03-01/run=r1/part-00000-of-00001.parquet"
     assert tables.beside(path, "segments") == path.replace("recordings", "segments")
-    assert ledger.uris(Stored("r", "s", "f", ("a", "b"))) == ("a", "b")
+    keys = (Key("a", "r1", "r1"), Key("b", "r1", "r0"))
+    assert ledger.uris(Stored(keys, ("r",), ("s",), "f")) == ("a", "b")
     assert ledger.uris(Source("a", 1, 1)) == ("a",)

@@ -32,8 +32,8 @@ from pipelines.review import (
     selection,
 )  # fmt: skip
 from pipelines.review.selection import Request
-from pipelines.storage import files, published
-from ser_core import models, tables
+from pipelines.storage import files
+from ser_core import models
 from tests import object_stores, tiny_bundle
 from tests.pipelines.review_nights import (  # noqa: F401
     ALL,
@@ -232,12 +232,10 @@ def scores(out, model) -> dict:
 
     handler = BundleHandler(str(model))
     found = {}
-    for path in published.open_reader(out).paths("recordings"):
-        beside = tables.beside(path, "segments"), tables.beside(path, "features")
-        uris = published.open_parquet(path).read(columns=["uri"])["uri"].to_pylist()
-        stored = ledger.Stored(path, *beside, tuple(uris))
-        for *place, score in disagreement.disagreements(stored, handler, handler.load_model()):
-            found[tuple(place)] = score
+    with ledger.StoredRecordings(str(out), "").found() as todo:
+        for stored in todo.elements:
+            for *place, score in disagreement.disagreements(stored, handler, handler.load_model()):
+                found[tuple(place)] = score
     return found
 
 
