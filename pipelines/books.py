@@ -236,7 +236,8 @@ def check(
 
     def recordings() -> Iterator[pa.Table]:
         nonlocal books
-        columns = ["uri", "status", "reason", "duration_s", "by_channel", "call_time"]
+        columns = ["uri", "status", "reason", "duration_s", "channels", "speech_s"]
+        columns += ["by_channel", "call_time"]
         columns += [f"{META}{name}" for name in meta]
         for table in _read(staged, "recordings", parts, columns):
             books = books + _count(table)
@@ -303,11 +304,17 @@ def _count(recordings: pa.Table) -> Books:
             any(channel["role"] == MIXED for channel in channels)
             for channels in recordings["by_channel"].to_pylist()
         ),
-        audio_hours=(pc.sum(recordings["duration_s"]).as_py() or 0.0) / 3600,
+        audio_hours=_hours(recordings["duration_s"]),
+        channel_hours=_hours(pc.multiply(recordings["duration_s"], recordings["channels"])),
+        speech_hours=_hours(recordings["speech_s"]),
         by_reason=Counter(reason for reason in recordings["reason"].to_pylist() if reason),
         with_call_time=pc.count(recordings["call_time"]).as_py(),
         with_fields=_count_with_fields(recordings),
     )
+
+
+def _hours(seconds: pa.ChunkedArray) -> float:
+    return (pc.sum(seconds).as_py() or 0.0) / 3600
 
 
 def _count_with_fields(recordings: pa.Table) -> int:

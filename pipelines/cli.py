@@ -70,7 +70,7 @@ COMMANDS = {
 EXIT_STATUSES = """exit status:
   0 done                 1 failed                2 usage error
   3 rejections, findings 4 nothing matched       5 another run holds the output
-  130 Ctrl-C             143 ended by SIGTERM"""
+  6 most would be rejected (plan)                 130 Ctrl-C   143 SIGTERM"""
 
 
 class _Terminated(BaseException):

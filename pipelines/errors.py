@@ -2,7 +2,7 @@
 
 from ser_core.errors import SerError
 
-DONE, FAILED, USAGE, TOO_MANY_REJECTIONS, NOTHING_MATCHED, HELD = range(6)
+DONE, FAILED, USAGE, TOO_MANY_REJECTIONS, NOTHING_MATCHED, HELD, WOULD_REJECT = range(7)
 # As in shells: 128 plus the number of the signal.
 INTERRUPTED, TERMINATED = 130, 143
 

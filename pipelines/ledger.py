@@ -7,6 +7,7 @@ must. On one machine the launcher reads the result chunk by chunk. On a cluster 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 from pipelines import redo
 from pipelines.redo import Redo
 from pipelines.storage import files, forgotten, inputs, published
+from pipelines.storage.uri_patterns import to_regex
 from pipelines.stored import Stored, elements, find_features
 from pipelines.tried_with import TriedWith
 from ser_core import tables
@@ -42,6 +44,8 @@ _STORED = pa.schema(
      ("features_run", pa.string()), ("spoke", pa.bool_()), ("rejected", pa.bool_()),
      ("by_model", pa.bool_())]
 )  # fmt: skip
+# A plan looks for files that vanished below so many patterns and lines of lists.
+_PATTERNS = 100
 _DAY_US = 86_400_000_000
 
 
@@ -85,6 +89,27 @@ class Matched:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a plan tells besides: how the archive compares with the tables.
+
+    Parameters
+    ----------
+    changed : int
+        Recordings to do whose file was replaced or touched since.
+    tried_again : int
+        Recordings to do that were rejected, and that a setting, an extra or a version may cure.
+    vanished : int
+        Recordings of the tables that the patterns cover and that are not there any more.
+    first_vanished : str or None
+    """
+
+    changed: int = 0
+    tried_again: int = 0
+    vanished: int = 0
+    first_vanished: str | None = None
+
+
+@dataclass(frozen=True)
 class Todo:
     """The recordings that a finder found.
 
@@ -97,6 +122,7 @@ class Todo:
 
     counts: Matched
     elements: Iterator[Any]
+    survey: Survey = field(default_factory=Survey)
 
 
 class Finder(Protocol):
@@ -131,6 +157,8 @@ class NewRecordings:
         Recordings that were changed later than this many seconds ago wait.
     redo : Redo, optional
         What is to be done again.
+    with_survey : bool
+        Compare the archive with the tables, too.
     """
 
     patterns: tuple[str, ...]
@@ -139,6 +167,7 @@ class NewRecordings:
     tried_with: TriedWith | None = None
     min_age_s: float = 0.0
     redo: Redo | None = None
+    with_survey: bool = False
 
     @contextmanager
     def found(self) -> Iterator[Todo]:
@@ -173,12 +202,32 @@ class NewRecordings:
                 "AND NOT EXISTS (FROM forgotten WHERE forgotten.uri = new.uri)"
             )
             counts = self._counts(db, remarks)
+            survey = self._survey(db) if self.with_survey else Survey()
             rows = database.fetch(
                 db,
                 "SELECT todo.*, rejected.uri IS NOT NULL FROM todo LEFT JOIN (SELECT DISTINCT uri "
                 "FROM past WHERE reason IS NOT NULL) AS rejected USING (uri) ORDER BY todo.uri",
             )
-            yield Todo(counts, (Source(*row) for row in rows))
+            yield Todo(counts, (Source(*row) for row in rows), survey)
+
+    def _survey(self, db: Any) -> Survey:
+        """Compare what is matched with what is stored."""
+        same = f"FROM past JOIN todo AS matched ON {_SAME_FILE}"
+        (again,) = db.execute(f"SELECT count(DISTINCT past.uri) {same} WHERE again").fetchall()
+        (changed,) = db.execute(
+            "SELECT count(*) FROM todo SEMI JOIN past USING (uri) WHERE uri NOT IN "
+            f"(SELECT past.uri {same})"
+        ).fetchall()
+        covered = [
+            to_regex(pattern)
+            for pattern in itertools.islice(inputs.expanded(self.patterns, self.dates), _PATTERNS)
+        ]
+        db.execute("CREATE TABLE covering AS SELECT unnest(?) AS regex", [covered])
+        (vanished,) = db.execute(
+            "SELECT count(*), min(uri) FROM (SELECT DISTINCT uri FROM past ANTI JOIN covered "
+            "USING (uri)) WHERE EXISTS (FROM covering WHERE regexp_full_match(uri, regex))"
+        ).fetchall()
+        return Survey(changed[0], again[0], *vanished)
 
     def _is_old_enough(self) -> str:
         """A condition in SQL. A time that is far ahead is wrong: such files do not wait for it."""

@@ -187,6 +187,7 @@ def _record(job: Job, task: Task, chunk: Chunk, latest: str | None) -> tables.Ru
         analysed=job.analysed,
         lawful_basis=job.lawful_basis,
         settings=task.settings,
+        workers=job.runner.workers if job.runner.local else 0,
         redo=job.redo,
         redo_left=chunk.left if job.redo else 0,
     )

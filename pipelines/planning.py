@@ -1,18 +1,21 @@
-"""Estimates what a run would do: counts, hours, time, problems."""
+"""Estimates what a run would do: counts, hours, time, room, problems."""
 
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
-from pipelines import ledger
+from pipelines import costs, errors, ledger
+from pipelines.costs import Work
 from pipelines.errors import NothingMatchedError
 from pipelines.redo import Redo
 from pipelines.role_rule import RoleRule
@@ -26,111 +29,193 @@ from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
 from ser_core.guarded import Guard, HeaderReader
 from ser_core.roles import Roles, roles_of
-from ser_core.tables import Reader
 
-# The headers of this many recordings are read to estimate the rest.
-SAMPLE = 300
-# CPU seconds per hour of audio, used until a run has measured it; see docs/performance.md.
-CPU_S_PER_HOUR = 250.0
+# The headers of so many recordings are read; of more, those of a random sample of this size. In an
+# object store each costs a request or two.
+HEADERS, REMOTE_HEADERS = 3_000, 300
+# Above this share of the headers, a plan expects that most recordings will be rejected.
+_MOST = 0.5
+# Quantile of the normal distribution for an interval of 95 %.
+_Z = 1.96
+_PATTERNS_SHOWN = 6
 
 
-def print_plan(
-    *,
-    inputs: Sequence[str],
-    output: str,
-    dates: Sequence[dt.date],
-    settings: Settings,
-    fields: UriFields,
-    roles: RoleRule,
-    guard: Guard,
-    min_age_s: float,
-    redo: tuple[str, ...],
-    model_id: str,
-    workers: int,
-) -> None:
-    """Print the plan.
+@dataclass(frozen=True)
+class Request:
+    """What is planned: the options of a run.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+    output : str
+    dates : sequence of datetime.date
+    settings, fields, roles, guard
+        Of the examination.
+    min_age_s : float
+    redo : tuple of str
+    model_id : str
+    workers : int
+    """
+
+    inputs: Sequence[str]
+    output: str
+    dates: Sequence[dt.date]
+    settings: Settings
+    fields: UriFields
+    roles: RoleRule
+    guard: Guard
+    min_age_s: float
+    redo: tuple[str, ...]
+    model_id: str
+    workers: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Parameters
+    ----------
+    output : str
+    patterns : tuple of str
+        The first ones, as they are looked for.
+    counts : ledger.Matched
+    survey : ledger.Survey
+    new : NewRecordings
+    headers : int
+        Number of headers read.
+    audio_h, audio_h_error : float
+        Hours of audio, and half of its 95 % interval; 0 if all headers tell a duration.
+    cpu_s, wall_s, table_bytes : float
+    workers : int
+    basis : str
+        What the costs are estimated from.
+    problems : dict of str to int
+        Expected rejections among the headers that were read.
+    """
+
+    output: str
+    patterns: tuple[str, ...]
+    counts: ledger.Matched
+    survey: ledger.Survey
+    new: NewRecordings
+    headers: int
+    audio_h: float
+    audio_h_error: float
+    cpu_s: float
+    wall_s: float
+    table_bytes: float
+    workers: int
+    basis: str
+    problems: dict[str, int]
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        most = self.headers and sum(self.problems.values()) > _MOST * self.headers
+        return errors.WOULD_REJECT if most else errors.DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as `--json` prints it."""
+        counts, survey = self.counts, self.survey
+        return {
+            "output": self.output,
+            "patterns": list(self.patterns),
+            "matched": counts.matched,
+            "already_done": counts.already_done,
+            "waiting": counts.waiting,
+            "forgotten": counts.forgotten,
+            "skipped": counts.skipped,
+            "to_do": counts.todo,
+            "redone": counts.redone,
+            **asdict(survey),
+            "rejected_before": dict(counts.rejected_earlier),
+            "bytes": self.new.size_bytes,
+            "headers_read": self.headers,
+            "audio_hours": self.audio_h,
+            "audio_hours_error": self.audio_h_error,
+            "cpu_seconds": self.cpu_s,
+            "wall_seconds": self.wall_s,
+            "table_bytes": self.table_bytes,
+            "workers": self.workers,
+            "basis": self.basis,
+            "problems": self.problems,
+            "warnings": list(counts.warnings),
+            "exit_status": self.status,
+        }
+
+
+def make(request: Request) -> Plan:
+    """Plan a run.
 
     Raises
     ------
     NothingMatchedError
-        No input matches.
+        No input matches, or what `--redo` names is not there.
     """
-    tables = published.open_reader(output)
+    reader = published.open_reader(request.output)
+    settings = request.settings
     feature_set = features.get(settings.feature_set)
-    published.check_feature_set(output, feature_set.id, feature_set.fingerprint)
-    tried_with = TriedWith(settings, guard, roles, fields)
+    published.check_feature_set(request.output, feature_set.id, feature_set.fingerprint)
+    tried_with = TriedWith(settings, request.guard, request.roles, request.fields)
+    redo = Redo(request.redo, tried_with.described(), request.model_id) if request.redo else None
     finder = ledger.NewRecordings(
-        tuple(inputs),
-        tuple(dates),
-        tables.root,
+        tuple(request.inputs),
+        tuple(request.dates),
+        reader.root,
         tried_with,
-        min_age_s,
-        Redo(redo, tried_with.described(), model_id) if redo else None,
+        request.min_age_s,
+        redo,
+        with_survey=True,
     )
     with finder.found() as todo:
-        counts = todo.counts
+        counts, survey = todo.counts, todo.survey
         if not counts.matched:
-            text = inputs_of.nothing_matches(inputs, dates)
+            text = inputs_of.nothing_matches(request.inputs, request.dates)
             raise NothingMatchedError("; ".join([text, *counts.warnings]))
-        new = _NewRecordings(fields)
+        new = NewRecordings(request.fields)
         for source in todo.elements:
             new.add(source)
-    sample = new.sample
-    with HeaderReader(settings.limits, guard, raw=settings.raw) as reader:
+    with HeaderReader(settings.limits, request.guard, raw=settings.raw) as headers:
         probes = [
-            _probe(reader, source, roles.roles(fields.read(source.uri)[1])) for source in sample
+            _probe(headers, source, request.roles.roles(request.fields.read(source.uri)[1]))
+            for source in new.sample
         ]
-    hours = [seconds / 3600 for seconds, _ in probes if seconds is not None]
-    # Some headers do not tell a duration: such recordings are taken to be as long as the others.
-    readable = sum(problem is None for _, problem in probes) / max(1, len(sample))
-    total_hours = sum(hours) / max(1, len(hours)) * counts.todo * readable
-    cost, basis = _cost(tables)
-    problems = Counter(problem for _, problem in probes if problem)
-
-    table = Table(title=f"What a run into {tables.root} would do", show_header=False)
-    table.add_row("matched", f"{counts.matched:,}")
-    table.add_row("already done", f"{counts.already_done:,}{_rejected_text(counts)}")
-    if counts.waiting:
-        table.add_row("waiting", f"{counts.waiting:,} (--min-age-s)")
-    if counts.skipped:
-        table.add_row("skipped", f"{counts.skipped:,} files beside recordings")
-    table.add_row("new", f"{counts.todo:,} ({new.kinds_text()})")
-    if counts.redone:
-        table.add_row("of these, again", f"{counts.redone:,} (--redo {', '.join(redo)})")
-    table.add_row("bytes", f"{new.size_bytes / 1e6:,.1f} MB")
-    complete = len(sample) == counts.todo
-    basis_of_hours = "all headers read" if complete else f"from the headers of {len(sample)}"
-    table.add_row("audio", f"{total_hours:,.2f} h ({basis_of_hours})")
-    table.add_row(
-        "time", f"about {_span(total_hours * cost / workers)} with {workers} processes ({basis})"
+    expected = _Expected.of(probes, counts.todo)
+    known = costs.read(reader, settings.feature_set)
+    work = Work(
+        counts.todo, expected.audio_h, expected.channel_h, expected.audio_h * known.speech_share
     )
-    for problem, count in problems.most_common():
-        table.add_row("problem", f"{problem}: {count:,} of {len(sample):,} examined")
-    for line in counts.warnings:
-        table.add_row("problem", line)
-    if new.without_fields:
-        table.add_row(
-            "problem", f"--uri-fields does not match: {new.without_fields:,} of {counts.todo:,} new"
-        )
-    if fields.has_time:
-        table.add_row("call_time", f"read from {new.with_time:,} of {counts.todo:,} new paths")
-    if fields.pattern and sample:
-        time, meta = fields.read(sample[0].uri)
-        read = ", ".join(f"{name}={value}" for name, value in {"call_time": time, **meta}.items())
-        table.add_row("for example", f"{os.path.basename(sample[0].uri)}: {read}")
-    Console().print(table)
+    cpu_s = known.cpu_s(work) if counts.todo else 0.0
+    patterns = islice(inputs_of.expanded(request.inputs, request.dates), _PATTERNS_SHOWN + 1)
+    return Plan(
+        output=reader.root,
+        patterns=tuple(patterns),
+        counts=counts,
+        survey=survey,
+        new=new,
+        headers=len(probes),
+        audio_h=expected.audio_h,
+        audio_h_error=expected.audio_h_error,
+        cpu_s=cpu_s,
+        wall_s=known.wall_s(cpu_s, request.workers) if counts.todo else 0.0,
+        table_bytes=known.table_bytes(work),
+        workers=request.workers,
+        basis=known.basis,
+        problems=dict(Counter(probe.problem for probe in probes if probe.problem).most_common()),
+    )
 
 
-def _rejected_text(counts: ledger.Matched) -> str:
-    by_reason = counts.rejected_earlier
-    if not by_reason:
-        return ""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in by_reason.most_common())
-    return f"; {by_reason.total():,} of them rejected earlier ({reasons})"
+@dataclass(frozen=True)
+class _Probe:
+    """What a header tells: seconds, channels, and the reason to expect a rejection, if any."""
+
+    seconds: float | None = None
+    channels: int = 1
+    problem: str | None = None
 
 
-def _probe(reader: HeaderReader, source: Source, roles: Roles) -> tuple[float | None, str | None]:
-    """Duration in seconds by the header, and the reason to expect a rejection, if any."""
+def _probe(reader: HeaderReader, source: Source, roles: Roles) -> _Probe:
     try:
         if files.is_remote(source.uri):
             with files.read(source.uri) as file:
@@ -139,18 +224,50 @@ def _probe(reader: HeaderReader, source: Source, roles: Roles) -> tuple[float | 
             header = reader.read(local_path(source.uri), source.uri)
     except Exception as error:
         if files.is_unavailable(error):
-            return None, "unreadable"
+            return _Probe(problem="unreadable")
         raise
+    if header.reason is not None:
+        return _Probe(problem=header.reason)
     try:
-        if header.reason is None:
-            roles_of(header.channels, roles, tracks=header.tracks)
+        roles_of(header.channels, roles, tracks=header.tracks)
     except AudioError as error:
-        return None, f"{error.reason} (--channel-roles)"
-    return header.declared_s, header.reason
+        return _Probe(problem=f"{error.reason} (--channel-roles)")
+    return _Probe(header.declared_s, header.channels)
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """Hours to be expected of all recordings, by headers of some."""
+
+    audio_h: float
+    channel_h: float
+    audio_h_error: float
+
+    @classmethod
+    def of(cls, probes: Sequence[_Probe], count: int) -> _Expected:
+        """Estimate from a random sample; those that tell no duration are as long as the others."""
+        accepted = [probe for probe in probes if probe.problem is None]
+        known = [probe for probe in accepted if probe.seconds is not None]
+        if not known:
+            return cls(0.0, 0.0, 0.0)
+        mean_s = float(np.mean([probe.seconds for probe in known]))
+        channels = float(np.mean([probe.channels for probe in known]))
+        by_channel_s = float(np.mean([(probe.seconds or 0) * probe.channels for probe in known]))
+        # A rejected recording costs no hours.
+        seconds = np.array([
+            0.0 if probe.problem else mean_s if probe.seconds is None else probe.seconds
+            for probe in probes
+        ])  # fmt: skip
+        total_h = float(seconds.mean()) * count / 3600
+        # Of all recordings, the part that is not in the sample is uncertain.
+        share = 1 - len(probes) / count
+        error = _Z * float(seconds.std()) / math.sqrt(len(probes)) * math.sqrt(max(0.0, share))
+        per_audio = by_channel_s / mean_s if mean_s else channels
+        return cls(total_h, total_h * per_audio, error * count / 3600)
 
 
 @dataclass
-class _NewRecordings:
+class NewRecordings:
     """Counts of the new recordings, and a random sample; the list itself may not fit in memory."""
 
     fields: UriFields
@@ -173,26 +290,7 @@ class _NewRecordings:
         # Each recording is in the sample with the same probability (Vitter 1985, algorithm R).
         place = self._random.randint(0, self.seen)
         self.seen += 1
-        if len(self.sample) < SAMPLE:
+        if len(self.sample) < (REMOTE_HEADERS if files.is_remote(source.uri) else HEADERS):
             self.sample.append(source)
-        elif place < SAMPLE:
+        elif place < len(self.sample):
             self.sample[place] = source
-
-    def kinds_text(self) -> str:
-        return ", ".join(f"{n:,} {kind}" for kind, n in self.kinds.most_common(5)) or "nothing"
-
-
-def _cost(tables: Reader) -> tuple[float, str]:
-    """CPU seconds per hour of audio in the last run of an hour or more, and the basis in words."""
-    for path in reversed(tables.paths("runs")):
-        for row in tables.open_file(path).read(columns=["audio_hours", "cpu_seconds"]).to_pylist():
-            if row["audio_hours"] >= 1:
-                return row["cpu_seconds"] / row["audio_hours"], "as in the last run"
-    return CPU_S_PER_HOUR, "an estimate: no run of an hour or more yet"
-
-
-def _span(seconds: float) -> str:
-    """A time span for a person."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

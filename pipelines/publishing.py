@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -153,6 +154,8 @@ def _cost(seal: Seal, launcher_cpu_s: float) -> tables.RunCost:
         peak_memory_mb=peak_memory_mb() + _peak_of_workers_mb(seal.parts),
         fence=" | ".join(sorted({text for part in seal.parts for text in part.fences})) or None,
         ended=dt.datetime.now(dt.UTC),
+        table_bytes=sum(part.size_bytes for part in seal.parts),
+        host=socket.gethostname(),
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from argparse import ArgumentParser, Namespace
 
-from pipelines import errors
 from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, positive
 from pipelines.night_options import (
     add_examination,
@@ -19,7 +19,11 @@ from pipelines.night_options import (
 )
 
 HELP = "show what a run would do: counts, hours, time, problems"
-EXAMPLES = ("ser plan --input /calls --output /tables --channel-roles agent,customer",)
+EXAMPLES = (
+    "ser plan --input /calls --output /tables --channel-roles agent,customer",
+    "ser plan --input '/calls/{date:%Y/%m/%d}/**/*.wav' --output /tables --days 3 --json",
+    "ser plan --input /calls --output /tables --redo rejected",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,17 +39,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="worker processes of the run (default: one per core)",
     )
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     parser.set_defaults(takes_beam_options=True)
 
 
 def run(options: Namespace) -> int:
     """Print the plan; returns the exit status."""
-    from pipelines import nights, planning
+    from pipelines import nights, plan_table, planning
 
     _, card = checked_model(options)
     settings = examination_settings(options, card.feature_set)
     fields = uri_fields(options)
-    planning.print_plan(
+    request = planning.Request(
         inputs=options.input,
         output=options.output,
         dates=[date for night in nights.choose(options) for date in night.dates],
@@ -58,4 +63,9 @@ def run(options: Namespace) -> int:
         model_id=card.id,
         workers=options.workers or len(os.sched_getaffinity(0)),
     )
-    return errors.DONE
+    plan = planning.make(request)
+    if options.json:
+        print(json.dumps(plan.as_json(), indent=1, default=str))
+    else:
+        plan_table.print_table(plan, request)
+    return plan.status

@@ -35,6 +35,7 @@ class RunStart:
     settings: dict[str, str] = field(default_factory=dict)
     redo: tuple[str, ...] = ()
     redo_left: int = 0
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class RunCounts:
     mixed: int = 0
     warnings: tuple[str, ...] = ()
     audio_hours: float = 0.0
+    channel_hours: float = 0.0
+    speech_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class RunCost:
     peak_memory_mb: float
     ended: dt.datetime
     fence: str | None = None
+    table_bytes: int = 0
+    host: str | None = None
 
 
 _ARROW_TYPES = {

@@ -1,0 +1,173 @@
+"""What a run will cost, by what earlier runs into the same output cost on this machine.
+
+A run costs CPU seconds for each recording, for each hour of a channel that is decoded and searched
+for speech, and for each hour of speech that becomes features. The proportions of these three are
+measured once for each feature set (`benchmarks/plan.py`); the factor is that of the earlier runs.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ser_core.tables import Reader
+
+# Runs that count: the newest ones up to so many hours of audio.
+_HOURS = 200.0
+# With less, a run says more about its start than about its recordings.
+_LEAST_CPU_S = 5.0
+# Hours of speech in an hour of a call, until a run has measured it.
+SPEECH_SHARE = 0.35
+# Seconds until the workers of a run have started, and how long they take for what they could do
+# in one second if they always had work; until a run has measured it.
+START_S, SLOWNESS = 8.0, 1.2
+
+
+@dataclass(frozen=True)
+class Rates:
+    """CPU seconds and bytes of tables for each recording, channel hour and hour of speech."""
+
+    recording_s: float
+    channel_hour_s: float
+    speech_hour_s: float
+    recording_bytes: float = 6_000.0
+    speech_hour_bytes: float = 8e6
+
+
+# See docs/performance.md. Feature sets of others cost what the dearest one costs, until measured.
+RATES = {
+    "telephone": Rates(0.02, 20.0, 60.0, speech_hour_bytes=3e6),
+    "voice": Rates(0.02, 20.0, 420.0, speech_hour_bytes=4e6),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do, or was done: recordings, hours of calls, of channels, of speech."""
+
+    recordings: int
+    audio_h: float
+    channel_h: float
+    speech_h: float
+
+    def cpu_s(self, rates: Rates) -> float:
+        """CPU seconds by rates."""
+        return (
+            self.recordings * rates.recording_s
+            + self.channel_h * rates.channel_hour_s
+            + self.speech_h * rates.speech_hour_s
+        )
+
+    def table_bytes(self, rates: Rates) -> float:
+        """Bytes of tables by rates."""
+        return self.recordings * rates.recording_bytes + self.speech_h * rates.speech_hour_bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an earlier run did and cost."""
+
+    work: Work
+    cpu_s: float
+    wall_s: float
+    table_bytes: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of this output on this machine.
+
+    Parameters
+    ----------
+    rates : Rates
+    runs : sequence of Run
+        The newest runs on this machine.
+    """
+
+    rates: Rates
+    runs: Sequence[Run] = field(default_factory=tuple)
+
+    @property
+    def speech_share(self) -> float:
+        """Hours of speech in an hour of a call."""
+        audio_h = sum(run.work.audio_h for run in self.runs)
+        return sum(run.work.speech_h for run in self.runs) / audio_h if audio_h else SPEECH_SHARE
+
+    def cpu_s(self, work: Work) -> float:
+        """CPU seconds of a run."""
+        return work.cpu_s(self.rates) * _factor(
+            (run.cpu_s, run.work.cpu_s(self.rates)) for run in self.runs
+        )
+
+    def table_bytes(self, work: Work) -> float:
+        """Bytes that a run adds to the tables."""
+        return work.table_bytes(self.rates) * _factor(
+            (run.table_bytes, run.work.table_bytes(self.rates)) for run in self.runs
+        )
+
+    def wall_s(self, cpu_s: float, workers: int) -> float:
+        """Seconds that a run takes."""
+        pairs = [
+            (max(0.0, run.wall_s - START_S), run.cpu_s / run.workers)
+            for run in self.runs
+            if run.workers and run.wall_s > 2 * START_S
+        ]
+        slowness = _factor(pairs) if pairs else SLOWNESS
+        return START_S + slowness * cpu_s / workers
+
+    @property
+    def basis(self) -> str:
+        """What the estimate is made from, in words."""
+        if not self.runs:
+            return "an estimate: no run on this machine yet"
+        count = len(self.runs)
+        return "as in the last run" if count == 1 else f"as in the last {count:,} runs"
+
+
+def _factor(pairs: Iterable[tuple[float, float]]) -> float:
+    """How many times as much was measured as was expected; 1 if nothing was."""
+    measured = expected = 0.0
+    for value, guess in pairs:
+        measured, expected = measured + value, expected + guess
+    return measured / expected if expected else 1.0
+
+
+def read(reader: Reader, feature_set: str) -> Costs:
+    """The costs of an output, from its table `runs`. Runs of versions before 0.3.0 do not count."""
+    columns = [
+        "run_id", "host", "labelled", "no_speech", "extracted", "rejected", "audio_hours",
+        "channel_hours", "speech_hours", "cpu_seconds", "started", "ended", "table_bytes",
+        "workers", "settings",
+    ]  # fmt: skip
+    rates = RATES.get(feature_set, RATES["voice"])
+    found: list[Run] = []
+    hours, host = 0.0, socket.gethostname()
+    for path in reversed(reader.paths("runs")):
+        with reader.open_file(path) as file:
+            if not set(columns) <= set(file.schema_arrow.names):
+                continue
+            rows = file.read(columns=columns).to_pylist()
+        for row in sorted(rows, key=lambda row: row["run_id"], reverse=True):
+            # `ser label` decodes nothing, and costs another thing.
+            if not row["settings"] or row["host"] != host:
+                continue
+            if not row["channel_hours"] or row["cpu_seconds"] < _LEAST_CPU_S:
+                continue
+            found.append(_run(row))
+            hours += row["audio_hours"]
+        if hours >= _HOURS:
+            break
+    return Costs(rates, tuple(found))
+
+
+def _run(row: dict) -> Run:
+    examined = row["labelled"] + row["extracted"] + row["no_speech"] + row["rejected"]
+    return Run(
+        Work(examined, row["audio_hours"], row["channel_hours"], row["speech_hours"]),
+        cpu_s=row["cpu_seconds"],
+        wall_s=(row["ended"] - row["started"]).total_seconds(),
+        table_bytes=row["table_bytes"],
+        workers=row["workers"],
+    )
