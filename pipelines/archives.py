@@ -81,7 +81,7 @@ def read_sample(output: str, card: models.Card, nights: int | None = None) -> Ar
     """
     parts = _parts(output, card, nights)
     index = [_recordings_of_rows(part, first) for part, first in _numbered(parts)]
-    rows = np.concatenate([numbers for numbers, _ in index])
+    rows = np.concatenate([np.empty(0, np.int64), *(numbers for numbers, _ in index)])
     speech_h = sum(seconds for _, seconds in index) / 3600
     spoken = np.unique(rows[rows >= 0])
     if len(spoken) < MIN_CALLS or speech_h < MIN_SPEECH_H:
@@ -238,7 +238,7 @@ def _parts(output: str, card: models.Card, nights: int | None) -> list[Stored]:
         parts = [part for part in todo.elements if part.features is not None]
     last = sorted({_night_of(part) for part in parts})[-(nights or 0) :]
     parts = [part for part in parts if _night_of(part) in last]
-    if not parts:
+    if not parts and not reader.paths("features"):
         raise NothingMatchedError(
             f"--output {output}: no features found in it; `ser run` and `ser extract` store them, "
             "and --keep-features-days and `ser forget --only features` erase them"

@@ -76,7 +76,8 @@ def test_books_that_close(tmp_path):
     found = books.check(str(tmp_path), names(parts), listed)
     assert found == Books(
         matched=7, already_done=3, labelled=2, no_speech=1, rejected=1, mixed=3,
-        audio_hours=pytest.approx(0.3), by_reason=Counter(corrupt=1), rejected_before=1,
+        audio_hours=pytest.approx(0.3), channel_hours=0.0, speech_hours=pytest.approx(3 / 3600),
+        by_reason=Counter(corrupt=1), rejected_before=1,
     )  # fmt: skip
     seal = Seal(found, tuple(parts))
     seal.write(str(tmp_path / "seal.json"))

@@ -98,7 +98,7 @@ def test_labels_refer_to_the_features_through_labels_compaction_and_forgetting(
     again = ser_here(*labels, level_model)
     assert again.returncode == errors.DONE
     assert "5 matched = 4 labelled + 1 without speech" in again.stdout
-    assert "warning: 1 recordings have no stored features" in again.stdout
+    assert "1 recordings have no stored features" in again.stdout
 
 
 def test_files_whose_rows_do_not_belong_together_are_named(nights):
