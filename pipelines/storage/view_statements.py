@@ -63,19 +63,40 @@ CREATE OR REPLACE VIEW runs AS
 FROM files.runs"""
 _NIGHTS = """\
 CREATE OR REPLACE VIEW nights AS
-WITH by_run AS (
+WITH chunks AS (
+    SELECT
+        *,
+        already_done + waiting + forgotten + skipped AS left_out,
+        lag(labelled + extracted + no_speech + rejected) OVER (
+            PARTITION BY night, command ORDER BY run_id
+        ) AS examined_before
+    FROM runs
+),
+-- The first chunk of a command counts what was left out. It is told by that, or by having no chunk
+-- before it that examined anything. What waited for an earlier command is done, or waits again.
+waited AS (
+    SELECT night, sum(waiting)::BIGINT AS waiting
+    FROM (
+        SELECT night, arg_max(waiting, run_id) AS waiting
+        FROM chunks
+        WHERE left_out > 0 OR coalesce(examined_before, 0) = 0
+        GROUP BY night, command
+    )
+    GROUP BY night
+),
+by_run AS (
     SELECT
         night,
         count(*) AS runs,
         sum(already_done)::BIGINT AS already_done,
-        sum(waiting)::BIGINT AS waiting,
+        any_value(waited.waiting) AS waiting,
         sum(forgotten)::BIGINT AS forgotten,
         sum(skipped)::BIGINT AS skipped,
         sum(cpu_seconds) AS cpu_seconds,
         min(started) AS started,
         max(ended) AS ended,
         flatten(list(warnings)) AS warnings
-    FROM runs
+    FROM runs JOIN waited USING (night)
     GROUP BY night
 ),
 first_rejected AS (

@@ -94,6 +94,29 @@ def test_nights(out):
     assert row["model_id"] == "m1"
 
 
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        # (command, labelled, already done, waiting) of each run, in order
+        ([("a", 2, 0, 1)], 1),
+        ([("a", 2, 0, 1), ("a", 1, 2, 0)], 0),  # run again: what waited is done
+        ([("a", 0, 0, 3), ("a", 3, 0, 0)], 0),
+        ([("a", 2, 0, 3), ("a", 2, 0, 0)], 3),  # two chunks
+        ([("a", 2, 0, 3), ("a", 2, 0, 0), ("a", 1, 4, 1), ("a", 1, 0, 0)], 1),
+        ([("a", 2, 0, 1), ("b", 2, 0, 2)], 3),  # two queues
+    ],
+)
+def test_what_waits_is_counted_once(tmp_path, runs, expected):
+    for i, (command, labelled, already_done, waiting) in enumerate(runs):
+        content = small_tables.runs(
+            f"r{i}", FIRST, command=command, labelled=labelled, already_done=already_done,
+            waiting=waiting,
+        )  # fmt: skip
+        small_tables.write(tmp_path, "runs", content, date=FIRST, run=f"r{i}")
+    with views.connect(tmp_path) as db:
+        assert db.execute("SELECT waiting FROM nights").fetchall() == [(expected,)]
+
+
 def test_the_columns_of_nights_are_described(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text(encoding="utf-8")
     section = page.partition("\n### nights\n")[2]
