@@ -1,7 +1,7 @@
 """What a run will cost, by what earlier runs into the same output cost on this machine.
 
-A run costs CPU seconds for each recording, for each hour of a channel that is decoded and searched
-for speech, and for each hour of speech that becomes features. The proportions of these three are
+A run costs CPU seconds for itself, for each recording, for each hour of a channel that is decoded and searched
+for speech, and for each hour of speech that becomes features. The proportions of these are
 measured once for each feature set (`benchmarks/plan.py`); the factor is that of the earlier runs.
 """
 
@@ -15,8 +15,6 @@ from ser_core.tables import Reader
 
 # Runs that count: the newest ones up to so many hours of audio.
 _HOURS = 200.0
-# With less, a run says more about its start than about its recordings.
-_LEAST_CPU_S = 5.0
 # Hours of speech in an hour of a call, until a run has measured it.
 SPEECH_SHARE = 0.35
 # Seconds until the workers of a run have started, and how long they take for what they could do
@@ -26,19 +24,21 @@ START_S, SLOWNESS = 8.0, 1.2
 
 @dataclass(frozen=True)
 class Rates:
-    """CPU seconds and bytes of tables for each recording, channel hour and hour of speech."""
+    """CPU seconds and bytes of tables for a run, a recording, a channel hour, an hour of speech."""
 
+    run_s: float
     recording_s: float
     channel_hour_s: float
     speech_hour_s: float
-    recording_bytes: float = 6_000.0
-    speech_hour_bytes: float = 8e6
+    run_bytes: float
+    recording_bytes: float
+    speech_hour_bytes: float
 
 
 # See docs/performance.md. Feature sets of others cost what the dearest one costs, until measured.
 RATES = {
-    "telephone": Rates(0.02, 20.0, 60.0, speech_hour_bytes=3e6),
-    "voice": Rates(0.02, 20.0, 420.0, speech_hour_bytes=4e6),
+    "telephone": Rates(1.5, 0.005, 2.0, 5.0, 110e3, 650.0, 4.9e6),
+    "voice": Rates(1.5, 0.005, 2.0, 200.0, 110e3, 650.0, 4.9e6),
 }
 
 
@@ -54,14 +54,19 @@ class Work:
     def cpu_s(self, rates: Rates) -> float:
         """CPU seconds by rates."""
         return (
-            self.recordings * rates.recording_s
+            rates.run_s
+            + self.recordings * rates.recording_s
             + self.channel_h * rates.channel_hour_s
             + self.speech_h * rates.speech_hour_s
         )
 
     def table_bytes(self, rates: Rates) -> float:
         """Bytes of tables by rates."""
-        return self.recordings * rates.recording_bytes + self.speech_h * rates.speech_hour_bytes
+        return (
+            rates.run_bytes
+            + self.recordings * rates.recording_bytes
+            + self.speech_h * rates.speech_hour_bytes
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def read(reader: Reader, feature_set: str) -> Costs:
             # `ser label` decodes nothing, and costs another thing.
             if not row["settings"] or row["host"] != host:
                 continue
-            if not row["channel_hours"] or row["cpu_seconds"] < _LEAST_CPU_S:
+            if not row["channel_hours"]:
                 continue
             found.append(_run(row))
             hours += row["audio_hours"]

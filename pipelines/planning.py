@@ -199,7 +199,7 @@ def make(request: Request) -> Plan:
         audio_h_error=expected.audio_h_error,
         cpu_s=cpu_s,
         wall_s=known.wall_s(cpu_s, request.workers) if counts.todo else 0.0,
-        table_bytes=known.table_bytes(work),
+        table_bytes=known.table_bytes(work) if counts.todo else 0.0,
         workers=request.workers,
         basis=known.basis,
         problems=dict(Counter(probe.problem for probe in probes if probe.problem).most_common()),

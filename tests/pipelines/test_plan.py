@@ -15,7 +15,7 @@ from pipelines.planning import _Expected, _Probe
 from pipelines.storage import published
 from tests.pipelines.outputs import add_run, call
 
-RATES = Rates(1.0, 10.0, 100.0, recording_bytes=10, speech_hour_bytes=1_000)
+RATES = Rates(0.0, 1.0, 10.0, 100.0, 0.0, 10.0, 1_000.0)
 
 
 @pytest.fixture
@@ -101,8 +101,7 @@ def test_costs_are_those_of_earlier_runs_in_proportion():
     assert Costs(RATES).cpu_s(Work(10, 1.0, 2.0, 0.5)) == 80.0
 
 
-def test_only_runs_of_this_machine_count_and_no_labels(tmp_path, monkeypatch):
-    monkeypatch.setattr(costs, "_LEAST_CPU_S", 0.0)
+def test_runs_that_decode_nothing_do_not_count(tmp_path):
     add_run(tmp_path, [call("/a")])  # without settings, as `ser label`
     reader = published.open_reader(tmp_path)
     assert costs.read(reader, "voice").runs == ()
