@@ -1,7 +1,7 @@
 """What a run will cost, by what earlier runs into the same output cost on this machine.
 
-A run costs CPU seconds for itself, for each recording, for each hour of a channel that is decoded and searched
-for speech, and for each hour of speech that becomes features. The proportions of these are
+A run costs CPU seconds for itself, for each recording, for each hour of a channel that is decoded
+and searched for speech, and for each hour of speech that becomes features. The proportions are
 measured once for each feature set (`benchmarks/plan.py`); the factor is that of the earlier runs.
 """
 
@@ -19,7 +19,7 @@ _HOURS = 200.0
 SPEECH_SHARE = 0.35
 # Seconds until the workers of a run have started, and how long they take for what they could do
 # in one second if they always had work; until a run has measured it.
-START_S, SLOWNESS = 8.0, 1.2
+START_S, SLOWNESS = 12.0, 1.2
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rates:
 # See docs/performance.md. Feature sets of others cost what the dearest one costs, until measured.
 RATES = {
     "telephone": Rates(1.5, 0.005, 2.0, 5.0, 110e3, 650.0, 4.9e6),
-    "voice": Rates(1.5, 0.005, 2.0, 200.0, 110e3, 650.0, 4.9e6),
+    "voice": Rates(1.4, 0.002, 1.0, 48.0, 120e3, 50.0, 3.0e6),
 }
 
 
