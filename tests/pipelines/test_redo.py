@@ -163,6 +163,8 @@ def test_swapped_roles_are_corrected_by_one_command_that_goes_on_after_a_kill(
     wrong = (*words, "--channel-roles", "customer,agent", "--date", "2026-03-05")
     assert ser_here("run", *wrong).returncode == errors.DONE
     assert [row[1] for row in latest(out)] == ["calm"] * 3
+    # Labels of another model since then do not hide the run.
+    assert ser_here("label", "--output", out, "--model", pitch_model).returncode == errors.DONE
     right = (*words, "--channel-roles", "agent,customer", "--date", "2026-03-09")
     redo = (*right, "--redo", "date=2026-03-05")
     planned = ser_here("plan", *redo)
