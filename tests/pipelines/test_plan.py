@@ -90,11 +90,12 @@ def test_hours_of_a_sample_and_their_uncertainty():
 
 
 def test_costs_are_those_of_earlier_runs_in_proportion():
-    done = Run(Work(10, 1.0, 2.0, 0.5), cpu_s=160.0, wall_s=88.0, table_bytes=1_200, workers=2)
+    wall_s = costs.START_S + 80.0
+    done = Run(Work(10, 1.0, 2.0, 0.5), 160.0, wall_s, table_bytes=1_200, workers=2)
     known = Costs(RATES, (done,))
     assert known.cpu_s(done.work) == pytest.approx(160.0)
     assert known.table_bytes(done.work) == pytest.approx(1_200)
-    assert known.wall_s(160.0, 2) == pytest.approx(88.0)
+    assert known.wall_s(160.0, 2) == pytest.approx(wall_s)
     assert known.wall_s(160.0, 4) == pytest.approx(costs.START_S + 40.0)
     assert known.cpu_s(Work(20, 2.0, 4.0, 1.0)) == pytest.approx(320.0)
     assert known.speech_share == 0.5
