@@ -1,0 +1,1 @@
+"""A month of nights with its accidents: `benchmarks/month.py`."""
