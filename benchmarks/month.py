@@ -14,6 +14,7 @@ month, less what was erased. The exit status is 1 if anything is wrong.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def tables_of(place: Place) -> dict[str, pa.Table]:
     db = reader.connect(place.output)
     found = {}
     for name, keys in ORDER.items():
-        table = db.execute(f"FROM {name} ORDER BY {', '.join(keys)}").fetch_arrow_table()
+        table = db.execute(f"FROM {name} ORDER BY {', '.join(keys)}").to_arrow_table()
         paths = [uri.as_py().removeprefix(place.archive + "/") for uri in table["uri"]]
         table = table.set_column(table.schema.get_field_index("uri"), "uri", pa.array(paths))
         found[name] = table.drop_columns([n for n in LEFT_OUT if n in table.column_names])
@@ -203,7 +204,11 @@ def _erased(played: Played) -> set[str]:
         if call.path in played.forgotten and call.replaced <= played.forgotten[call.path]
     }
     if played.kept_from is not None:
-        erased |= {call.path for call in played.month.calls if call.day < played.kept_from}
+        erased |= {
+            call.path
+            for call in played.month.calls
+            if call.time.astimezone(dt.UTC).date() < played.kept_from
+        }
     return erased
 
 

@@ -55,6 +55,12 @@ class Call:
     bad: bool
     seed: int
 
+    @property
+    def time(self) -> dt.datetime:
+        """When it began, as its name tells."""
+        clock = self.path.rpartition("/")[2].partition("_")[0]
+        return dt.datetime.strptime(clock, "%Y%m%dT%H%M%S").replace(tzinfo=ZONE)
+
 
 @dataclass
 class Month:
