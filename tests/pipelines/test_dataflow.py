@@ -259,8 +259,8 @@ def test_done_in_a_bucket(night, storage, monkeypatch):
     stand_in = DataflowStandIn(work=lambda job: run_staged(storage, job))
     assert night(stand_in, output="gs://bucket/tables") == errors.DONE
     found = {name: data for name, data in staged(storage).items() if name.startswith("tables/")}
-    tables = sorted(name.split("/")[1] for name in found)
-    assert tables == ["_lock", "features", "recordings", "runs", "segments"]
+    tables = sorted({name.split("/")[1] for name in found})
+    assert tables == ["_lock", "_sums", "features", "recordings", "runs", "segments"]
     [rows] = [data for name, data in found.items() if name.startswith("tables/recordings/")]
     labels = pq.read_table(io.BytesIO(rows))["label"].to_pylist()
     assert labels == ["angry"] * 3

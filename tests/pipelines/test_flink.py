@@ -244,13 +244,15 @@ def tables(out: Path) -> dict[str, list]:
         "recordings": "run_id, features_run_id, run, processed_at",
         "segments": "run_id, features_run_id, run",
         "features": "run_id, run",
-        # The order of floating point additions; compared with less digits below.
-        "runs": "run_id, run, command, started, ended, cpu_seconds, peak_memory_mb, audio_hours, "
-        "by_reason",
+        # The order of floating point additions; compared with fewer digits below.
+        "runs": "run_id, run, command, started, ended, cpu_seconds, peak_memory_mb, workers, "
+        "table_bytes, audio_hours, channel_hours, speech_hours, by_reason",
     }
     found = {}
     for table, columns in left_out.items():
-        more = ", round(audio_hours, 9), list_sort(map_entries(by_reason))"
+        hours = ("audio_hours", "channel_hours", "speech_hours")
+        more = "".join(f", round({name}, 9)" for name in hours)
+        more += ", list_sort(map_entries(by_reason))"
         found[table] = duckdb.sql(
             f"SELECT * EXCLUDE ({columns}){more if table == 'runs' else ''} "
             f"FROM read_parquet('{out}/{table}/**/*.parquet', hive_partitioning = true) "

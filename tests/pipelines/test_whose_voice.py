@@ -107,7 +107,8 @@ def test_the_plan_tells_what_the_table_cures(nights):
     assert "matched 10" in text
     assert "already done 4" in text
     assert "skipped 10 files beside recordings" in text
-    assert "new 6 (" in text
+    assert "to do 6 (6 .wav)" in text
+    assert "tried again 6 rejected before, and may be cured" in text
     assert "unreadable: 1 of 6" in text
     # The direction that is not in the table, and the role that is none.
     assert "channel_roles_unknown (--channel-roles): 2 of 6" in text
@@ -199,7 +200,7 @@ def test_what_is_young_is_met_by_the_next_run(archive, level_model, ser_here, tm
         "2 matched = 1 labelled + 0 without speech + 0 rejected + 0 already done + 1 waiting"
         in (done.stdout)
     )
-    assert "warning: --uri-fields reads nothing from any of 1 paths" in done.stdout
+    assert "--uri-fields reads nothing from any of 1 paths" in done.stdout
     done = ser_here("run", *given, "--min-age-s", "600")
     assert "nothing new: 2 matched, 1 already done, 1 waiting" in done.stdout
     plan = ser_here("plan", *given, "--min-age-s", "600").stdout
