@@ -71,6 +71,41 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
     yield f"picture: {save}"
 
 
+def write_call_page(
+    output: str,
+    recording: str,
+    save: str,
+    *,
+    clips: bool = False,
+    back: str | None = None,
+    db: Any = None,
+) -> str:
+    """Write a call's page, and return its headline.
+
+    Parameters
+    ----------
+    output : str
+    recording : str
+        URI or recording_id; as `ser show --recording` takes it.
+    save : str
+        The page, a local path.
+    clips : bool
+        Whether the page holds a compressed copy of the recording.
+    back : str, optional
+        Address of the page that lists the calls, relative to `save`; the page links to it.
+    db : DuckDB connection, optional
+        Of `views.connect(output)`, so that many pages need it once.
+
+    Raises
+    ------
+    NothingMatchedError
+        There is no such recording, or there are no tables.
+    UsageError
+        Several recordings match, or the page cannot be written.
+    """
+    raise NotImplementedError
+
+
 _FIRST_ROWS = {
     "calls": "SELECT parse_filename(uri) AS recording, status, label, "
     "round(confidence::DOUBLE, 2) AS confidence, unsure, "
