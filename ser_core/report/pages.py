@@ -7,9 +7,12 @@ and paper. All values are escaped, so that a label or a file name is always show
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
+import re
 import tempfile
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,20 @@ from ser_core.errors import SerError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
+
+
+# What a page may load: nothing, but for its own style and scripts, told by their hashes, and
+# pictures that it holds. Attributes `style` and `on…` have no effect. A page takes it by
+# {% block policy %}{{ strict_policy }}{% endblock %}, with what else it needs behind it.
+STRICT_POLICY = (
+    "default-src 'none'; img-src data:; style-src STYLE-HASHES; script-src SCRIPT-HASHES; "
+    "base-uri 'none'; form-action 'none'"
+)
+_INLINE = {
+    "STYLE-HASHES": re.compile(r"<style>(.*?)</style>", re.DOTALL),
+    "SCRIPT-HASHES": re.compile(r"<script>(.*?)</script>", re.DOTALL),
+}
 
 
 def render(template: str, **about: Any) -> str:
@@ -30,7 +47,25 @@ def render(template: str, **about: Any) -> str:
     about : Any
         Values of the template. Pictures are PNG bytes, shown by the filter `picture`.
     """
-    return _templates().get_template(f"{template}.html.jinja").render(version=__version__, **about)
+    page = _templates().get_template(f"{template}.html.jinja")
+    return _with_hashes(page.render(version=__version__, strict_policy=STRICT_POLICY, **about))
+
+
+def _with_hashes(page: str) -> str:
+    """Put the hashes of its style and scripts into the policy of a page."""
+    for word, inline in _INLINE.items():
+        hashes = [hashlib.sha256(text.encode()).digest() for text in inline.findall(page)]
+        sources = [f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in hashes]
+        page = page.replace(word, " ".join(sources) or "'none'", 1)
+    return page
+
+
+def script(name: str) -> Markup:
+    """A script of `templates/`, for a template to place between <script> and </script>."""
+    from markupsafe import Markup
+
+    text = (files("ser_core.report") / "templates" / f"{name}.js").read_text(encoding="utf-8")
+    return Markup(text)
 
 
 def write(path: str | os.PathLike, page: str) -> Path:
