@@ -7,6 +7,7 @@
 : "${INPUT:=gs://my-calls/{date:%Y/%m/%d\}/**}"   # as for ser run
 : "${OUTPUT:=gs://my-tables/ser}"
 : "${CHANNEL_ROLES:=agent,customer}"
+: "${TIME_ZONE:=UTC}"                             # of the days in INPUT, and of times in paths
 
 # The image of deploy/Dockerfile, target beam, in a registry that the workers can reach. It must
 # have exactly the version of `ser` that submits.

@@ -4,6 +4,8 @@
 #     deploy/dataflow/template.sh build     # writes the template's file, after the images are pushed
 #     deploy/dataflow/template.sh launch    # starts a night; more parameters: name=value name=value
 #
+# Without other parameters a launch takes the three days up to yesterday, as run.sh does.
+#
 # A launch ends once the job has begun. Its tables are published by the next `ser` command that opens
 # the output after the job's end, such as the next night; run.sh waits and publishes itself.
 set -euo pipefail
@@ -23,6 +25,10 @@ launch)
     shift
     # ^|^ makes | the separator between parameters, because roles contain commas.
     parameters="^|^input=$INPUT|output=$OUTPUT|channel_roles=$CHANNEL_ROLES|sdk_container_image=$IMAGE"
+    parameters+="|time_zone=$TIME_ZONE"
+    for word in date=yesterday days=3; do
+        [[ " $*" == *" ${word%%=*}="* ]] || parameters+="|$word"
+    done
     for word in "$@"; do parameters+="|$word"; done
     exec gcloud dataflow flex-template run "ser-$(date -u +%Y%m%d-%H%M%S)" \
         --project="$PROJECT" \

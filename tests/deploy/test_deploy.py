@@ -20,7 +20,7 @@ import pytest
 import soundfile
 import yaml
 
-from pipelines import cli, errors
+from pipelines import cli, errors, nights
 from pipelines.errors import UsageError
 from pipelines.runners import dataflow
 from ser_core import __version__
@@ -93,13 +93,13 @@ def cron_line() -> re.Match:
     return found
 
 
-def dataflow_words(tmp_path: Path) -> list[str]:
+def dataflow_words(tmp_path: Path, *words: str) -> list[str]:
     """The command that run.sh starts, recorded by a stand-in for `ser` that is first on PATH."""
     stand_in = tmp_path / "ser"
     stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" ser "$@" >{tmp_path}/words\n')
     stand_in.chmod(0o755)
     subprocess.run(
-        ["bash", DEPLOY / "dataflow" / "run.sh", "--date", "2026-03-01"],
+        ["bash", DEPLOY / "dataflow" / "run.sh", *words],
         check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )  # fmt: skip
     return (tmp_path / "words").read_text().splitlines()
@@ -160,9 +160,9 @@ def test_all_command_lines_parse(tmp_path):
         if ".md " not in place:
             assert "{date:%Y/%m/%d}" in options.input[0], place
             assert options.min_age_s == 60, place
-            if "dataflow" not in place:  # the others run after midnight
-                assert options.date == (DAY if "airflow" in place else "yesterday"), place
-                assert options.days == 3, place
+            # They run after midnight.
+            assert options.date == (DAY if "airflow" in place else "yesterday"), place
+            assert options.days == 3, place
         assert options.channel_roles == ("agent", "customer"), place
 
 
@@ -323,7 +323,24 @@ def test_dataflow_run_has_all_options_of_a_job(tmp_path):
     assert words[: len(options.beam_options)] == options.beam_options
     assert "at most 10 workers of n2-standard-4" in line
     assert "private addresses" in line
-    assert str(options.date) == "2026-03-01"
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "last", "days"),
+    [
+        ((), dt.date(2026, 3, 8), dt.date(2026, 3, 8), 3),
+        (("--date", "2026-03-01"), DAY, DAY, 3),
+        (("--date=2026-03-01", "--days=1"), DAY, DAY, 1),
+        (("--from", "2026-03-01", "--to", "yesterday"), DAY, dt.date(2026, 3, 8), 1),
+        (("--from=2026-03-01", "--to=2026-03-01"), DAY, DAY, 1),
+    ],
+)
+def test_the_nights_of_dataflow(tmp_path, monkeypatch, words, first, last, days):
+    now = dt.datetime(2026, 3, 9, 2, 15, tzinfo=dt.UTC)
+    monkeypatch.setattr(nights, "now", lambda: now)
+    found = nights.choose(parse(dataflow_words(tmp_path, *words)))
+    assert (found[0].date, found[-1].date) == (first, last)
+    assert {len(night.dates) for night in found} == {days}
 
 
 def gcloud_words(tmp_path: Path, *words: str) -> list[str]:
@@ -338,14 +355,30 @@ def gcloud_words(tmp_path: Path, *words: str) -> list[str]:
     return (tmp_path / "words").read_text().splitlines()
 
 
+def launched(tmp_path: Path, *words: str) -> dict[str, str]:
+    """The parameters of the job that template.sh launches; each is given once."""
+    [parameters] = [
+        word
+        for word in gcloud_words(tmp_path, "launch", *words)
+        if word.startswith("--parameters=^|^")
+    ]
+    pairs = [pair.split("=", 1) for pair in parameters.removeprefix("--parameters=^|^").split("|")]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def test_a_launch_takes_the_three_days_up_to_yesterday(tmp_path):
+    given = launched(tmp_path)
+    assert (given["date"], given["days"], given["time_zone"]) == ("yesterday", "3", "UTC")
+    assert launched(tmp_path, "days=7")["days"] == "7"
+
+
 def test_flex_template(tmp_path):
     """flex.py turns the parameters of the launcher into a command line that `ser` accepts."""
     metadata = json.loads((DEPLOY / "dataflow" / "metadata.json").read_text())
     known = {parameter["name"]: parameter for parameter in metadata["parameters"]}
-    words = gcloud_words(tmp_path, "launch", "date=2026-03-01", "max_reject_ratio=0.1")
-    [parameters] = [word for word in words if word.startswith("--parameters=^|^")]
-    pairs = parameters.removeprefix("--parameters=^|^").split("|")
-    given = dict(pair.split("=", 1) for pair in pairs)
+    given = launched(tmp_path, "date=2026-03-01", "max_reject_ratio=0.1")
+    assert given["date"] == "2026-03-01"
     required = {name for name, parameter in known.items() if not parameter.get("isOptional")}
     assert required <= set(given)
     for name, value in given.items():
