@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -565,6 +566,13 @@ def test_the_alert_has_the_words_of_the_summary(tmp_path):
     assert done.stdout == (
         "ser.service failed: status 1, started 2026-03-01T01:15:00+00:00 on h: disk\n"
         "not met: labelled > 3 ({'labelled': 2})\n"
+    )
+    # A command that was killed leaves the summary of the night before.
+    os.utime(summary, (time.time() - 80_000,) * 2)
+    done = subprocess.run([here, "ser.service", summary], capture_output=True, text=True)
+    assert done.stdout == (
+        "ser.service failed: it ended without a word (killed, or not started): the summary is that "
+        "of 2026-03-01T01:15:00+00:00\n"
     )
     done = subprocess.run([here, "x", tmp_path / "none"], capture_output=True, text=True)
     assert done.stdout == f"x failed: no summary in {tmp_path}/none\n"
