@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from pipelines import errors, nightly
-from pipelines.errors import NothingMatchedError
+from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.job import Job
-from pipelines.storage import attempts
+from pipelines.storage import attempts, files, inputs
 
 # Exit statuses that do not end a backfill, the worst last, and what they say of a night.
 _STATUSES = {
@@ -18,8 +20,8 @@ _STATUSES = {
 }
 
 
-def run(jobs: Sequence[Job]) -> int:
-    """Do one job after another; returns the worst exit status.
+def run(jobs: Sequence[Job]) -> dict[dt.date, int]:
+    """Do one job after another; returns the exit status of each night.
 
     A night that matches nothing does not end a backfill. Any other error does, since the next
     night would meet it, too; the same command goes on from there.
@@ -33,22 +35,46 @@ def run(jobs: Sequence[Job]) -> int:
     ------
     NothingMatchedError
         The only night matches nothing.
+    UsageError
+        Several nights, and each would only make a template.
     """
     if len(jobs) == 1:
-        return nightly.run(jobs[0])
-    statuses = []
+        return {jobs[0].date: nightly.run(jobs[0])}
+    if jobs[0].runner.only_submits:
+        raise UsageError(
+            "--from: a template starts one job, and a backfill has one for each night; give --date "
+            "and --days"
+        )
+    if jobs[0].redo:
+        jobs = _with_nights_left(jobs)
+    statuses = {}
     for i, job in enumerate(jobs):
         job.say(f"night {job.date} ({i + 1:,} of {len(jobs):,})")
         try:
-            statuses.append(nightly.run(job))
+            statuses[job.date] = nightly.run(job)
         except NothingMatchedError as error:
             job.say(str(error))
-            statuses.append(errors.NOTHING_MATCHED)
-    counts = Counter(statuses)
+            statuses[job.date] = errors.NOTHING_MATCHED
+    counts = Counter(statuses.values())
     found = ", ".join(
         f"{counts[status]:,} {text}" for status, text in _STATUSES.items() if counts[status]
     )
     line = f"{len(jobs):,} nights: {found}"
     jobs[0].say(line)
     attempts.note_message(line)
+    return statuses
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """The worst exit status of some nights."""
     return max(statuses, key=list(_STATUSES).index)
+
+
+def _with_nights_left(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, each with the number of later nights that match something."""
+    found, left = [], 0
+    for job in reversed(jobs):
+        found.append(replace(job, nights_left=left))
+        matched = inputs.match(job.inputs, dates=job.dates, output=files.absolute(job.output))
+        left += next(matched, None) is not None
+    return found[::-1]

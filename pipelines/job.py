@@ -53,6 +53,8 @@ class Job:
         Recordings that were changed later than this many seconds ago wait; for `run`.
     redo : tuple of str
         What is to be done again, as in `Redo`.
+    nights_left : int or None
+        For `redo` in a backfill: nights that come after this one.
     max_reject_ratio : float in [0, 1]
     keep_days, keep_features_days : int or None
         Recordings, or their features, that are older are forgotten at the end; None keeps them.
@@ -81,6 +83,7 @@ class Job:
     chunk: int | None = 5_000
     min_age_s: float = 0.0
     redo: tuple[str, ...] = ()
+    nights_left: int | None = None
     max_reject_ratio: float = 0.2
     keep_days: int | None = None
     keep_features_days: int | None = None

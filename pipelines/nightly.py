@@ -54,7 +54,7 @@ def run(job: Job) -> int:
                 files.absolute(job.output),
                 tried_with,
                 job.min_age_s,
-                Redo(job.redo, described, job.labelling.model_id) if job.redo else None,
+                _redo(job, described),
             ),
             examine=partial(
                 graph.Examine,
@@ -171,6 +171,13 @@ def _retention(job: Job, output: store.Output) -> Iterator[None]:
     retain()
 
 
+def _redo(job: Job, settings: dict[str, str]) -> Redo | None:
+    """What is to be done again."""
+    if not job.redo:
+        return None
+    return Redo(job.redo, settings, job.labelling.model_id, job.nights_left is not None)
+
+
 def _record(job: Job, task: Task, chunk: Chunk, latest: str | None) -> tables.RunStart:
     """The record of a run that begins now, after the latest one."""
     started = dt.datetime.now(dt.UTC)
@@ -189,7 +196,7 @@ def _record(job: Job, task: Task, chunk: Chunk, latest: str | None) -> tables.Ru
         settings=task.settings,
         workers=job.runner.workers if job.runner.local else 0,
         redo=job.redo,
-        redo_left=chunk.left if job.redo else 0,
+        redo_left=chunk.left + (job.nights_left or 0) if job.redo else 0,
     )
 
 

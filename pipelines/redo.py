@@ -41,11 +41,14 @@ class Redo:
     settings : dict
         With which it is done again, as in the column `settings` of `runs`.
     model_id : str or None
+    in_backfill : bool
+        Other nights of the same command may match what this one does not.
     """
 
     what: tuple[str, ...]
     settings: dict[str, str] = field(default_factory=dict)
     model_id: str | None = None
+    in_backfill: bool = False
 
 
 def select(db: Any, output: str, redo: Redo) -> None:
@@ -177,19 +180,21 @@ def check_matched(db: Any, redo: Redo) -> list[str]:
     Raises
     ------
     NothingMatchedError
-        Something is selected, and nothing of it is matched.
+        Something is selected, and nothing of it is matched, on the only night.
     """
     selected, matched, first = db.execute(
         "SELECT count(*), count(matched.uri), min(redo.uri) FILTER (matched.uri IS NULL) "
         "FROM redo LEFT JOIN matched USING (uri)"
     ).fetchall()[0]
     text = " ".join(f"--redo {what}" for what in redo.what)
+    if selected and not matched and redo.in_backfill:
+        return [f"{text}: none of {selected:,} recordings selected is matched on this night"]
     if selected and not matched:
         raise NothingMatchedError(
             f"{text}: {selected:,} recordings selected, and --input matches none of them, the "
             f"first: {first}; give an --input (and a --date) that matches them"
         )
-    if selected > matched:
+    if selected > matched and not redo.in_backfill:
         return [
             f"{text}: {selected - matched:,} of {selected:,} recordings selected are not matched "
             f"by --input and keep their rows, the first: {first}"

@@ -42,7 +42,7 @@ def run(options: Namespace) -> int:
     name = options.feature_set or _default_feature_set(options.output)
     features.get(name)
     jobs = examining_jobs(options, tables.Labelling(None, (), name))
-    return say_where(options, backfill.run(jobs))
+    return say_where(options, backfill.worst(backfill.run(jobs).values()))
 
 
 def _default_feature_set(output: str) -> str:

@@ -86,10 +86,15 @@ def run(options: Namespace) -> int:
         keep_features_days=options.keep_features_days,
     )
     started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]
-    status = backfill.run(jobs)
-    if status in (errors.DONE, errors.TOO_MANY_REJECTIONS):
-        verdicts = expectations.judge(options.output, expected, [job.date for job in jobs])
-        status = _conclude(verdicts, status)
+    if expected and jobs[0].runner.only_submits:
+        raise errors.UsageError(
+            "--expect: a night is judged when it is published, and a template only starts it; "
+            "leave the option out"
+        )
+    statuses = backfill.run(jobs)
+    nights = [night for night, found in statuses.items() if found != errors.NOTHING_MATCHED]
+    verdicts = expectations.judge(options.output, expected, nights)
+    status = _conclude(verdicts, backfill.worst(statuses.values()))
     _advise(options.output, model, started)
     return say_where(options, status)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -12,9 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines import errors, nights
+from pipelines import backfill, errors, nightly, nights
+from pipelines.chunks import Chunk
 from pipelines.errors import UsageError
+from pipelines.job import Job, Task
+from pipelines.runners.runner import Runner
 from pipelines.storage import inputs
+from ser_core import tables
 from tests.speechlike import call
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -185,8 +190,6 @@ def test_a_backfill_goes_on_over_a_day_without_calls_and_after_a_kill(
 ):
     for day in ("01", "02", "04"):
         archive(f"2026/03/{day}/a.wav")
-    from pipelines import nightly
-
     whole = nightly.run
 
     def killed_at_the_second(job):
@@ -198,8 +201,11 @@ def test_a_backfill_goes_on_over_a_day_without_calls_and_after_a_kill(
     monkeypatch.setattr(nightly, "run", killed_at_the_second)
     assert run(*words).returncode == errors.INTERRUPTED
     monkeypatch.setattr(nightly, "run", whole)
-    done = run(*words)
+    done = run(*words, "--expect", "labelled = 1")
     assert done.returncode == errors.NOTHING_MATCHED  # the worst of them
+    # The nights that matched something are judged.
+    assert done.stdout.count("labelled = 1: met") == 3
+    assert "not met" not in done.stdout
     assert "night 2026-03-03 (3 of 4)" in done.stdout
     assert "calls/2026/03/03/*.wav;" in done.stdout
     assert "4 nights: 3 done, 1 without a match" in done.stdout
@@ -210,6 +216,53 @@ def test_a_backfill_goes_on_over_a_day_without_calls_and_after_a_kill(
         ("2026-03-01", 1, 0, 1), ("2026-03-01", 1, 1, 0), ("2026-03-02", 1, 0, 1),
         ("2026-03-04", 1, 0, 1),
     ]  # fmt: skip
+
+
+def jobs_of(*days: int, runner: Runner | None = None, **more) -> list[Job]:
+    """A job for each of some days of March."""
+    runner = runner or Runner()
+    labelling = tables.Labelling(None, (), "test_simple")
+    lines: list[str] = []
+    return [
+        Job("out", dt.date(2026, 3, day), "ser run", labelling, runner, say=lines.append, **more)
+        for day in days
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "worst"), [((0, 0), 0), ((0, 4), 4), ((4, 3, 0), 3), ((3, 4), 3)]
+)
+def test_the_status_of_a_backfill_is_the_worst_of_its_nights(monkeypatch, statuses, worst):
+    given = iter(statuses)
+    monkeypatch.setattr(nightly, "run", lambda job: next(given))
+    found = backfill.run(jobs_of(*range(1, len(statuses) + 1)))
+    assert tuple(found.values()) == statuses
+    assert backfill.worst(found.values()) == worst
+
+
+def test_a_redo_in_a_backfill_is_done_when_no_later_night_matches(tmp_path, monkeypatch):
+    """So the same command goes on where one was killed, and begins anew once one has ended."""
+    for day in (1, 3):
+        (tmp_path / f"2026-03-0{day}").mkdir()
+        (tmp_path / f"2026-03-0{day}" / "a.wav").touch()
+    left = {}
+
+    def run(job):
+        start = nightly._record(job, Task(None, None, None, None), Chunk(None, left=5), None)
+        left[job.date.day] = start.redo_left
+        return errors.DONE
+
+    monkeypatch.setattr(nightly, "run", run)
+    given = {"inputs": (f"{tmp_path}/{{date:%Y-%m-%d}}/*.wav",), "redo": ("rejected",)}
+    jobs = jobs_of(1, 2, 3, 4, **given)
+    backfill.run([replace(job, dates=(job.date,)) for job in jobs])
+    assert left == {1: 5 + 1, 2: 5 + 1, 3: 5, 4: 5}
+
+
+def test_a_backfill_makes_no_templates():
+    words = ("--template_location=gs://b/t",)
+    with pytest.raises(UsageError, match="--from: a template starts one job"):
+        backfill.run(jobs_of(1, 2, runner=Runner("DataflowRunner", beam_options=words)))
 
 
 def test_a_clock_that_is_put_back_between_two_runs(archive, run, tmp_path, monkeypatch):

@@ -24,11 +24,11 @@ from tests.speechlike import call
 NIGHT = dt.date(2026, 3, 1)
 
 
-def todo(out, monkeypatch, *what, matched="abcdef"):
+def todo(out, monkeypatch, *what, matched="abcdef", **more):
     """URIs that a redo does, and the counts."""
     found = [inputs.Match(Source(f"/calls/{name}.wav", 1, 1)) for name in matched]
     monkeypatch.setattr(inputs, "scan", lambda *args, **more: iter(found))
-    with NewRecordings((), (NIGHT,), str(out), redo=Redo(what)).found() as found_todo:
+    with NewRecordings((), (NIGHT,), str(out), redo=Redo(what, **more)).found() as found_todo:
         return "".join(s.uri[-5] for s in found_todo.elements), found_todo.counts
 
 
@@ -108,6 +108,11 @@ def test_a_redo_that_the_input_does_not_match(out, monkeypatch):
     found, counts = todo(out, monkeypatch, "run=r1", matched="abf")
     assert found == "af"
     assert "1 of 2 recordings selected are not matched" in counts.warnings[0]
+    # The other nights of a backfill match the rest; what is new on this one is done.
+    found, counts = todo(out, monkeypatch, "run=r1", matched="bf", in_backfill=True)
+    assert found == "f"
+    assert "none of 2 recordings selected is matched on this night" in counts.warnings[0]
+    assert todo(out, monkeypatch, "run=r1", matched="abf", in_backfill=True)[1].warnings == ()
 
 
 @pytest.mark.parametrize(
