@@ -72,6 +72,13 @@ def not_negative(text: str) -> float:
     return value
 
 
+def not_negative_int(text: str) -> int:
+    """A whole number, 0 or above."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} found, a whole number of 0 or more expected")
+    return int(text)
+
+
 def ratio(text: str) -> float:
     """A number from 0 to 1."""
     try:

@@ -33,6 +33,7 @@ from pipelines.commands import (
     model,
     plan,
     query,
+    report,
     review,
     run,
     show,
@@ -54,6 +55,7 @@ COMMANDS = {
     "label": label,
     "plan": plan,
     "query": query,
+    "report": report,
     "show": show,
     "check": check,
     "forget": forget,
@@ -259,7 +261,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def _refuse_secrets(options: argparse.Namespace) -> None:
     """Refuse credentials in addresses: an address is stored with the results."""
-    for name in ("input", "output", "model", "against", "save", "summary", "metrics"):
+    for name in (
+            "input", "output", "model", "against", "save", "report", "summary", "metrics",
+        ):  # fmt: skip
         value = getattr(options, name, None)
         for path in [value] if isinstance(value, str) else value or []:
             if has_secret(str(path)):
@@ -272,7 +276,7 @@ def _refuse_secrets(options: argparse.Namespace) -> None:
 
 def _configure_stores(options: argparse.Namespace) -> None:
     """Pass endpoints, keys and the like to Beam's file systems if a path needs them."""
-    names = ("input", "output", "model", "against", "summary", "metrics")
+    names = ("input", "output", "model", "against", "save", "report", "summary", "metrics")
     values = [getattr(options, name, None) for name in names]
     # A list may name files of a store; only then are Beam's options of use with it.
     lists = bool(options.beam_options)

@@ -27,7 +27,7 @@ VARIABLE = "SER_CONFIG"
 # Options whose relative paths are relative to the folder of the file; `model` has names, too.
 PATHS = (
     "against", "input", "metrics", "model", "noise", "output", "page", "profile",
-    "require_signature", "save", "summary",
+    "report", "require_signature", "save", "summary",
 )  # fmt: skip
 # Options of the command line only.
 _NEVER = ("config", "section", "help", "version")
