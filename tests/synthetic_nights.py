@@ -100,7 +100,10 @@ def _tables(
     slope = rng.normal(0, 0.25, n)
     place = (np.arange(m) + 0.5) / m
     noise = rng.normal(0, 0.08, (n, m))
-    negativity = np.clip(mood[:, None] + slope[:, None] * (place - 0.5) + noise, 0.01, 0.99)
+    negativity = mood[:, None] + slope[:, None] * (place - 0.5) + noise
+    # Most negative calls become so at some moment.
+    calm = place < np.where(mood > 0.5, rng.uniform(-0.3, 0.5, n), 0.0)[:, None]
+    negativity = np.clip(np.where(calm, 0.15 + noise, negativity), 0.01, 0.99)
     angry = rng.beta(8, 1.5, (n, 1, 1))  # how far a call's mood is one emotion
     split = angry * _SPLIT + (1 - angry) * np.where(_NEGATIVE, 0.25, 0.5)
     p = np.where(_NEGATIVE, negativity[..., None] * split, (1 - negativity[..., None]) * split)

@@ -22,7 +22,11 @@ from pipelines.night_options import (
 from pipelines.terminal import say
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from pipelines.expectations import Verdict
+    from pipelines.job import Job
+    from ser_core.models import Card
 
 HELP = "label the new recordings of an archive"
 EXAMPLES = (
@@ -36,6 +40,7 @@ EXAMPLES = (
     "ser run --input @list.txt --output /tables --model my-bundle --workers 8",
     "ser run --config nightly.toml --date yesterday --expect 'labelled > 0.9 * matched' \\",
     "    --expect 'queue=billing: unsure_rate < 0.6'",
+    "ser run --input /calls --output /tables --date yesterday --report /srv/reports",
     "ser run --input /calls --output /tables --keep-days 365 --keep-features-days 90",
 )
 
@@ -53,6 +58,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="exit with status 3 if the night, which is published all the same, does not meet a "
         "condition over its row of the view nights; 'queue=billing: SQL' is about the calls whose "
         "meta_queue is billing; may be given more than once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--report", metavar="DIR",
+        help="write the page of each night into a folder, as `ser report --save DIR` does, with an "
+        "index page over the nights; local, gs:// or s3://",
     )  # fmt: skip
     group = parser.add_argument_group("retention")
     group.add_argument(
@@ -86,6 +96,7 @@ def run(options: Namespace) -> int:
         keep_features_days=options.keep_features_days,
     )
     started = new_run_id(dt.datetime.now(dt.UTC)).partition("-")[0]
+    _check_report(options, jobs[0])
     if expected and jobs[0].runner.only_submits:
         raise errors.UsageError(
             "--expect: a night is judged when it is published, and a template only starts it; "
@@ -96,7 +107,51 @@ def run(options: Namespace) -> int:
     verdicts = expectations.judge(options.output, expected, nights)
     status = _conclude(verdicts, backfill.worst(statuses.values()))
     _advise(options.output, model, started)
+    if options.report is not None:
+        status = _report(options, card, nights, status)
     return say_where(options, status)
+
+
+def _check_report(options: Namespace, job: Job) -> None:
+    """Check before the work that pages can be written where --report says.
+
+    Raises
+    ------
+    UsageError
+        It is no folder, or cannot be written, or this command publishes nothing.
+    """
+    if options.report is None:
+        return
+    from pipelines.report.saving import Target
+
+    if Target.of(options.report, "--report").name is not None:
+        raise errors.UsageError(f"--report {options.report}: a file found, a folder expected")
+    if job.runner.only_submits:
+        raise errors.UsageError(
+            "--report: a template publishes nothing; `ser report` writes the page later"
+        )
+
+
+def _report(options: Namespace, card: Card, nights: Sequence[date], status: int) -> int:
+    """Write the page of each night; returns the exit status."""
+    from pipelines.report import saving
+
+    target = saving.Target.of(options.report, "--report")
+    try:
+        for night in nights:
+            saving.save(
+                options.output,
+                target,
+                night,
+                time_zone=options.time_zone or "UTC",
+                card=card,
+                say=say,
+            )
+            say(f"page: {target.path(f'{night}.html')}")
+    except errors.CommandError as error:
+        say(f"warning: no page was written: {error}; the tables are published")
+        return status or errors.FAILED
+    return status
 
 
 def _conclude(verdicts: Sequence[Verdict], status: int) -> int:

@@ -31,7 +31,11 @@ class Described:
 
 
 def describe(
-    model_id: str | None, runs: Sequence[tuple[str, str | None]], given: str | None
+    model_id: str | None,
+    runs: Sequence[tuple[str, str | None]],
+    *,
+    given: str | None = None,
+    at_hand: Card | None = None,
 ) -> Described:
     """Describe the model of a night.
 
@@ -42,6 +46,8 @@ def describe(
         Of the runs that labelled the night, the latest first.
     given : str, optional
         Its bundle.
+    at_hand : Card, optional
+        One that may be its.
 
     Raises
     ------
@@ -50,7 +56,10 @@ def describe(
     """
     if model_id is None:
         return Described("No model: features only.", "")
-    card = _find(model_id, [command for command, _ in runs], given)
+    if at_hand is not None and at_hand.id == model_id:
+        card: Card | None = at_hand
+    else:
+        card = _find(model_id, [command for command, _ in runs], given)
     if card is None:
         stored = next((licence for _, licence in runs if licence), "not stated")
         return Described(

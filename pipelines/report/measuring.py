@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pipelines import drift
@@ -12,6 +13,7 @@ from pipelines.report import attempted, cards, groups, hearing, statements
 from pipelines.report.statements import Window
 from pipelines.storage import files, views
 from pipelines.storage.view_statements import quoted
+from ser_core.models.card import Card
 from ser_core.report import shares
 from ser_core.report.morning import Answer, Drift, Measure, Morning, Moved, Nights, Share
 from ser_core.tables.schemas import META, PROBABILITY
@@ -49,6 +51,7 @@ def measure(
     *,
     time_zone: str = "UTC",
     model: str | None = None,
+    card: Card | None = None,
 ) -> Morning:
     """Measure a night.
 
@@ -62,6 +65,8 @@ def measure(
         Of the hours.
     model : str, optional
         The bundle that labelled the night, if it is not found by the tables.
+    card : Card, optional
+        One that may be that of the night's model.
 
     Raises
     ------
@@ -78,7 +83,8 @@ def measure(
     try:
         with views.connect(output) as db:
             night = _chosen(db, root, night)
-            return _measure(db, root, night, time_zone, model)
+            known = partial(cards.describe, given=model, at_hand=card)
+            return _measure(db, root, night, time_zone, known)
     except duckdb.Error as error:
         raise StoreError(f"--output {output}: cannot be read: {error}") from error
 
@@ -111,7 +117,9 @@ def _chosen(db: Any, root: str, night: dt.date | None) -> dt.date:
     return night
 
 
-def _measure(db: Any, root: str, night: dt.date, time_zone: str, model: str | None) -> Morning:
+def _measure(
+    db: Any, root: str, night: dt.date, time_zone: str, describe: Callable[..., cards.Described]
+) -> Morning:
     # Its views read `calls` themselves.
     drifted = _drift(drift.measure(db, night), night)
     meta = _columns(db, "calls", META)
@@ -130,7 +138,7 @@ def _measure(db: Any, root: str, night: dt.date, time_zone: str, model: str | No
         f"SELECT command, model_licence FROM runs WHERE night = {statements.date(night)} "
         "AND model_id IS NOT NULL ORDER BY run_id DESC"
     ).fetchall()
-    described = cards.describe(model_id, commands, model)
+    described = describe(model_id, commands)
     dates = [row[0] for row in db.execute(
         f"SELECT DISTINCT date FROM calls WHERE night = {statements.date(night)} ORDER BY date"
     ).fetchall()]  # fmt: skip

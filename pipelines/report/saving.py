@@ -8,12 +8,14 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipelines import showing
 from pipelines.errors import UsageError
 from pipelines.report import measuring
 from pipelines.storage import files, views
 from ser_core.errors import SerError
+from ser_core.models.card import Card
 from ser_core.report import morning
 from ser_core.report.morning import Heard, Morning
 
@@ -43,14 +45,27 @@ class Target:
 
     @classmethod
     def of(cls, given: str, option: str = "--save") -> Target:
-        """A file that ends in .html, or a folder."""
+        """A file that ends in .html, or a folder.
+
+        Raises
+        ------
+        UsageError
+            It cannot be written.
+        """
         path = files.absolute(given)
         if given.lower().endswith((".html", ".htm")) and not os.path.isdir(path):
             folder, _, name = path.rpartition("/")
-            return cls(folder, name, f"{option} {given}")
-        if os.path.isfile(path):
+            target = cls(folder, name, f"{option} {given}")
+        elif os.path.isfile(path):
             raise UsageError(f"{option} {given}: a file found, a folder or F.html expected")
-        return cls(path, None, f"{option} {given}")
+        else:
+            target = cls(path, None, f"{option} {given}")
+        if not files.is_remote(path):
+            parents = (Path(target.folder), *Path(target.folder).parents)
+            exists = next(parent for parent in parents if parent.exists())
+            if not (exists.is_dir() and os.access(exists, os.W_OK)):
+                raise UsageError(f"{target.option}: {exists} is not writable; give another path")
+        return target
 
     def path(self, *names: str) -> str:
         """A path in the folder."""
@@ -75,6 +90,7 @@ def save(
     *,
     time_zone: str = "UTC",
     model: str | None = None,
+    card: Card | None = None,
     calls: int = CALL_PAGES,
     say: Callable[[str], None],
 ) -> Morning:
@@ -91,6 +107,8 @@ def save(
         Of the hours.
     model : str, optional
         The bundle that labelled the night.
+    card : Card, optional
+        One that may be that of the night's model.
     calls : int
         Pages of calls to write at most, the first ones to listen to.
     say : callable
@@ -105,7 +123,7 @@ def save(
     UsageError
         `model` is another than the night's, or cannot be read.
     """
-    measured = measuring.measure(output, night, time_zone=time_zone, model=model)
+    measured = measuring.measure(output, night, time_zone=time_zone, model=model, card=card)
     name = target.name or f"{measured.night}.html"
     measured = replace(
         measured,
