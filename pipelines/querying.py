@@ -28,7 +28,7 @@ from rich.text import Text
 from pipelines.commands.query import FORMATS
 from pipelines.errors import NothingMatchedError, StoreError, UsageError
 from pipelines.storage import files, views
-from pipelines.terminal import plain
+from pipelines.terminal import defuse, plain
 
 # Rows of the format `table`, which is for people.
 MAX_ROWS = 1_000
@@ -110,27 +110,69 @@ def query(output: str, sql: str, kind: str, save: str | None) -> int:
         return _answer(output, sql, kind, save)
     except duckdb.IOException as error:
         raise StoreError(f"--output {output}: cannot be read: {_first(error)}") from None
-    except (duckdb.Error, pa.ArrowInvalid) as error:
+    except duckdb.Error as error:
         # Of the values, met while the answer is written.
         raise UsageError(f"SQL: {_first(error)}") from None
 
 
 def _answer(output: str, sql: str, kind: str, save: str | None) -> int:
-    for attempt in range(_TRIES):
-        with views.connect(output) as db:
-            _require_tables(db, output)
-            _lock_in(db, files.absolute(output))
-            try:
-                answer = _batches(db.sql(sql))
-            except duckdb.IOException:
-                # `ser forget` or `ser compact` may have deleted a file meanwhile.
-                if attempt + 1 < _TRIES:
-                    continue
+    for attempt in range(1, _TRIES + 1):
+        answer = None
+        try:
+            with views.connect(output) as db:
+                _require_tables(db, output)
+                _lock_in(db, files.absolute(output))
+                try:
+                    answer = _Answer(db.sql(sql))
+                except duckdb.IOException:
+                    raise
+                except duckdb.Error as error:
+                    raise _with_advice(error, db, sql) from None
+                return _write(answer, kind, save)
+        except duckdb.IOException:
+            # `ser forget` or `ser compact` may have deleted a file meanwhile. What is printed
+            # cannot be taken back; a table is printed at the end.
+            printed = answer is not None and save is None and kind != "table"
+            if printed or attempt == _TRIES:
                 raise
-            except duckdb.Error as error:
-                raise _with_advice(error, db, sql) from None
-            return _write(answer, kind, save)
     raise AssertionError("unreachable")
+
+
+class _Answer:
+    """The rows of an answer in batches. The first one is read at once, before anything is written.
+
+    Parameters
+    ----------
+    relation : duckdb.DuckDBPyRelation
+
+    Raises
+    ------
+    duckdb.Error
+        Also while it is iterated over: `duckdb.IOException` if a file cannot be read.
+    """
+
+    def __init__(self, relation: Any) -> None:
+        # Older versions have the second.
+        name = "to_arrow_reader" if hasattr(relation, "to_arrow_reader") else "fetch_record_batch"
+        self._reader: pa.RecordBatchReader = getattr(relation, name)(_BATCH)
+        self.schema = self._reader.schema
+        self._first = self._next()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        batch = self._first
+        while batch is not None:
+            yield batch
+            batch = self._next()
+
+    def _next(self) -> pa.RecordBatch | None:
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+        except (OSError, pa.ArrowException) as error:
+            # Arrow knows DuckDB's errors by their text only.
+            unread = str(error).startswith(("IO Error", "HTTP Error"))
+            raise (duckdb.IOException if unread else duckdb.Error)(str(error)) from None
 
 
 def _check_reads(sql: str) -> None:
@@ -200,21 +242,14 @@ def _whole(error: duckdb.Error) -> str:
 # ---------------------------------------------------------------- the answer
 
 
-def _write(reader: pa.RecordBatchReader, kind: str, save: str | None) -> int:
+def _write(answer: _Answer, kind: str, save: str | None) -> int:
     if kind == "parquet":
         assert save is not None
         with _replaced(save, "wb") as file:
-            return _write_parquet(reader, file)
+            return _write_parquet(answer, file)
     write = {"table": _write_table, "csv": _write_csv, "json": _write_json}[kind]
     with _replaced(save, "w") if save is not None else nullcontext(sys.stdout) as file:
-        return write(reader, file)
-
-
-def _batches(answer: Any) -> pa.RecordBatchReader:
-    # Older versions have the second.
-    name = "to_arrow_reader" if hasattr(answer, "to_arrow_reader") else "fetch_record_batch"
-    reader: pa.RecordBatchReader = getattr(answer, name)(_BATCH)
-    return reader
+        return write(answer, file)
 
 
 @contextmanager
@@ -233,31 +268,31 @@ def _replaced(path: str, mode: str) -> Iterator[IO]:
         raise UsageError(f"--save {path}: cannot be written: {error.strerror or error}") from error
 
 
-def _write_parquet(reader: pa.RecordBatchReader, file: IO) -> int:
+def _write_parquet(answer: _Answer, file: IO) -> int:
     count = 0
-    with pq.ParquetWriter(file, reader.schema, compression="zstd") as writer:
-        for batch in reader:
+    with pq.ParquetWriter(file, answer.schema, compression="zstd") as writer:
+        for batch in answer:
             writer.write_batch(batch)
             count += len(batch)
     return count
 
 
-def _write_csv(reader: pa.RecordBatchReader, file: IO) -> int:
+def _write_csv(answer: _Answer, file: IO) -> int:
     count = 0
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(reader.schema.names)
-    for batch in reader:
-        columns = [map(_cell, values) for values in _columns(batch)]
+    writer.writerow(map(defuse, answer.schema.names))
+    for batch in answer:
+        columns = [map(_csv_cell, values) for values in _columns(batch)]
         writer.writerows(zip(*columns, strict=True))
         count += len(batch)
     return count
 
 
-def _write_json(reader: pa.RecordBatchReader, file: IO) -> int:
+def _write_json(answer: _Answer, file: IO) -> int:
     count = 0
-    names = reader.schema.names
+    names = answer.schema.names
     file.write("[")
-    for batch in reader:
+    for batch in answer:
         for values in zip(*_columns(batch), strict=True):
             row = dict(zip(names, map(_json_value, values), strict=True))
             file.write((",\n" if count else "\n") + json.dumps(row, ensure_ascii=False))
@@ -266,9 +301,9 @@ def _write_json(reader: pa.RecordBatchReader, file: IO) -> int:
     return count
 
 
-def _write_table(reader: pa.RecordBatchReader, file: IO) -> int:
+def _write_table(answer: _Answer, file: IO) -> int:
     table = Table()
-    for field in reader.schema:
+    for field in answer.schema:
         number = any(
             is_kind(field.type)
             for is_kind in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
@@ -277,7 +312,7 @@ def _write_table(reader: pa.RecordBatchReader, file: IO) -> int:
             Text(plain(field.name)), no_wrap=True, justify="right" if number else "left"
         )
     count, more = 0, False
-    for batch in reader:
+    for batch in answer:
         for values in zip(*_columns(batch), strict=True):
             if count == MAX_ROWS:
                 more = True
@@ -313,8 +348,13 @@ def _json_value(value: Any) -> Any:
     return float(value) if isinstance(value, decimal.Decimal) else str(_cell(value))
 
 
+def _csv_cell(value: Any) -> Any:
+    """A value as CSV has it; a spreadsheet takes no text for a formula."""
+    return defuse(value) if isinstance(value, str) else _cell(value)
+
+
 def _cell(value: Any) -> Any:
-    """A value as CSV has it."""
+    """A value as text, or as a number."""
     if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, dict | list | tuple):

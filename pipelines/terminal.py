@@ -6,6 +6,7 @@ Nothing heavy is imported before it is used, so that `--help` answers at once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,18 @@ MAX_RESULTS = 4
 def plain(text: str) -> str:
     """Replace characters that could control a terminal by question marks."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def defuse(value: str) -> str:
+    """A text that a spreadsheet takes as text: one that begins like a formula gets a quote mark.
+
+    Examples
+    --------
+    >>> [defuse(value) for value in ("=1+1", "@sum", "-0.5", "/calls/a.wav")]
+    ["'=1+1", "'@sum", '-0.5', '/calls/a.wav']
+    """
+    is_number = re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", value, re.I)
+    return f"'{value}" if value.startswith(tuple("=+-@\t\r")) and not is_number else value
 
 
 def percent(value: float | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipelines.review import Progress, Say
 from pipelines.review.clips import Playback, find_originals, write_clips
 from pipelines.review.selection import Choice, Request, select
 from pipelines.storage import files
+from pipelines.terminal import defuse
 from ser_core.report import pages, review_page
 
 # Columns that `ser train` reads, and columns that it ignores.
@@ -147,18 +147,6 @@ def _row(choice: Choice, columns: Sequence[str]) -> list[str]:
         GUESS: choice.label,
     }
     return [values.get(name, "") for name in columns]
-
-
-def defuse(value: str) -> str:
-    """A text that a spreadsheet takes as text: one that begins like a formula gets a quote mark.
-
-    Examples
-    --------
-    >>> [defuse(value) for value in ("=1+1", "@sum", "-0.5", "/calls/a.wav")]
-    ["'=1+1", "'@sum", '-0.5', '/calls/a.wav']
-    """
-    is_number = re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", str(value), re.I)
-    return f"'{value}" if str(value)[:1] in tuple("=+-@\t\r") and not is_number else value
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,10 +5,14 @@ import datetime as dt
 import io
 import json
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import forgetting, querying
+from pipelines.storage import erasing
 from tests import small_tables
+from tests.pipelines.outputs import add_run, call
 
 NIGHT = dt.date(2026, 3, 1)
 
@@ -133,3 +137,70 @@ def test_long_answers_are_cut_on_the_screen_only(ask):
     done = ask("FROM range(1500)")
     assert "the first 1,000 rows" in done.stderr
     assert len(ask("FROM range(1500)", "--format", "csv").stdout.splitlines()) == 1501
+
+
+# ---------------------------------------------------------------- what changes meanwhile
+
+
+def test_a_query_meets_an_erasure_and_is_repeated(tmp_path, ser_here, monkeypatch):
+    out = tmp_path / "out"
+    add_run(out, [call("/calls/a.wav"), call("/calls/b.wav")])
+    monkeypatch.setattr(erasing, "GRACE_S", 0.0)
+    lock_in, times = querying._lock_in, []
+
+    def forget_once(db, root):
+        if not times:
+            request = forgetting.Request("uri", forgetting.by_uri(["/calls/a.wav"]))
+            forgetting.forget(root, request, lambda line: None)
+        times.append(1)
+        lock_in(db, root)
+
+    monkeypatch.setattr(querying, "_lock_in", forget_once)
+    done = ser_here("query", "SELECT uri FROM calls", "--output", out, "--format", "csv")
+    assert done.stdout.splitlines() == ["uri", "/calls/b.wav"], done.stderr
+    assert len(times) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(("--save", "a.csv"), 0), (("--format", "table"), 0), (("--format", "json"), 1)],
+)
+def test_a_file_goes_while_an_answer_is_written(ask, tmp_path, monkeypatch, words, status):
+    """What is saved, or printed at the end, is asked for again; what is printed is not."""
+    monkeypatch.chdir(tmp_path)
+    next_batch, calls_of_it = querying._Answer._next, []
+
+    def fail_once(answer):
+        calls_of_it.append(1)
+        if len(calls_of_it) == 2:
+            raise duckdb.IOException("IO Error: Cannot open file")
+        return next_batch(answer)
+
+    monkeypatch.setattr(querying._Answer, "_next", fail_once)
+    done = ask("FROM range(15000)", *words)
+    assert done.returncode == status, done.stderr
+    if status:
+        assert "cannot be read: IO Error: Cannot open file" in done.stderr
+    elif "--save" in words:
+        assert len((tmp_path / "a.csv").read_text().splitlines()) == 15_001
+
+
+def test_a_value_that_fails_late_is_an_error_of_the_query(ask, tmp_path):
+    sql = "SELECT CASE WHEN range = 250000 THEN 'x' ELSE '1' END::INT FROM range(400000)"
+    for words in (("--format", "csv"), ("--save", tmp_path / "a.csv")):
+        done = ask(sql, *words)
+        assert (done.returncode, "SQL: Conversion Error" in done.stderr) == (2, True), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spreadsheet_takes_no_value_for_a_formula(ask):
+    done = ask(
+        "SELECT '=cmd|x' AS a, '@b' AS b, -1 AS c, '+49170' AS d, ['=x'] AS e, '-x' AS \"=f\"",
+        "--format", "csv",
+    )  # fmt: skip
+    assert list(csv.reader(io.StringIO(done.stdout))) == [
+        ["a", "b", "c", "d", "e", "'=f"],
+        ["'=cmd|x", "'@b", "-1", "+49170", '["=x"]', "'-x"],
+    ]
+    done = ask("SELECT '=cmd|x' AS a", "--format", "json")
+    assert json.loads(done.stdout) == [{"a": "=cmd|x"}]
