@@ -31,6 +31,8 @@ PATHS = (
 )  # fmt: skip
 # Options of the command line only.
 _NEVER = ("config", "section", "help", "version")
+# Options for one night, and those for a backfill: the command line replaces one by the other.
+_NIGHTS = ({"date", "days"}, {"first_date", "last_date"})
 # Types whose values are a list with commas.
 _JOINED = (arguments.names, arguments.channel_roles)
 EXPECT = "expect"
@@ -91,7 +93,7 @@ class Config:
     commands: Commands
 
     def words(self, command: str, given: Sequence[str] = ()) -> list[str]:
-        """The settings as words of a command line, without options that it has.
+        """The settings as words of a command line, without those that it decides itself.
 
         Parameters
         ----------
@@ -107,12 +109,17 @@ class Config:
         """
         parser = parser_of(self.commands, command)
         on_line = {word.partition("=")[0] for word in given}
+        actions = parser._option_string_actions
+        decided = {actions[option].dest for option in on_line if option in actions}
+        for nights, others in (_NIGHTS, _NIGHTS[::-1]):
+            if decided & nights:
+                decided |= others
         words: list[str] = []
         for setting in self.settings.values():
             action = _action(parser, setting.name)
             if action is None:
                 words += self._foreign_words(setting, parser, command, on_line)
-            elif not on_line & set(action.option_strings):
+            elif action.dest not in decided:
                 words += _words(setting, action, self.folder)
         return words
 

@@ -77,6 +77,30 @@ def test_the_command_line_wins(nightly):
     assert options.beam_options == ["--flink_master=other"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        (
+            'date = "yesterday"\ndays = 3',
+            ("--from", "2026-11-20", "--to", "2026-11-22"),
+            {"date": None, "days": None, "first_date": dt.date(2026, 11, 20)},
+        ),
+        (
+            'from = 2026-11-20\nto = "yesterday"',
+            ("--date", "today"),
+            {"date": "today", "first_date": None, "last_date": None},
+        ),
+        ("no-fence = true", ("--require-fence",), {"fence": "required"}),
+        ("require-fence = true", ("--no-fence",), {"fence": "off"}),
+    ],
+)
+def test_the_command_line_wins_over_other_options_for_the_same(tmp_path, text, words, expected):
+    path = tmp_path / "nightly.toml"
+    path.write_text(f'input = "/calls/{{date:%Y}}"\noutput = "out"\n{text}\n')
+    options = parse("run", "--config", path, *words)
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
 def test_lists_of_the_file_are_replaced_not_extended(nightly):
     options = parse("run", f"--config={nightly}", "--section", "billing")
     assert len(options.raw) == 2
