@@ -63,13 +63,19 @@ def configure(
     _log = _Log(format, logs, attempt=attempt, private=private)
 
 
-# A path or address that ends like a recording; spaces are allowed where it is quoted.
+# A path or address; spaces are allowed where it is quoted.
 _RECORDING = re.compile(
     r"(?<=')(?:\w+://|/)[^'\n]*(?=')|(?<=\")(?:\w+://|/)[^\"\n]*(?=\")|(?:\w+://|/)[^\s'\",;]+"
 )
-_SOUNDS = re.compile(
-    r"(?i)\.(?:3gp|aac|ac3|aif[fc]?|alaw|amr|ape|au|avi|awb|caf|dss|flac|gsm|m4a|mka|mkv|mov|mp[234]|"
-    r"oga|ogg|opus|pcm|ra|raw|sln|snd|spx|tta|ulaw|vo[cx]|w64|wave?|webm|wma|wv)\b"
+_ENDINGS = (
+    r"(?:\.(?:3gp|aac|ac3|aif[fc]?|alaw|amr|ape|au|avi|awb|caf|dss|flac|gsm|m4a|mka|mkv|mov|mp[234]|"
+    r"oga|ogg|opus|pcm|ra|raw|sln|snd|spx|tta|ulaw|vo[cx]|w64|wave?|webm|wma|wv)\b)"
+)
+_SOUNDS = re.compile(_ENDINGS, re.I)
+# A path with spaces that is not quoted, up to the end of a recording's name. A colon or a
+# semicolon with a space ends it, and so does the beginning of another path.
+_SPACED = re.compile(
+    rf"(?:\w+://|/)(?:(?![:;] | \(?(?:/|\w+://))(?:[^\n'\"]|'(?=\w))){{0,1000}}?{_ENDINGS}+", re.I
 )
 
 
@@ -100,7 +106,10 @@ def cleaned(line: str) -> str:
         uri, rest = uri[: sounds[-1].end()], match[0][sounds[-1].end() :]
         return recording_id(uri) + rest
 
-    return _RECORDING.sub(named, line)
+    line = _RECORDING.sub(named, line)
+    if _SOUNDS.search(line):
+        line = _SPACED.sub(lambda match: recording_id(match[0]), line)
+    return line
 
 
 def set_run(run_id: str | None) -> None:

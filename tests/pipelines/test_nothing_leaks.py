@@ -149,12 +149,29 @@ def test_names_in_private_lines():
         )
     finally:
         logs.configure()
-    assert "smith.wav'" not in clean
+    assert "smith" not in clean
     assert "ann.WAV" not in clean
     assert logs.recording_id("s3://b/ann.WAV") + ": gone" in clean
     assert clean.endswith("--output /tables has /tables/recordings")
     line = "recording /calls/ann.wav: broken"
     assert logs.cleaned(line) == line
+
+
+@pytest.mark.parametrize(
+    "uri", ["/calls/ann smith.wav", "s3://calls/Smith, Ann.WAV", "/calls/O'Brien x.mp3.wav"]
+)
+def test_names_with_spaces_are_no_names_in_private_lines(uri):
+    logs.configure(private=True)
+    try:
+        clean = logs.cleaned(
+            f"--output /tables: 3 of /calls hold nothing: {uri}; see /tables/x y, or {uri} ."
+        )
+    finally:
+        logs.configure()
+    name = logs.recording_id(uri)
+    assert clean == (
+        f"--output /tables: 3 of /calls hold nothing: {name}; see /tables/x y, or {name} ."
+    )
 
 
 def test_a_spreadsheet_reads_no_formula():
