@@ -11,7 +11,7 @@ from pipelines.role_rule import RoleRule
 from pipelines.runners.runner import Runner
 from pipelines.storage import store
 from pipelines.uri_fields import UriFields
-from ser_core import models, tables
+from ser_core import tables
 from ser_core.examine import Settings
 from ser_core.guarded import Guard
 from ser_core.models.signature import PublicKey
@@ -89,17 +89,6 @@ class Job:
     keep_features_days: int | None = None
     profile: str | None = None
     say: Callable[[str], None] = print
-
-
-def labelling_of(card: models.Card) -> tables.Labelling:
-    """The part of a card that the rows of the tables need."""
-    return tables.Labelling(
-        model_id=card.id,
-        labels=tuple(card.labels),
-        feature_set=card.feature_set,
-        unsure_segment_below=card.unsure_segment_below,
-        unsure_recording_below=card.unsure_recording_below,
-    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipelines.books import Books, Listed, Seal
 from pipelines.chunks import Chunk, chunks, nothing_matched
 from pipelines.conclusion import conclude
 from pipelines.errors import NothingMatchedError
-from pipelines.job import Job, Task, labelling_of
+from pipelines.job import Job, Task
 from pipelines.redo import Redo
 from pipelines.runners.runner import Outcome
 from pipelines.steps.parts import Layout
@@ -30,6 +30,7 @@ from pipelines.storage import bundles, files, inputs, published, store
 from pipelines.tried_with import TriedWith
 from ser_core import features, tables, temporary
 from ser_core.examine import Settings
+from ser_core.labelling import labelling_of
 
 __all__ = ["Job", "label", "labelling_of", "run"]
 

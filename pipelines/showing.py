@@ -1,36 +1,28 @@
-"""Draws one call, with its waves if the original audio still exists, and prints newest rows."""
+"""Shows one call, as a picture or as a page, and prints newest rows."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.errors import NothingMatchedError, UsageError
-from pipelines.storage import published, views
-from pipelines.storage.originals import ReplacedError, open_original
-from ser_core import audio, tables
-from ser_core.errors import AudioError, SerError
-from ser_core.examine import Source
-from ser_core.report import call_picture
-from ser_core.tables import Reader
-from ser_core.tables.reader import label_names, latest_rows, night_of
-from ser_core.tables.schemas import PROBABILITY
-
-# A long call's wave is reduced to about this many points, the extremes of short stretches.
-WAVE_POINTS = 200_000
-_SEGMENT_COLUMNS = (
-    "channel", "role", "start_s", "end_s", "rms_db", "label", "confidence", "unsure",
-)  # fmt: skip
+from pipelines import calls
+from pipelines.errors import UsageError
+from pipelines.sound import NoSoundError, find_original, read_copy, read_waves
+from pipelines.storage import files, published, views
+from ser_core import tables
+from ser_core.errors import SerError
+from ser_core.report import call_page, call_picture, call_story, pages
+from ser_core.report.call import Call
+from ser_core.report.call_page import Playback
 
 
 def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
-    """Draw the latest row of a recording and write the picture; yields lines to print.
+    """Draw a call and write the picture; yields lines to print.
 
     Raises
     ------
@@ -39,36 +31,37 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
     UsageError
         Several recordings match, or the picture cannot be written.
     """
-    reader = published.open_reader(output)
-    row, path = _find(reader, recording)
-    if row["status"] == tables.REJECTED:
-        yield f"{row['uri']}: rejected, {row['reason']}: {row['detail']}; nothing to draw"
+    call = _read(output, recording)
+    if call.status == tables.REJECTED:
+        yield f"{call.uri}: rejected, {call.reason}: {call.detail}; nothing to draw"
         return
-    labels = label_names(reader.schema(path))
-    segments = _segments(reader, path, row, labels)
-    waves, rate, problem = _waves(row)
-    channels = row["by_channel"]
-    figure = call_picture.draw(
-        waves,
-        rate,
-        [channel["role"] for channel in channels],
-        segments,
-        title=os.path.basename(row["uri"]),
-        labels=labels,
-        duration_s=row["duration_s"],
-        verdict=call_picture.Verdict(row["label"], row["confidence"], row["unsure"], row["arc"]),
-        quarters=[row[f"negativity_q{q}"] for q in range(1, 5)],
-    )
-    save = save or f"call-{row['recording_id'][:8]}.png"
+    waves, rate, problem = _waves(call)
+    figure = call_picture.draw(call, waves, rate)
+    save = save or f"call-{(call.recording_id or '')[:8]}.png"
     try:
         call_picture.save(figure, save)
     except (OSError, SerError) as error:
         raise UsageError(f"--save {save}: cannot be written: {error}") from error
-    verdict = f"{row['label']} ({row['confidence']:.2f})" if row["label"] else row["status"]
-    yield f"{row['uri']}: {verdict}, {len(segments)} segments, {row['speech_s']:.1f} s of speech"
+    yield _in_words(call)
     if problem:
         yield f"{problem}: levels are drawn instead of waves"
     yield f"picture: {save}"
+
+
+def show_page(output: str, recording: str, save: str | None, *, clips: bool) -> Iterator[str]:
+    """Write a call's page; yields lines to print. Raises what `write_call_page` raises."""
+    call = _read(output, recording)
+    save = save or f"call-{(call.recording_id or 'unreadable')[:8]}.html"
+    playback = _write(call, output, save, clips=clips, back=None)
+    yield _in_words(call)
+    if playback.problem:
+        yield playback.problem
+    if playback.copy:
+        yield (
+            f"the page holds a copy of the recording ({len(playback.copy) / 1000:,.0f} kB): it is "
+            "speech of people; delete it when you are done"
+        )
+    yield f"page: {save}"
 
 
 def write_call_page(
@@ -103,7 +96,55 @@ def write_call_page(
     UsageError
         Several recordings match, or the page cannot be written.
     """
-    raise NotImplementedError
+    with nullcontext(db) if db is not None else views.connect(output) as db:
+        [call] = calls.read(db, [calls.find(db, recording)])
+    _write(call, output, save, clips=clips, back=back)
+    return call_story.headline(call)
+
+
+def _read(output: str, recording: str) -> Call:
+    published.require_paths(published.open_reader(output), "recordings")
+    with views.connect(output) as db:
+        [call] = calls.read(db, [calls.find(db, recording)])
+    return call
+
+
+def _in_words(call: Call) -> str:
+    """A line about a call: its URI, its headline, how much was found."""
+    found = f"{call.status}, {len(call.segments)} segments, {call.speech_s or 0:.1f} s of speech"
+    return f"{call.uri}: {call_story.headline(call)} ({found})"
+
+
+def _write(call: Call, output: str, save: str, *, clips: bool, back: str | None) -> Playback:
+    """Write the page of a call; returns how it plays."""
+    if files.is_remote(save):
+        raise UsageError(f"--save {save}: a local file expected")
+    waves, _, problem = _waves(call)
+    playback = find_original(call, files.absolute(save))
+    if clips and not problem:
+        playback = _copied(call)
+    page = call_page.render(call, waves, playback, output=output, back=back, without_waves=problem)
+    try:
+        pages.write(save, page)
+    except SerError as error:
+        raise UsageError(f"--save {error}") from error
+    return playback
+
+
+def _copied(call: Call) -> Playback:
+    try:
+        return Playback(copy=read_copy(call))
+    except NoSoundError as error:
+        return Playback(problem=f"There is no copy of the recording: {error}.")
+
+
+def _waves(call: Call) -> tuple[np.ndarray | None, int, str]:
+    """Waves and their rate in Hz; None, and why, where the original cannot be read."""
+    try:
+        waves, rate_hz = read_waves(call)
+    except NoSoundError as error:
+        return None, 1, str(error)
+    return waves, rate_hz, ""
 
 
 _FIRST_ROWS = {
@@ -140,86 +181,3 @@ def _print_rows(name: str, answer: Any) -> None:
         table.add_row(*("" if value is None else str(value) for value in row))
     console = Console()
     Console(width=max(console.width, 120)).print(table)
-
-
-def _find(reader: Reader, recording: str) -> tuple[dict, str]:
-    """The latest row whose id begins, or whose URI ends, with `recording`; and its file."""
-    paths = published.require_paths(reader, "recordings")
-    wanted = recording.replace("\\", "/")
-    exact = (wanted, os.path.abspath(wanted))
-    end = f"/{wanted.lstrip('/')}"
-    matching = []
-    for rows in reader.rows(paths, ["uri", "recording_id"]):
-        for row in rows.to_pylist():
-            uri, identity = row["uri"], row["recording_id"] or ""
-            part = len(wanted) >= 4 and (identity.startswith(wanted) or uri.endswith(end))
-            if uri in exact or identity == wanted or part:
-                matching.append(row)
-    latest = latest_rows(matching)
-    if not latest:
-        raise NothingMatchedError(
-            f"--recording {recording}: no id begins and no URI ends with this; "
-            f'`ser query "SELECT uri, recording_id FROM calls" --output {reader.root}` lists them'
-        )
-    if len(latest) > 1:
-        listed = ", ".join(sorted(latest)[:3])
-        raise UsageError(f"--recording {recording}: {len(latest)} recordings match: {listed}, …")
-    ((uri, found),) = latest.items()
-    of_row = (pc.field("uri") == uri) & (pc.field("run_id") == found["run"])
-    rows = published.read_rows(found["path"], of_row)
-    return rows.to_pylist()[0], found["path"]
-
-
-def _segments(
-    reader: Reader, path: str, row: dict, labels: Sequence[str]
-) -> list[call_picture.Segment]:
-    """The labelled segments of a row."""
-    of_row = (pc.field("uri") == row["uri"]) & (pc.field("run_id") == row["run_id"])
-    found = [
-        segment
-        for part in published.same_night(reader, "segments", [night_of(path)])
-        for segment in published.read_rows(part, of_row).to_pylist()
-    ]
-    return [
-        call_picture.Segment(
-            **{name: segment[name] for name in _SEGMENT_COLUMNS},
-            probabilities=[segment[f"{PROBABILITY}{label}"] for label in labels],
-        )
-        for segment in found
-        if segment["label"] is not None
-    ]
-
-
-def _waves(row: dict) -> tuple[np.ndarray | None, int, str]:
-    """Waves [channels, n], reduced to the extremes of short stretches, and their rate in Hz.
-
-    If the original audio is missing, replaced or unreadable: None, and the problem in words.
-    """
-    step = max(1, int(row["duration_s"] * row["sample_rate_hz"] * 2 / WAVE_POINTS))
-    source = Source(row["uri"], row["size_bytes"], None)
-    raw = audio.RawFormat.of_row(row["uri"], row["codec"], row["sample_rate_hz"], row["channels"])
-    try:
-        with (
-            open_original(source, row["recording_id"]) as path,
-            audio.open(path, row["uri"], raw=raw) as stream,
-        ):
-            # Channels that hold the same are one.
-            sides = len(row["by_channel"])
-            blocks = [_extremes(block[:sides], step) for block in stream.blocks()]
-    except ReplacedError:
-        return None, 1, "the audio was replaced after it was labelled"
-    except FileNotFoundError:
-        return None, 1, "the audio no longer exists"
-    except (AudioError, OSError):
-        return None, 1, "the audio cannot be read"
-    waves = np.concatenate(blocks, axis=1)
-    return waves, max(1, round(waves.shape[1] / row["duration_s"])), ""
-
-
-def _extremes(block: np.ndarray, step: int) -> np.ndarray:
-    """Minimum and maximum of every `step` samples."""
-    if step < 4:
-        return block
-    whole = block.shape[1] // step * step
-    stretches = block[:, :whole].reshape(len(block), -1, step)
-    return np.stack([stretches.min(axis=2), stretches.max(axis=2)], axis=2).reshape(len(block), -1)

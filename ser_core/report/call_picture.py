@@ -1,12 +1,12 @@
 """One call as a picture: each channel's wave, its segments, and the emotions over time.
 
-`draw` takes plain values: samples (or None where the audio is missing), rows of the table
-`segments`, and the verdict of the table `recordings`. It needs no display and no pyplot.
+`draw` takes a call and its samples (or None where the audio is missing). It needs no display and no
+pyplot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,86 +20,50 @@ from matplotlib.patches import Patch
 
 from ser_core.emotions import NEGATIVE
 from ser_core.errors import SerError
-from ser_core.report import call_rows, style
-from ser_core.report.call_rows import Segment
+from ser_core.report import call_rows, call_story, style
+from ser_core.report.call import Call, Segment
 from ser_core.report.style import SOFT
 
 MAX_CHANNELS = 8
 _WIDTH_IN, _DPI = 12.0, 120
 _LEFT_IN, _RIGHT_IN, _TOP_IN, _BOTTOM_IN = 1.15, 0.3, 0.95, 0.95
-_LONGEST_TITLE = 100
-_ARC = {
-    "worse": "ends worse than it began",
-    "better": "ends better than it began",
-    "level": "no change from start to end",
-}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Label of the whole call, from the table `recordings`."""
-
-    label: str | None
-    confidence: float | None
-    unsure: bool | None = False
-    arc: str | None = None
+# Letters of the lines at the top that there is room for.
+_LONGEST_NAME, _LONGEST_HEADLINE = 50, 100
 
 
 @style.styled()
-def draw(
-    waves: np.ndarray | Sequence[np.ndarray | None] | None,
-    rate: int,
-    roles: Sequence[str],
-    segments: Iterable[Segment],
-    *,
-    title: str,
-    labels: Sequence[str],
-    duration_s: float,
-    verdict: Verdict | None = None,
-    quarters: Sequence[float | None] | None = None,
-) -> Figure:
-    """Draw a call.
+def draw(call: Call, waves: np.ndarray | Sequence[np.ndarray | None] | None, rate: int) -> Figure:
+    """Draw a call that was examined.
 
     Parameters
     ----------
+    call : Call
+        With 1 to 8 channels. Its quarters are drawn where it has any.
     waves : np.ndarray [shape=(channels, n)], sequence of np.ndarray [shape=(n,)], or None
         Samples, as `ser_core.audio.decode` gives them. A channel that is None is drawn by the
         levels of its segments.
     rate : int > 0
         Sample rate in Hz.
-    roles : sequence of str
-        One per channel, 1 to 8 channels.
-    segments : iterable of Segment
-        In any order; may be empty.
-    title : str
-        The recording's name.
-    labels : sequence of str
-        Labels of the model, in the order of `Segment.probabilities`.
-    duration_s : float > 0
-        Duration of the recording.
-    verdict : Verdict, optional
-        The recording's label, confidence and arc, for the line under the title.
-    quarters : sequence of 4 floats or None, optional
-        Negativity by quarter of the call, 0 to 1; None for a quarter without speech.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One row per channel with its wave and, where it has segments, a row with the probabilities
-        of the emotions. Negative emotions are lowest, and the black line on top of them is the
-        negativity. Segments that are unsure are hatched.
+        The headline, then one row per channel with its wave and, where it has segments, a row with
+        the probabilities of the emotions. Negative emotions are lowest, and the black line on top
+        of them is the negativity. Segments that are unsure are hatched.
 
     Raises
     ------
     SerError
         Values that do not fit together; the message names them.
     """
-    segments = sorted(segments, key=lambda segment: (segment.channel, segment.start_s))
-    per_channel = [None] * len(roles) if waves is None else list(waves)
-    _check(per_channel, rate, roles, segments, labels, duration_s, quarters)
+    segments = sorted(call.segments, key=lambda segment: (segment.channel, segment.start_s))
+    per_channel = [None] * len(call.by_channel) if waves is None else list(waves)
+    _check(call, per_channel, rate)
 
-    call = _Call(per_channel, rate, roles, segments, labels, duration_s, quarters or ())
-    rows = _layout(len(roles), {segment.channel for segment in segments}, quarters is not None)
+    drawn = _Drawn(call, per_channel, rate, segments)
+    speaking = {segment.channel for segment in segments}
+    rows = _layout(len(call.by_channel), speaking, bool(call.quarters))
     height_in = _TOP_IN + _BOTTOM_IN + sum(row.height_in + row.gap_in for row in rows)
     figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -114,32 +78,34 @@ def draw(
             )
         )
         top_in -= row.height_in + row.gap_in
-        _draw_row(ax, row, call)
-    call_rows.draw_time_axis(ax, duration_s)
-    _draw_legend(figure, call, height_in)
-    _draw_head(figure, title, verdict, call, height_in)
+        _draw_row(ax, row, drawn)
+    call_rows.draw_time_axis(ax, drawn.duration_s)
+    _draw_legend(figure, drawn, height_in)
+    _draw_head(figure, drawn, height_in)
     return figure
 
 
 @dataclass(frozen=True)
-class _Call:
-    """Arguments of `draw`, checked."""
+class _Drawn:
+    """Arguments of `draw`, checked; the segments in order."""
 
+    call: Call
     waves: Sequence[np.ndarray | None]
     rate: int
-    roles: Sequence[str]
     segments: Sequence[Segment]
-    labels: Sequence[str]
-    duration_s: float
-    quarters: Sequence[float | None]
+
+    @property
+    def duration_s(self) -> float:
+        assert self.call.duration_s is not None
+        return self.call.duration_s
 
     @property
     def palette(self) -> Mapping[str, str]:
-        return style.emotion_colours(self.labels)
+        return style.emotion_colours(self.call.labels)
 
     @property
     def crowded(self) -> bool:
-        return _is_crowded(len(self.roles))
+        return _is_crowded(len(self.call.by_channel))
 
 
 @dataclass(frozen=True)
@@ -171,20 +137,21 @@ def _layout(channels: int, speaking: set[int], with_quarters: bool) -> list[_Row
     return [_Row(*row, gap_in) for row, gap_in in zip(kinds, [*gaps_in, 0.0], strict=True)]
 
 
-def _draw_row(ax: Axes, row: _Row, call: _Call) -> None:
-    call_rows.draw_frame(ax, call.duration_s)
-    segments = [segment for segment in call.segments if segment.channel == row.channel]
+def _draw_row(ax: Axes, row: _Row, drawn: _Drawn) -> None:
+    call = drawn.call
+    call_rows.draw_frame(ax, drawn.duration_s)
+    segments = [segment for segment in drawn.segments if segment.channel == row.channel]
     if row.kind == "wave":
-        call_rows.draw_wave(ax, call.waves[row.channel], call.rate, segments, call.palette)
-        call_rows.draw_name(ax, call.roles[row.channel], f"channel {row.channel}")
+        call_rows.draw_wave(ax, drawn.waves[row.channel], drawn.rate, segments, drawn.palette)
+        call_rows.draw_name(ax, call.by_channel[row.channel].role, f"channel {row.channel}")
         if not segments:
             text = "nothing labelled here" if call.segments else "no speech found"
             call_rows.draw_note(ax, text)
     elif row.kind == "emotions":
-        call_rows.draw_emotions(ax, segments, call.labels, call.palette, call.duration_s)
-        call_rows.draw_name(ax, "emotions", "" if call.crowded else "probability")
+        call_rows.draw_emotions(ax, segments, call.labels, drawn.palette, drawn.duration_s)
+        call_rows.draw_name(ax, "emotions", "" if drawn.crowded else "probability")
     else:
-        call_rows.draw_quarters(ax, call.quarters, call.duration_s)
+        call_rows.draw_quarters(ax, call.quarters, drawn.duration_s)
         call_rows.draw_name(ax, "negative", "")
 
 
@@ -209,41 +176,37 @@ def save(figure: Figure, path: str | Path) -> None:
     figure.savefig(path, format=kind, dpi=_DPI)
 
 
-def _check(
-    waves: Sequence[np.ndarray | None],
-    rate: int,
-    roles: Sequence[str],
-    segments: Sequence[Segment],
-    labels: Sequence[str],
-    duration_s: float,
-    quarters: Sequence[float | None] | None,
-) -> None:
-    if not 1 <= len(roles) <= MAX_CHANNELS:
-        raise SerError(f"{len(roles)} roles found, 1 to {MAX_CHANNELS} channels can be drawn")
-    if len(waves) != len(roles):
-        raise SerError(f"{len(waves)} waves and {len(roles)} roles found, one each expected")
+def _check(call: Call, waves: Sequence[np.ndarray | None], rate: int) -> None:
+    channels = len(call.by_channel)
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise SerError(f"{channels} channels found, 1 to {MAX_CHANNELS} can be drawn")
+    if len(waves) != channels:
+        raise SerError(f"{len(waves)} waves and {channels} channels found, one each expected")
     if not rate > 0:
         raise SerError(f"rate={rate} found, a number of Hz above 0 expected")
-    if not duration_s > 0:
-        raise SerError(f"duration_s={duration_s} found, a number of seconds above 0 expected")
-    if quarters is not None and len(quarters) != 4:
-        raise SerError(f"{len(quarters)} quarters found, 4 expected")
-    for segment in segments:
+    if call.duration_s is None or not call.duration_s > 0:
+        raise SerError(f"duration_s={call.duration_s} found, a number of seconds above 0 expected")
+    if call.quarters and len(call.quarters) != 4:
+        raise SerError(f"{len(call.quarters)} quarters found, 4 expected")
+    for segment in call.segments:
         where = f"the segment at {segment.start_s:.2f} s"
-        if not 0 <= segment.channel < len(roles):
-            raise SerError(f"{where} is on channel {segment.channel} of {len(roles)}")
-        if len(segment.probabilities) != len(labels):
+        if not 0 <= segment.channel < channels:
+            raise SerError(f"{where} is on channel {segment.channel} of {channels}")
+        if len(segment.probabilities) != len(call.labels):
             raise SerError(
                 f"{where} has {len(segment.probabilities)} probabilities, "
-                f"{len(labels)} labels expected"
+                f"{len(call.labels)} labels expected"
             )
-        if segment.label not in labels:
-            raise SerError(f"{where} is {segment.label!r}, one of {', '.join(labels)} expected")
+        if segment.label not in call.labels:
+            raise SerError(
+                f"{where} is {segment.label!r}, one of {', '.join(call.labels)} expected"
+            )
 
 
-def _draw_legend(figure: Figure, call: _Call, height_in: float) -> None:
+def _draw_legend(figure: Figure, drawn: _Drawn, height_in: float) -> None:
+    call = drawn.call
     handles: list[Any] = [
-        Patch(color=call.palette[label], label=label)
+        Patch(color=drawn.palette[label], label=label)
         for label in call_rows.negative_first(call.labels)
     ]
     if call.segments and any(label in NEGATIVE for label in call.labels):
@@ -270,47 +233,26 @@ def _draw_legend(figure: Figure, call: _Call, height_in: float) -> None:
     )
 
 
-def _draw_head(
-    figure: Figure, title: str, verdict: Verdict | None, call: _Call, height_in: float
-) -> None:
-    """The name of the call, and the verdict below it."""
-    if len(title) > _LONGEST_TITLE:
-        title = "…" + title[1 - _LONGEST_TITLE :]
-    left, line_at = _LEFT_IN / _WIDTH_IN, 1.0 - 0.58 / height_in
-    figure.text(
-        left,
-        1.0 - 0.28 / height_in,
-        title,
-        fontsize=13,
-        fontweight="bold",
-        va="center",
-        parse_math=False,
-    )
-    if verdict is not None and verdict.label and verdict.label in call.palette:
-        colour = call.palette[verdict.label]
-        figure.text(left, line_at, "■", fontsize=15, color=colour, va="center")
-        left += 0.25 / _WIDTH_IN
-    figure.text(
-        left,
-        line_at,
-        "  ·  ".join(_head_parts(verdict, call)),
-        fontsize=10.5,
-        color="#444444",
-        va="center",
-        parse_math=False,
-    )
-
-
-def _head_parts(verdict: Verdict | None, call: _Call) -> list[str]:
-    parts = []
-    if verdict is not None and verdict.label is not None:
-        confidence = "" if verdict.confidence is None else f" {100 * verdict.confidence:.0f} %"
-        parts.append(("unsure, perhaps " if verdict.unsure else "") + verdict.label + confidence)
-        if verdict.arc is not None:
-            parts.append(_ARC.get(verdict.arc, verdict.arc))
-    elif verdict is not None:
-        parts.append("no label")
-    parts.append(call_rows.clock(call.duration_s))
-    if any(wave is None for wave in call.waves):
+def _draw_head(figure: Figure, drawn: _Drawn, height_in: float) -> None:
+    """The headline, and below it which call it is."""
+    call = drawn.call
+    left = _LEFT_IN / _WIDTH_IN
+    headline = call_story.headline(call)[:_LONGEST_HEADLINE]
+    at = {"va": "center", "parse_math": False}
+    if call.label in drawn.palette:
+        colour = drawn.palette[call.label]
+        figure.text(left, 1 - 0.28 / height_in, "■", fontsize=17, color=colour, va="center")
+        left += 0.28 / _WIDTH_IN
+    figure.text(left, 1 - 0.28 / height_in, headline, fontsize=14, fontweight="bold", **at)
+    name = call.name
+    if len(name) > _LONGEST_NAME:
+        name = "…" + name[1 - _LONGEST_NAME :]
+    parts = [name, *call_story.about(call)]
+    if any(wave is None for wave in drawn.waves):
         parts.append(f"without its audio: bars are levels, {call_rows.FLOOR_DBFS:.0f} to 0 dBFS")
-    return parts
+    if call.detail:
+        parts.append(call.detail)
+    figure.text(
+        _LEFT_IN / _WIDTH_IN, 1 - 0.58 / height_in, "  ·  ".join(parts), fontsize=9.5,
+        color="#444444", **at,
+    )  # fmt: skip

@@ -6,13 +6,13 @@ Each function draws into axes that are as wide as the recording is long.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from ser_core.emotions import NEGATIVE
+from ser_core.report.call import Segment, clock
 from ser_core.report.style import FAINT, INK, SOFT, WAVE
 from ser_core.report.wave import envelope
 
@@ -25,30 +25,11 @@ _BAR = "#7C828C"
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of speech to draw, as in a row of the table `segments`.
-
-    `probabilities` has a value for each label; `rms_db` (dBFS) is needed only where the audio is
-    missing.
-    """
-
-    channel: int
-    role: str
-    start_s: float
-    end_s: float
-    label: str
-    confidence: float
-    unsure: bool
-    probabilities: Sequence[float]
-    rms_db: float | None = None
-
-
 def draw_frame(ax: Axes, duration_s: float) -> None:
     """Empty row: no box, faint lines at the ticks of time."""
     ax.set_xlim(0.0, duration_s)
     ax.set_yticks([])
-    ax.xaxis.set_major_locator(FixedLocator(_ticks(duration_s)))
+    ax.xaxis.set_major_locator(FixedLocator(ticks(duration_s)))
     ax.tick_params(axis="x", length=0, labelbottom=False)
     ax.grid(axis="x", color=FAINT, linewidth=0.7)
     ax.set_axisbelow(True)
@@ -127,7 +108,7 @@ def draw_wave(
         _name_segment(ax, segment, palette[segment.label])
 
     if wave is None:
-        heights = np.array([_bar_height(segment.rms_db) for segment in segments])
+        heights = np.array([bar_height(segment.rms_db) for segment in segments])
         starts = np.array([segment.start_s for segment in segments])
         widths = np.array([segment.end_s for segment in segments]) - starts
         ax.bar(starts, 2 * heights, widths, -heights, align="edge", color=_BAR, zorder=2)
@@ -138,7 +119,7 @@ def draw_wave(
     ax.fill_between(seconds, low / peak, high / peak, color=WAVE, linewidth=0.3, zorder=2)
 
 
-def _bar_height(rms_db: float | None) -> float:
+def bar_height(rms_db: float | None) -> float:
     """Height of a level in dBFS, 0.03 to 1; 0.03 for no level."""
     if rms_db is None:
         return 0.03
@@ -184,7 +165,7 @@ def draw_emotions(
     ax.set_ylim(0.0, 1.0)
     ax.set_yticks([0.0, 0.5, 1.0], ["0", "", "1"], fontsize=7, color=SOFT)
     ax.tick_params(axis="y", length=0, pad=2)
-    starts, ends, probabilities = _over_time(segments, duration_s)
+    starts, ends, probabilities = over_time(segments, duration_s)
     bottom = np.zeros(len(starts))
     for label in negative_first(labels):
         heights = probabilities[:, list(labels).index(label)]
@@ -204,7 +185,7 @@ def draw_emotions(
         ax.hlines(negative, starts, ends, color="black", linewidth=1.6, zorder=3)
 
 
-def _over_time(
+def over_time(
     segments: Sequence[Segment], duration_s: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts, ends and probabilities of the segments, averaged by time where there are many."""
@@ -254,24 +235,10 @@ def negative_first(labels: Sequence[str]) -> list[str]:
     return sorted(labels, key=lambda label: label not in NEGATIVE)
 
 
-def _ticks(duration_s: float) -> list[float]:
+def ticks(duration_s: float) -> list[float]:
     """Times at a round distance, at most 13."""
     step = next((step for step in _TICKS_S if duration_s / step <= 12), _TICKS_S[-1])
     return np.arange(0.0, duration_s + 1e-6, step).tolist()
-
-
-def clock(seconds: float, *, with_hours: bool = False) -> str:
-    """Time as on a clock.
-
-    Examples
-    --------
-    >>> clock(12.5), clock(75), clock(3675)
-    ('0:12.5', '1:15', '1:01:15')
-    """
-    minutes, rest = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{rest:02.0f}" if rest == int(rest) else f"{rest:04.1f}"
-    return f"{hours}:{minutes:02d}:{text}" if hours or with_hours else f"{minutes}:{text}"
 
 
 def draw_time_axis(ax: Axes, duration_s: float) -> None:

@@ -8,13 +8,9 @@ from matplotlib.colors import to_hex
 
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import SerError
-from ser_core.report import style
-from ser_core.report.call_picture import (
-    Segment,
-    Verdict,
-    draw,
-    save,
-)
+from ser_core.report import call_story, style
+from ser_core.report.call import Call, Channel, Segment
+from ser_core.report.call_picture import draw, save
 from ser_core.report.wave import envelope
 
 RATE_HZ = 8000
@@ -43,20 +39,24 @@ def segments_of(channel, count, duration_s, labels=RAVDESS_EIGHT, seed=0):
     return found
 
 
-def picture(duration_s=20.0, channels=2, count=5, **changes):
+def picture(duration_s=20.0, channels=2, count=5, waves=..., rate=RATE_HZ, roles=None, **changes):
     rng = np.random.default_rng(1)
+    if waves is ...:
+        waves = 0.1 * rng.standard_normal((channels, int(min(duration_s, 60) * RATE_HZ)))
+    roles = ["agent", "customer", *["unknown"] * 6][:channels] if roles is None else roles
     settings = {
-        "waves": 0.1 * rng.standard_normal((channels, int(min(duration_s, 60) * RATE_HZ))),
-        "rate": RATE_HZ,
-        "roles": ["agent", "customer", *["unknown"] * 6][:channels],
+        "uri": "/calls/billing/20260301T091500_c0001.wav",
+        "status": "labelled",
+        "by_channel": tuple(Channel(i, role, True, 5.0) for i, role in enumerate(roles)),
         "segments": segments_of(channels - 1, count, duration_s),
-        "title": "billing/20260301T091500_c0001.wav",
         "labels": RAVDESS_EIGHT,
         "duration_s": duration_s,
-        "verdict": Verdict("angry", 0.62, False, "worse"),
+        "label": "angry",
+        "confidence": 0.62,
+        "unsure": False,
         "quarters": (0.1, None, 0.5, 0.9),
     }
-    return draw(**{**settings, **changes})
+    return draw(Call(**{**settings, **changes}), waves, rate)
 
 
 def texts(figure):
@@ -92,24 +92,24 @@ def test_any_duration(duration_s, count):
     assert ticks[-1] <= duration_s * 1.0001
 
 
-def test_title_and_verdict_are_written():
-    written = " ".join(texts(picture()))
-    for words in ("c0001.wav", "angry 62 %", "ends worse than it began", "0:20", "90 %"):
+def test_the_headline_and_which_call_it_is_are_written():
+    figure = picture(meta={"queue": "billing"}, model_id="calls-1", detail="cut: 20 of 30 s")
+    written = " ".join(texts(figure))
+    assert call_story.headline(Call("/a", "no_speech")) in texts(picture(status="no_speech"))
+    for words in ("c0001.wav", "angry (62 %)", "queue billing", "0:20", "90 %", "calls-1", "cut:"):
         assert words in written
-    unsure = " ".join(texts(picture(verdict=Verdict("sad", 0.31, True, "level"))))
-    assert "unsure, perhaps sad 31 %" in unsure
-    assert "no label" in " ".join(texts(picture(count=0, verdict=Verdict(None, None))))
+    assert "unsure, perhaps sad" in " ".join(texts(picture(label="sad", unsure=True)))
 
 
 def test_names_are_written_as_they_are():
-    assert "a$b$_{c}.wav" in texts(picture(title="a$b$_{c}.wav"))
-    pixels(picture(title="a$b_{.wav"))  # would be broken mathematics
+    assert any("a$b$_{c}.wav" in text for text in texts(picture(uri="/a$b$_{c}.wav")))
+    pixels(picture(uri="/a$b_{.wav"))  # would be broken mathematics
 
 
 def test_a_long_name_keeps_its_end():
-    title = texts(picture(title="gs://bucket/" + 40 * "folder/" + "c0001.wav"))[0]
-    assert title.startswith("…")
-    assert title.endswith("c0001.wav")
+    line = texts(picture(uri="gs://bucket/" + 400 * "a" + "c0001.wav"))[2]
+    assert line.startswith("…")
+    assert "c0001.wav  ·" in line
 
 
 def test_without_audio_levels_are_drawn():
@@ -130,7 +130,7 @@ def test_one_channel_may_be_without_audio():
 def test_probabilities_are_stacked_to_one_and_negativity_lies_on_the_negative():
     probabilities = np.array([0.1, 0.05, 0.05, 0.2, 0.3, 0.1, 0.1, 0.1])
     segment = Segment(0, "mixed", 2.0, 6.0, "angry", 0.3, True, probabilities)
-    figure = picture(channels=1, roles=["mixed"], segments=[segment], quarters=None)
+    figure = picture(channels=1, roles=["mixed"], segments=[segment], quarters=())
     bars = figure.axes[1].patches
     assert sum(bar.get_height() for bar in bars) == pytest.approx(1.0)
     line = figure.axes[1].collections[0].get_segments()[0]
@@ -143,7 +143,14 @@ def test_probabilities_are_stacked_to_one_and_negativity_lies_on_the_negative():
 def test_many_segments_are_averaged_by_their_seconds():
     same = np.array([0.25, 0.75])
     many = [Segment(0, "mixed", i, i + 0.8, "b", 0.75, False, same) for i in range(1000)]
-    figure = draw(None, 8000, ["mixed"], many, title="t", labels=("a", "b"), duration_s=1000.0)
+    figure = picture(
+        waves=None,
+        roles=["mixed"],
+        segments=many,
+        labels=("a", "b"),
+        duration_s=1000.0,
+        quarters=(),
+    )
     heights = {round(float(bar.get_height()), 6) for bar in figure.axes[1].patches}
     assert heights == {0.25, 0.75}
     assert len(figure.axes[1].patches) == 2 * 300
@@ -186,8 +193,8 @@ def test_an_empty_wave_is_drawn():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"roles": []}, "0 roles"),
-        ({"roles": ["mixed"]}, "2 waves and 1 roles"),
+        ({"roles": []}, "0 channels"),
+        ({"roles": ["mixed"]}, "2 waves and 1 channels"),
         ({"rate": 0}, "rate=0"),
         ({"duration_s": 0.0}, "duration_s=0.0"),
         ({"labels": RAVDESS_EIGHT[:3]}, "8 probabilities, 3 labels"),

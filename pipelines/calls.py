@@ -1,0 +1,122 @@
+"""Calls with their segments, read through the views of an output folder."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from pipelines.errors import NothingMatchedError, UsageError
+from ser_core.report.call import Call, Channel, Segment
+from ser_core.tables.schemas import META, PROBABILITY, QUARTERS
+
+# Columns that a field of `Call` has the name of.
+_SAME = {field.name for field in fields(Call)} - {"by_channel"}
+_SEGMENT = ("channel", "role", "start_s", "end_s", "label", "confidence", "unsure", "rms_db")
+
+
+def find(db: Any, recording: str) -> str:
+    """The URI of the recording with this URI or id; or whose id begins, or whose URI ends with it.
+
+    Parameters
+    ----------
+    db : DuckDB connection
+        Of `views.connect`.
+    recording : str
+        Four characters or more, unless it is a whole URI.
+
+    Raises
+    ------
+    NothingMatchedError
+        There is none.
+    UsageError
+        There are several.
+    """
+    wanted = recording.replace("\\", "/")
+    whole = db.execute(
+        "SELECT uri FROM calls WHERE uri IN (?, ?) LIMIT 1", [wanted, os.path.abspath(wanted)]
+    ).fetchone()
+    if whole:
+        return whole[0]
+    found = []
+    if len(wanted) >= 4:
+        found = db.execute(
+            "SELECT uri FROM calls WHERE starts_with(recording_id, ?) OR ends_with(uri, ?) "
+            "ORDER BY uri LIMIT 4",
+            [wanted, f"/{wanted.lstrip('/')}"],
+        ).fetchall()
+    if not found:
+        raise NothingMatchedError(
+            f"--recording {recording}: no id begins and no URI ends with this; "
+            '`ser query "SELECT uri, recording_id FROM calls" --output OUT` lists them'
+        )
+    if len(found) > 1:
+        listed = ", ".join(uri for (uri,) in found[:3])
+        raise UsageError(
+            f"--recording {recording}: {'more than 3' if len(found) > 3 else len(found)} "
+            f"recordings match: {listed}{', …' if len(found) > 3 else ''}"
+        )
+    return found[0][0]
+
+
+def read(db: Any, uris: Sequence[str]) -> Iterator[Call]:
+    """Calls with their labelled segments, in the order of `uris`, but for those that are not there.
+
+    Parameters
+    ----------
+    db : DuckDB connection
+        Of `views.connect`.
+    uris : sequence of str
+    """
+    rows = _rows(db, "SELECT * FROM calls WHERE uri IN (SELECT unnest(?::VARCHAR[]))", [list(uris)])
+    calls = {row["uri"]: row for row in rows}
+    dates = sorted({row["date"] for row in calls.values()})
+    segments: dict[str, list[dict]] = defaultdict(list)
+    for row in _rows(
+        db,
+        "SELECT * FROM segments WHERE list_contains(?, date) "
+        "AND uri IN (SELECT unnest(?::VARCHAR[])) AND label IS NOT NULL "
+        "ORDER BY uri, channel, start_s",
+        [dates, list(calls)],
+    ):
+        segments[row["uri"]].append(row)
+    for uri in uris:
+        if uri in calls:
+            yield _call(calls[uri], segments[uri])
+
+
+def _rows(db: Any, sql: str, values: Sequence[Any]) -> Iterator[dict]:
+    answer = db.execute(sql, values)
+    names = [column[0] for column in answer.description]
+    for row in answer.fetchall():
+        yield dict(zip(names, row, strict=True))
+
+
+def _call(row: dict, segments: Sequence[dict]) -> Call:
+    """A call from its rows. Its labels are the columns that its model filled."""
+    labels = tuple(
+        name.removeprefix(PROBABILITY)
+        for name, value in row.items()
+        if name.startswith(PROBABILITY) and value is not None
+    )
+    values = {name: row[name] for name in _SAME if name in row}
+    return Call(
+        **values,
+        meta={
+            name.removeprefix(META): value
+            for name, value in row.items()
+            if name.startswith(META) and value is not None
+        },
+        quarters=tuple(row[name] for name in QUARTERS),
+        by_channel=tuple(Channel(**channel) for channel in row["by_channel"] or ()),
+        labels=labels,
+        segments=tuple(
+            Segment(
+                **{name: segment[name] for name in _SEGMENT},
+                probabilities=tuple(segment[f"{PROBABILITY}{label}"] for label in labels),
+            )
+            for segment in segments
+        ),
+    )

@@ -1,0 +1,1 @@
+"""`ser export`: calls for other programs, read through the views."""
