@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+AXE_VERSION = "4.10.3"
 
 
 @contextmanager
@@ -22,3 +30,33 @@ def chromium(*switches: str) -> Iterator:
             yield browser
         finally:
             browser.close()
+
+
+@cache
+def _axe() -> str:
+    """Source of axe-core, which looks for what keeps people from using a page; from npm, cached."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ser-axe-core"
+    source = folder / "package" / "axe.min.js"
+    if not source.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("no npm on the path, which axe-core comes from")
+        folder.mkdir(parents=True, exist_ok=True)
+        words = [npm, "pack", f"axe-core@{AXE_VERSION}", "--silent"]
+        packed = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)
+        if packed.returncode:
+            pytest.skip(f"axe-core cannot be fetched: {packed.stderr.strip()[:200]}")
+        with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
+            archive.extract("package/axe.min.js", folder, filter="data")
+    return source.read_text(encoding="utf-8")
+
+
+def serious_faults(page: Any) -> list[str]:
+    """What axe-core finds serious or critical in a Playwright page: rule, and the first place."""
+    page.evaluate(_axe())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{fault['id']}: {fault['help']}: {fault['nodes'][0]['html'][:200]}"
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ser_core.models.comparison import Difference
     from ser_core.models.evaluation import Evaluation, Result, Tested
 
 HELP = "test a model on a labelled corpus"
@@ -42,6 +41,7 @@ _WIDTH = 100
 # With more conditions, recall by label is printed of the first only.
 _FEW_CONDITIONS = 3
 _SCHEMA = 1
+_BETTER = "better"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -133,7 +133,14 @@ def run(options: Namespace) -> int:
 
 
 def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]) -> None:
-    several = len(found.bundles) > 1
+    """The verdict, what is wrong with it, and the figures behind it."""
+    from ser_core.models import verdict
+
+    names = verdict.names(found)
+    several = len(names) > 1
+    say(plain(f"{found.corpus}: {' against '.join(names)}: {verdict.verdict(found)}"))
+    for warning in found.serious:
+        say(plain(f"serious: {warning}"))
     few = found.conditions if len(found.conditions) <= _FEW_CONDITIONS else found.conditions[:1]
     for bundle in found.bundles:
         console.print(_by_condition(bundle, found.corpus))
@@ -141,10 +148,12 @@ def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]
         console.print(_by_label(bundle, few))
     if several:
         console.print(_by_difference(found))
+        if words := verdict.labels_compared(found):
+            say(plain(words))
     for bundle in found.bundles:
         say(plain(f"{bundle.id + ': ' if several else ''}{_summary(bundle)}"))
     for warning in found.warnings:
-        if warning not in known_warnings:
+        if warning not in (*found.serious, *known_warnings):
             say(plain(f"warning: {warning}"))
 
 
@@ -190,12 +199,14 @@ def _by_label(tested: Tested, conditions: Sequence[str]) -> Table:
 
 
 def _by_difference(found: Evaluation) -> Table:
+    from ser_core.models import verdict
+
     both = len({difference.known for difference in found.differences}) > 1
-    first, second = (bundle.id for bundle in found.bundles)
+    first, second = verdict.short_names(found)
     table = _table(
-        f"UAR of {first} less that of {second}",
+        f"{' less '.join(verdict.names(found))}: differences in points (95 %)",
         ["condition", *(["channel"] if both else [])],
-        ["first", "second", "points", "95 %", "p", "so"],
+        [first, second, "UAR", "accuracy", _BETTER],
     )
     for difference in found.differences:
         table.add_row(
@@ -203,21 +214,11 @@ def _by_difference(found: Evaluation) -> Table:
             *([_known(difference.known)] if both else []),
             percent(difference.uar),
             percent(difference.uar_against),
-            f"{100 * difference.difference:+.1f}",
-            "-" if difference.low is None or difference.high is None
-            else f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}",
-            "-" if difference.p is None else f"{difference.p:.3f}",
-            _verdict(difference),
-        )  # fmt: skip
+            verdict.in_points(difference),
+            verdict.accuracy_in_points(difference),
+            plain(verdict.better(difference, first, second)),
+        )
     return table
-
-
-def _verdict(difference: Difference) -> str:
-    if difference.told_apart is None:
-        return "-"
-    if not difference.told_apart:
-        return "no significant difference"
-    return "first better" if difference.difference > 0 else "second better"
 
 
 def _summary(tested: Tested) -> str:
@@ -254,7 +255,7 @@ def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
     for name in words:
         table.add_column(Text(name))
     for name in numbers:
-        table.add_column(Text(name), justify="left" if name == "so" else "right")
+        table.add_column(Text(plain(name)), justify="left" if name == _BETTER else "right")
     return table
 
 

@@ -1,9 +1,9 @@
-"""Comparison of two bundles: the difference of their UARs over the labels that both have."""
+"""Comparison of two bundles: how their UARs and accuracies differ over the labels of both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ser_core.models.evaluation_plan import Plan
 from ser_core.models.scores import (
     count_confusions,
     percentile_interval,
+    resampled_accuracy,
     resampled_uar,
     unweighted_average_recall,
 )
@@ -20,7 +21,7 @@ from ser_core.models.scores import (
 
 @dataclass(frozen=True)
 class Difference:
-    """The first bundle's UAR minus the second's, over the labels that both have.
+    """The first bundle's UAR and accuracy minus the second's, over the labels that both have.
 
     Parameters
     ----------
@@ -38,6 +39,9 @@ class Difference:
         Two-sided bootstrap p: twice the share of resamples on the rarer side of 0.
     told_apart : bool or None
         Whether the interval excludes 0.
+    accuracy, accuracy_against, accuracy_difference, accuracy_low, accuracy_high
+    accuracy_told_apart
+        The same for the accuracy.
     """
 
     condition: str
@@ -52,6 +56,12 @@ class Difference:
     high: float | None
     p: float | None
     told_apart: bool | None
+    accuracy: float
+    accuracy_against: float
+    accuracy_difference: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    accuracy_told_apart: bool | None
 
 
 def common_labels(plans: Sequence[Plan], corpus: Corpus) -> tuple[str, ...]:
@@ -111,8 +121,12 @@ def compare(
         confusions.append(
             count_confusions(truth[compared], predicted, speakers[compared], len(labels))
         )
-    uar, against = (unweighted_average_recall(confusion.sum(axis=0)) for confusion in confusions)
-    found = Difference(
+    totals = [confusion.sum(axis=0) for confusion in confusions]
+    uar, against = map(unweighted_average_recall, totals)
+    accuracy, accuracy_against = (float(total.trace() / total.sum()) for total in totals)
+    low, high, p = resampled_difference(*confusions)
+    accuracy_low, accuracy_high = _accuracy_interval(*confusions)
+    return Difference(
         condition=condition,
         known=known,
         labels=labels,
@@ -121,15 +135,47 @@ def compare(
         uar=uar,
         uar_against=against,
         difference=uar - against,
-        low=None,
-        high=None,
-        p=None,
-        told_apart=None,
+        low=low,
+        high=high,
+        p=p,
+        told_apart=_excludes_zero(low, high),
+        accuracy=accuracy,
+        accuracy_against=accuracy_against,
+        accuracy_difference=accuracy - accuracy_against,
+        accuracy_low=accuracy_low,
+        accuracy_high=accuracy_high,
+        accuracy_told_apart=_excludes_zero(accuracy_low, accuracy_high),
     )
-    if found.speakers < 2:
-        return found
-    drawn = resampled_uar(confusions[0]) - resampled_uar(confusions[1])
+
+
+def resampled_difference(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[float | None, float | None, float | None]:
+    """95 % interval of the difference of two UARs by resampling speakers, and its p.
+
+    Parameters
+    ----------
+    first, second : np.ndarray [shape=(speakers, labels, labels)]
+        Confusions by speaker, of the same speakers.
+
+    Returns
+    -------
+    low, high, p : float or None
+        As in `Difference`; None for a single speaker.
+    """
+    if len(first) < 2:
+        return None, None, None
+    drawn = resampled_uar(first) - resampled_uar(second)
     low, high = percentile_interval(drawn)
     rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p = min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
-    return replace(found, low=low, high=high, p=p, told_apart=low > 0 or high < 0)
+    return low, high, min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
+
+
+def _accuracy_interval(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float | None]:
+    if len(first) < 2:
+        return None, None
+    return percentile_interval(resampled_accuracy(first) - resampled_accuracy(second))
+
+
+def _excludes_zero(low: float | None, high: float | None) -> bool | None:
+    return None if low is None or high is None else low > 0 or high < 0

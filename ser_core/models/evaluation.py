@@ -145,7 +145,9 @@ class Evaluation:
     differences : tuple of Difference
         By condition; empty for one bundle.
     warnings : tuple of str
-        What a reader must know before relying on a figure.
+        What a reader must know before relying on a figure, serious warnings first.
+    serious : tuple of str
+        The serious ones among them: with these, the figures say little about other voices.
     """
 
     corpus: str
@@ -159,6 +161,7 @@ class Evaluation:
     bundles: tuple[Tested, ...]
     differences: tuple[Difference, ...] = ()
     warnings: tuple[str, ...] = ()
+    serious: tuple[str, ...] = ()
 
 
 def evaluate_conditions(
@@ -235,6 +238,7 @@ def evaluate_conditions(
         _tested(plan, tuple(found), corpus, truth)
         for plan, found in zip(plans, results, strict=True)
     )
+    serious, cautions = _warnings(tested, differences, corpus.name)
     return Evaluation(
         corpus=corpus.name,
         licence=corpus.licence,
@@ -246,7 +250,8 @@ def evaluate_conditions(
         conditions=conditions,
         bundles=tested,
         differences=tuple(differences),
-        warnings=(*corpus.warnings, *_warnings(tested, differences, corpus.name)),
+        warnings=(*serious, *cautions, *corpus.warnings),
+        serious=tuple(serious),
     )
 
 
@@ -343,8 +348,9 @@ def _tested(
 
 def _warnings(
     tested: Sequence[Tested], differences: Sequence[Difference], corpus: str
-) -> list[str]:
-    warnings = []
+) -> tuple[list[str], list[str]]:
+    """Warnings that void the figures, and others."""
+    warnings, cautions = [], []
     for bundle in tested:
         if bundle.trained_on_it:
             warnings.append(
@@ -363,4 +369,4 @@ def _warnings(
             f"{fewest} speakers: the intervals are not reliable; so few speakers say little about "
             "other voices"
         )
-    return warnings
+    return warnings, cautions

@@ -162,6 +162,13 @@ def resampled_uar(confusion: np.ndarray) -> np.ndarray:
     return np.nanmean(recall, axis=1)
 
 
+def resampled_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Accuracy of each resample of the speakers. The confusion is [speaker, true, predicted]."""
+    weights = _draws(len(confusion))
+    hits = weights @ np.trace(confusion, axis1=1, axis2=2)
+    return hits / (weights @ confusion.sum(axis=(1, 2)))
+
+
 def percentile_interval(drawn: np.ndarray) -> tuple[float, float]:
     """Interval of resampled values (percentile bootstrap)."""
     low, high = np.percentile(drawn, _INTERVAL_PERCENT)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ser_core.conditions import CONDITIONS
-from ser_core.models.comparison import Difference
-from ser_core.models.evaluation import Evaluation, Tested
-from ser_core.models.evaluation_plan import NOTHING
+from ser_core.models import verdict
+from ser_core.models.evaluation import Evaluation
 from ser_core.report import evaluation_pictures as pictures
 from ser_core.report import pages, style
 
@@ -28,9 +27,13 @@ class Curves:
 
 @dataclass(frozen=True)
 class Section:
-    """An evaluation with its pictures, PNG each."""
+    """An evaluation with its verdict, and its pictures, PNG each."""
 
     about: Evaluation
+    verdict: str
+    names: tuple[str, ...]
+    short: tuple[str, ...]
+    labels_compared: str
     shown: tuple[str, ...]
     uar: bytes
     differences: bytes | None
@@ -58,8 +61,6 @@ def page(evaluations: Sequence[Evaluation]) -> str:
         known=pictures.KNOWN,
         colours=style.SERIES,
         width=pictures.WIDTH_PX,
-        points=points,
-        worst=worst,
         verdict=verdict,
     )
 
@@ -69,6 +70,10 @@ def _section(evaluation: Evaluation) -> Section:
     kinds = [(tested, known) for tested in evaluation.bundles for known in tested.known]
     return Section(
         about=evaluation,
+        verdict=verdict.verdict(evaluation),
+        names=verdict.names(evaluation),
+        short=verdict.short_names(evaluation),
+        labels_compared=verdict.labels_compared(evaluation),
         shown=shown,
         uar=pictures.uar(evaluation),
         differences=pictures.differences(evaluation) if evaluation.differences else None,
@@ -87,25 +92,5 @@ def _shown(evaluation: Evaluation) -> tuple[str, ...]:
     """Conditions whose tables are open at first, in order."""
     if len(evaluation.conditions) <= _MOST_SHOWN:
         return evaluation.conditions
-    chosen = {*_SHOWN, worst(evaluation.bundles[0])}
+    chosen = {*_SHOWN, verdict.worst(evaluation.bundles[0])}
     return tuple(condition for condition in evaluation.conditions if condition in chosen)
-
-
-def worst(tested: Tested, known: str = NOTHING) -> str:
-    """Condition with the lowest UAR."""
-    results = [result for result in tested.results if result.known == known]
-    return min(results, key=lambda result: result.scores.uar).condition
-
-
-def points(value: float | None) -> str:
-    """Difference in points, such as "+3.2"; a dash for None."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def verdict(difference: Difference, bundles: Sequence[Tested]) -> str:
-    """The better bundle, if the difference is significant."""
-    if difference.told_apart is None:
-        return "one speaker: no interval"
-    if not difference.told_apart:
-        return "no significant difference"
-    return f"{bundles[0 if difference.difference > 0 else 1].id} better"

@@ -100,6 +100,19 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def code(text: str) -> Markup:
+    """A text in which `words` between backticks are shown as code; all else is text.
+
+    Examples
+    --------
+    >>> code("see `ser <b>`")
+    Markup('see <code>ser &lt;b&gt;</code>')
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def data_uri(png: bytes) -> str:
     """URI that holds a PNG itself."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
@@ -116,5 +129,5 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"picture": data_uri, "percent": percent}
+    templates.filters |= {"picture": data_uri, "percent": percent, "code": code}
     return templates

@@ -57,7 +57,7 @@ def test_two_bundles_side_by_side_as_tables_json_and_page(say, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "36 utterances of 6 speakers" in done.stdout
     assert "bad-" in done.stdout
-    assert "first better" in done.stdout
+    assert "good is better" in done.stdout
     assert "these figures say nothing about other voices" in done.stdout
     tables = [line for line in done.stdout.splitlines() if line[:1] in "│┃┏└├┡"]
     assert max(map(len, tables)) <= 100
@@ -109,7 +109,7 @@ def test_mistakes(say, words, says):
 def test_bundles_of_other_labels_by_groups(say):
     done = say("--model", "good", "--against", "other", "--groups", "angry", "--condition", "clean")
     assert done.returncode == 0, done.stderr
-    assert "first better" in done.stdout
+    assert "good is better" in done.stdout
 
 
 def test_names_do_not_move_the_terminal(tmp_path, capsys):

@@ -13,7 +13,7 @@ import soundfile
 from ser_core import features
 from ser_core.corpora import Corpus, Utterance, vectors
 from ser_core.errors import CorpusError
-from ser_core.models import calibration, evaluation
+from ser_core.models import calibration, evaluation, verdict
 from ser_core.models.bundle import Bundle
 from ser_core.models.card import Card
 from ser_core.models.evaluation_plan import CHANNEL, NOTHING
@@ -119,6 +119,8 @@ def test_one_that_is_always_right_against_one_that_says_one_thing(tones, cache):
     # Whoever is drawn, one finds all and the other a third.
     assert (difference.uar, difference.uar_against) == (1, pytest.approx(1 / 3))
     assert (difference.low, difference.high) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert difference.accuracy_difference == pytest.approx(2 / 3)
+    assert difference.accuracy_low == pytest.approx(2 / 3) == difference.accuracy_high
     assert difference.told_apart
     assert difference.p == pytest.approx(2 / 2_001)
     (back,) = evaluation.evaluate_conditions(
@@ -191,6 +193,10 @@ def test_bundles_of_other_labels_are_compared_by_those_in_common(tmp_path, cache
     assert found.bundles[0].of("clean").scores.uar == pytest.approx(1 / 3)
     assert found.bundles[0].no_label == {"bored": 18}
     assert found.bundles[1].no_label == {"sad": 18}
+    words = verdict.labels_compared(found)
+    assert "the 2 labels that both have (happy, angry) and their 36 utterances" in words
+    assert "alone has sad and" in words
+    assert "alone has bored" in words
 
 
 def test_bundles_without_labels_in_common_are_compared_by_groups(tones, cache):
@@ -230,7 +236,8 @@ def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
         None,
     )
     assert difference.difference < 0
-    assert any("one speaker: there is no interval" in each for each in alone.warnings)
+    assert any("one speaker: there is no interval" in each for each in alone.serious)
+    assert verdict.verdict(alone).startswith("not to be relied on: no verdict: with one speaker")
     four = among("abcd")
     assert four.bundles[0].of("clean").scores.interval is not None
     assert any(each.startswith("4 speakers: ") for each in four.warnings)

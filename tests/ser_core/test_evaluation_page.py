@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from ser_core.corpora import Corpus, Utterance
-from ser_core.models import evaluation
+from ser_core.models import evaluation, verdict
 from ser_core.report import evaluation_page, pages
-from tests.browser import chromium
+from tests.browser import chromium, serious_faults
 from tests.ser_core.test_evaluation import SPEAKERS, THREE, always, clips, right, sure_of, unequal
 from tests.ser_core.test_evaluation import bundle as made
 
@@ -50,10 +50,12 @@ def hostile(corpus, cache) -> evaluation.Evaluation:
     )
 
 
-def opened(browser, page_html, tmp_path, width=1280):
+def opened(browser, page_html, tmp_path, width=1280, colours="light"):
     path = pages.write(tmp_path / "e.html", page_html)
     requests: list[str] = []
-    page = browser.new_page(viewport={"width": width, "height": 800})
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=colours)
+    # A style or a script that the policy forbids is an error in the console.
+    page.on("console", lambda message: requests.append(message.text))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(path.as_uri())
     return page, [url for url in requests if not url.startswith(("data:", path.as_uri()))]
@@ -63,10 +65,11 @@ def test_hostile_names_are_text_and_nothing_leaves_the_page(hostile, tmp_path):
     html = evaluation_page.page([hostile])
     assert "<script" not in html
     with chromium() as browser:
-        for width in (360, 1280):
-            page, requests = opened(browser, html, tmp_path, width)
+        for width, colours in ((360, "dark"), (1280, "light")):
+            page, requests = opened(browser, html, tmp_path, width, colours)
             page.wait_for_timeout(200)
             assert requests == []
+            assert serious_faults(page) == []
             assert page.title() != "caught"
             assert HOSTILE in page.title()
             assert HOSTILE in page.inner_text("h1")
@@ -83,10 +86,11 @@ def test_figures_of_the_page_are_those_of_the_evaluation(hostile, tmp_path):
     html = evaluation_page.page([hostile])
     with chromium() as browser:
         page, _ = opened(browser, html, tmp_path)
-        tables = page.locator("table").all_inner_texts()
+        tables = page.locator("table.by-condition").all_inner_texts()
+        differences = page.locator("table.differences").inner_text().splitlines()
         details = page.locator("details[open] > summary").all_inner_texts()
         assert page.locator("table.matrix").count() == 4 * 3
-    rows = [re.split(r"\t", line) for line in tables[0].splitlines()]
+    rows = [re.split(r"\t", line) for line in tables[0].splitlines()][1:]
     assert rows[0][:3] == ["condition", "channel", "UAR"]
     assert len(rows) == 1 + 4 * 2
     first = hostile.bundles[0]
@@ -95,9 +99,24 @@ def test_figures_of_the_page_are_those_of_the_evaluation(hostile, tmp_path):
         assert row[2] == pages.percent(result.scores.uar)
         assert row[5] == pages.percent(result.sure)
     assert [summary.split(":")[0] for summary in details][:2] == ["clean", "mulaw"]
-    differences = next(table for table in tables if "points" in table).splitlines()
-    assert len(differences) == 1 + len(hostile.differences) == 1 + 8
-    assert f"{100 * hostile.differences[0].difference:+.1f}".replace("-", "−") in differences[1]
+    assert len(differences) == 2 + len(hostile.differences) == 2 + 8
+    assert "unequal" in differences[1]
+    for line, difference in zip(differences[2:], hostile.differences, strict=True):
+        assert verdict.in_points(difference) in line
+        assert verdict.accuracy_in_points(difference) in line
+
+
+def test_the_verdict_comes_first_and_what_is_wrong_with_it_next(hostile, tmp_path):
+    warning = "seen before: see `ser model show`"
+    doubtful = replace(hostile, warnings=(warning, *hostile.warnings), serious=(warning,))
+    with chromium() as browser:
+        page, _ = opened(browser, evaluation_page.page([doubtful]), tmp_path)
+        texts = page.locator("main > *").all_inner_texts()[:3]
+        assert texts[1] == "N" + verdict.verdict(doubtful)[1:]
+        assert texts[1].startswith("Not to be relied on: ")
+        assert texts[2] == "Serious: seen before: see ser model show."
+        assert page.locator("details", has_text="Licences").get_attribute("open") is None
+        assert page.locator("[style]").count() == 0
 
 
 def test_a_page_of_one_bundle_one_condition_one_speaker(corpus, cache):
@@ -126,6 +145,7 @@ def test_several_corpora_are_sections(corpus, cache):
     html = evaluation_page.page(found)
     assert '<a href="#corpus-2">Second</a>' in html
     assert html.count("UAR by condition.") == 2
+    assert html.count('class="verdict"') == 2
     assert len(SPEAKERS) == 6
     assert len(html) < 1_000_000
 
@@ -133,6 +153,6 @@ def test_several_corpora_are_sections(corpus, cache):
 def test_shown_conditions_are_clean_mulaw_and_the_worst(corpus, cache):
     found = evaluation.evaluate_conditions([unequal(15)], corpus, jobs=1, cache=cache)
     shown = evaluation_page._shown(found)
-    assert {"clean", "mulaw", evaluation_page.worst(found.bundles[0])} == set(shown)
+    assert {"clean", "mulaw", verdict.worst(found.bundles[0])} == set(shown)
     lowest = min(result.scores.uar for result in found.bundles[0].results)
-    assert found.bundles[0].of(evaluation_page.worst(found.bundles[0])).scores.uar == lowest
+    assert found.bundles[0].of(verdict.worst(found.bundles[0])).scores.uar == lowest
