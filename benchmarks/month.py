@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.nights import accidents, reader
 from benchmarks.nights.accidents import Accident, Played
 from benchmarks.nights.archive import Month, nights_of
-from benchmarks.nights.commands import Ser
+from benchmarks.nights.commands import Run, Ser, in_new_process
 from benchmarks.nights.stores import STORES, Place, on_disk
 
 # They differ from run to run.
@@ -94,26 +94,34 @@ def parse() -> argparse.Namespace:
 
 
 def compare(
-    work: Path, store: str, seed: int, nights: int, calls: tuple[int, int], models, *, say=print
+    work: Path,
+    store: str,
+    seed: int,
+    nights: int,
+    calls: tuple[int, int],
+    models,
+    *,
+    say=print,
+    run: Run = in_new_process,
 ) -> tuple[list[str], str]:
     """Play a month with accidents and one without; what is wrong, and the counts as text."""
     month = Month(nights_of(nights), calls, seed)
     script = accidents.MONTH if nights == 30 else accidents.FIVE
     planned = {night: name for night, name in script.items() if name in accidents.PLANNED}
     with STORES[store](work, "with") as place:
-        disturbed = play(month, place, script, models, work / "told", say)
+        disturbed = play(month, place, script, models, work / "told", say, run)
     with on_disk(work, "without") as place:
-        calm = play(month, place, planned, models, work / "told-calm", lambda line: None)
+        calm = play(month, place, planned, models, work / "told-calm", lambda line: None, run)
     wrong = [*disturbed.wrong, *calm.wrong, *differences(disturbed, calm)]
     return wrong, table_of(disturbed, calm)
 
 
 def play(
-    month: Month, place: Place, script: Mapping[int, Accident], models, told: Path, say
+    month: Month, place: Place, script: Mapping[int, Accident], models, told: Path, say, run: Run
 ) -> Outcome:
     """Play a month."""
     told.mkdir()
-    ser = Ser(place)
+    ser = Ser(place, run)
     played = Played(month, place, ser, models, told, np.random.default_rng(month.seed))
     wrong: list[str] = []
     with watched(place, told):

@@ -66,7 +66,7 @@ class Played:
         return [
             "run", "--input", f"{self.place.archive}/{PATTERN}", "--output", self.place.output,
             "--date", day or self.day, "--channel-roles", roles, "--uri-fields", FIELDS,
-            "--time-zone", ZONE.key, "--model", self.model, *more,
+            "--time-zone", ZONE.key, "--model", self.model, "--max-reject-ratio", "0.9", *more,
         ]  # fmt: skip
 
     def run(self, *more: object) -> None:

@@ -7,12 +7,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.nights.stores import Place
 
 LIMIT_S = 900
+
+Run = Callable[[Sequence[str], Mapping[str, str]], tuple[int, str]]
+"""Runs a command with some variables of the environment; its status and what it printed."""
+
+
+def in_new_process(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command as a user does."""
+    process = _start(words, environment)
+    text = process.communicate(timeout=LIMIT_S)[0]
+    return process.returncode, text
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Ser:
     """Runs `ser` where a month lies, and keeps what was done."""
 
     place: Place
+    run: Run = in_new_process
     done: list[Done] = field(default_factory=list)
 
     def __call__(self, *words: object, expected: Sequence[int] = (0,)) -> Done:
@@ -49,9 +60,10 @@ class Ser:
         SystemExit
             It ended with another status than one of `expected`.
         """
-        process, started = self._start(words)
-        text = process.communicate(timeout=LIMIT_S)[0]
-        done = Done(tuple(map(str, words)), process.returncode, text, time.monotonic() - started)
+        started = time.monotonic()
+        texts = tuple(map(str, words))
+        status, text = self.run(texts, self.place.environment)
+        done = Done(texts, status, text, time.monotonic() - started)
         self.done.append(done)
         if done.status not in expected:
             raise SystemExit(
@@ -62,7 +74,7 @@ class Ser:
 
     def killed(self, after_s: float, *words: object) -> bool:
         """Kill a command and its children after some seconds; whether it was still running."""
-        process, _ = self._start(words)
+        process = _start([*map(str, words)], self.place.environment)
         try:
             process.communicate(timeout=after_s)
             return False
@@ -71,11 +83,10 @@ class Ser:
             process.communicate()
             return True
 
-    def _start(self, words: Sequence[object]) -> tuple[subprocess.Popen, float]:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", *map(str, words)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            env={**os.environ, **self.place.environment},
-        )  # fmt: skip
-        return process, started
+
+def _start(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
