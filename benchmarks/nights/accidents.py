@@ -61,10 +61,12 @@ class Played:
         """The day of the night."""
         return self.month.days[self.night]
 
-    def words(self, *more: object, day: dt.date | None = None, roles: str = ROLES) -> list[object]:
+    def words(
+        self, *more: object, day: dt.date | None = None, roles: str = ROLES, below: str = PATTERN
+    ) -> list[object]:
         """The command of a night."""
         return [
-            "run", "--input", f"{self.place.archive}/{PATTERN}", "--output", self.place.output,
+            "run", "--input", f"{self.place.archive}/{below}", "--output", self.place.output,
             "--date", day or self.day, "--channel-roles", roles, "--uri-fields", FIELDS,
             "--time-zone", ZONE.key, "--model", self.model, "--max-reject-ratio", "0.9", *more,
         ]  # fmt: skip
@@ -179,11 +181,27 @@ def labelled_anew(played: Played) -> None:
     played.ser(*words)
 
 
+def changed_and_labelled(played: Played) -> None:
+    """Another model, and its labels for all nights at once."""
+    played.model = played.models[1]
+    labelled_anew(played)
+
+
 def retention(played: Played) -> None:
     """Calls older than some days are erased: those of the first two nights."""
     first = played.month.days[min(2, len(played.month.days) - 2)]
     played.run("--keep-days", (played.day - first).days)
     played.kept_from = first
+
+
+def nothing(played: Played) -> None:
+    """Recordings come, and no run meets them."""
+
+
+def at_once(played: Played) -> None:
+    """The last model labels all days in one run."""
+    played.model = played.models[1]
+    played.ser(*played.words(below=""))
 
 
 def _is_kept(played: Played, call: Call) -> bool:
@@ -211,7 +229,8 @@ FIVE: dict[int, Accident] = {
     2: roles_corrected,
     3: killed,
     4: customer_forgotten,
-    5: labelled_anew,
+    5: changed_and_labelled,
 }
-# What an undisturbed month has as well.
-PLANNED = (model_changed, labelled_anew)
+# What they are compared with: a month without disturbances, and one run over all five days.
+CALM_MONTH: dict[int, Accident] = {18: model_changed, 20: labelled_anew}
+CALM_FIVE: dict[int, Accident] = {**dict.fromkeys(range(1, 5), nothing), 5: at_once}

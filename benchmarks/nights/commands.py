@@ -25,6 +25,23 @@ def in_new_process(words: Sequence[str], environment: Mapping[str, str]) -> tupl
     return process.returncode, text
 
 
+def in_this_process(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command in this process, which has imported already what it needs."""
+    import contextlib
+    import io
+
+    from pipelines.cli import main
+
+    os.environ.update(environment)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            status = main([*words, *(["--workers", "1"] if words[0] in ("run", "label") else [])])
+        except SystemExit as error:  # raised by argparse
+            status = int(error.code or 0)
+    return status, printed.getvalue()
+
+
 @dataclass(frozen=True)
 class Done:
     """A command that ended.

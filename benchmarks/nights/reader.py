@@ -44,7 +44,7 @@ def main() -> None:
                 wrong.write(f"{type(error).__name__}: {error}\n".replace("\n", " ")[:500] + "\n")
             looks += 1
             (folder / "looks").write_text(str(looks))
-            time.sleep(0.2)
+            time.sleep(0.5)
 
 
 def look(output: str, folder: Path) -> Iterator[str]:

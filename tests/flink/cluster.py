@@ -128,7 +128,7 @@ class Cluster:
         self.down()
 
     def up(self) -> None:
-        """Start what does not run, and wait until all TaskManagers are known.
+        """Start what does not run, and wait until all TaskManagers offer their slots.
 
         Raises
         ------
@@ -231,7 +231,9 @@ class Cluster:
         end = time.monotonic() + UP_S
         while time.monotonic() < end:
             with suppress(OSError, ValueError):
-                if self.get("/overview")["taskmanagers"] >= taskmanagers:
+                found = self.get("/overview")
+                # A TaskManager offers its slots a moment after it is known.
+                if min(found["taskmanagers"], found["slots-total"]) >= taskmanagers:
                     return
             time.sleep(0.3)
         raise RuntimeError(

@@ -16,18 +16,15 @@ def models(level_model, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
-def test_nights_with_accidents_end_as_undisturbed_ones(models, tmp_path, ser_here):
+def test_nights_with_accidents_end_as_undisturbed_ones(models, tmp_path):
     """Roles swapped and corrected, kills, a customer forgotten, new labels; with a reader."""
     from benchmarks import month
-
-    def run(words, environment):
-        done = ser_here(*words)
-        return done.returncode, done.stdout + done.stderr
+    from benchmarks.nights.commands import in_this_process
 
     nights: list[str] = []
     wrong, counts = month.compare(
-        tmp_path, "disk", 3, 5, (4, 8), models, say=nights.append, run=run
+        tmp_path, ["disk"], 3, 5, (4, 8), models, say=nights.append, run=in_this_process
     )
     assert not wrong, "\n".join([*nights, *wrong])
-    assert len(nights) == 5
+    assert len(nights) == 6
     assert '"skipped": []' in counts
