@@ -16,18 +16,20 @@ NEWEST = 100
 def failures(db: Any, root: str, night: dt.date) -> tuple[Failure, ...]:
     """Failed, killed, refused and interrupted attempts, newest first.
 
-    From the end of the runs of the night before up to the start of those of the night after.
+    From the end of the runs of the night before up to the end of this night's, or up to now if it
+    is the last one.
     """
     day = statements.date(night)
     since, until = db.execute(
-        f"SELECT max(ended) FILTER (night < {day}), min(started) FILTER (night > {day}) FROM runs"
+        f"SELECT max(ended) FILTER (night < {day}), CASE WHEN max(night) > {day} "
+        f"THEN max(ended) FILTER (night = {day}) END FROM runs"
     ).fetchone()
     # The tables are read before this run's own attempt ends.
     own = attempts.current()
     found = []
     for attempt in attempts.read(root, newest=NEWEST):
         started = dt.datetime.fromisoformat(attempt.started)
-        if (since and started <= since) or (until and started >= until):
+        if (since and started <= since) or (until and started > until):
             continue
         if own is not None and attempt.id == own.attempt.id:
             continue

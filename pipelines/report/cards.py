@@ -32,7 +32,7 @@ class Described:
 
 def describe(
     model_id: str | None,
-    runs: Sequence[tuple[str, str | None]],
+    runs: Sequence[tuple[str | None, str | None]],
     *,
     given: str | None = None,
     at_hand: Card | None = None,
@@ -59,7 +59,7 @@ def describe(
     if at_hand is not None and at_hand.id == model_id:
         card: Card | None = at_hand
     else:
-        card = _find(model_id, [command for command, _ in runs], given)
+        card = _find(model_id, [command for command, _ in runs if command], given)
     if card is None:
         stored = next((licence for _, licence in runs if licence), "not stated")
         return Described(

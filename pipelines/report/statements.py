@@ -174,9 +174,12 @@ ranges AS (
         coalesce(before.nights, 0) AS nights,
         usual,
         -- How far an ordinary night may be from `usual`, for {least}, {least + 1}, … nights before.
-        [{reaches}][before.nights - {least - 1}]
-            * sqrt(1 + 1 / before.nights)
-            * greatest(spread, sqrt(p * (1 - p) / by_night.calls)) AS reach
+        CASE
+            WHEN before.nights >= {least} THEN
+                [{reaches}][before.nights - {least - 1}]
+                * sqrt(1 + 1 / before.nights)
+                * greatest(spread, sqrt(p * (1 - p) / by_night.calls))
+        END AS reach
     FROM by_night LEFT JOIN before ON by_night.value IS NOT DISTINCT FROM before.value
     WHERE night = {date(window.night)}
 )
@@ -189,8 +192,8 @@ SELECT
     negativity,
     nights,
     CASE WHEN reach IS NOT NULL THEN usual END AS usual,
-    greatest(0, usual - reach) AS low,
-    least(1, usual + reach) AS high
+    CASE WHEN reach IS NOT NULL THEN greatest(0, usual - reach) END AS low,
+    CASE WHEN reach IS NOT NULL THEN least(1, usual + reach) END AS high
 FROM ranges
 ORDER BY calls DESC, value
 LIMIT {VALUES}"""

@@ -180,22 +180,24 @@ def too_few(nights: int) -> str:
 
 
 def moved_groups(m: Morning) -> str:
-    """The groups that are unlike their own nights before: "billing is up: 19 %"."""
+    """The groups that are unlike their own nights before: "billing is up: 19 %".
+
+    Of the first column that has any; those of further columns are often the same calls.
+    """
     texts = []
     for direction in ("up", "down"):
-        found = [
-            (group, item)
+        by_column = [
+            [(group, item) for item in group.shares if item.verdict == direction]
             for group in m.groups
-            for item in group.shares
-            if item.verdict == direction
         ]
-        named = [f"{_group_name(group, item)} {share(item.share)}" for group, item in found]
-        more = len(named) - _NAMED
+        first = next(filter(None, by_column), [])
+        named = [f"{_group_name(group, item)} {share(item.share)}" for group, item in first]
+        rest = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         if len(named) == 1:
-            group, item = found[0]
-            texts.append(f"{_group_name(group, item)} is {direction}: {share(item.share)}")
+            group, item = first[0]
+            name = _group_name(group, item)
+            texts.append(f"{name} is {direction}: {share(item.share)}")
         elif named:
-            rest = f" and {more} more" if more > 0 else ""
             texts.append(f"{direction}: {', '.join(named[:_NAMED])}{rest}")
     return "; ".join(texts)
 
