@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines import calls
 from pipelines.errors import UsageError
-from pipelines.export import annotations, audformat_folder, tables
+from pipelines.export import audformat_folder, label_tracks, tables
 from pipelines.export.choice import Request, choose
 from pipelines.storage import files, published, views
 from ser_core.report.call import Call
@@ -77,8 +77,8 @@ def _write_csv(db: Any, uris: Sequence[str], save: str) -> None:
 
 
 def _write_annotations(chosen: Iterator[Call], folder: str, kind: str) -> None:
-    texts_of = {"audacity": annotations.audacity, "elan": annotations.elan}[kind]
-    names = annotations.Names()
+    texts_of = {"audacity": label_tracks.audacity, "elan": label_tracks.elan}[kind]
+    names = label_tracks.Names()
     with files.naming(f"--save {folder}"):
         os.makedirs(folder, exist_ok=True)
         for call in chosen:

@@ -238,8 +238,8 @@ def _draw_head(figure: Figure, drawn: _Drawn, height_in: float) -> None:
     call = drawn.call
     left = _LEFT_IN / _WIDTH_IN
     headline = call_story.headline(call)[:_LONGEST_HEADLINE]
-    at = {"va": "center", "parse_math": False}
-    if call.label in drawn.palette:
+    at: dict[str, Any] = {"va": "center", "parse_math": False}
+    if call.label is not None and call.label in drawn.palette:
         colour = drawn.palette[call.label]
         figure.text(left, 1 - 0.28 / height_in, "■", fontsize=17, color=colour, va="center")
         left += 0.28 / _WIDTH_IN

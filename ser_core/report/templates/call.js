@@ -150,7 +150,7 @@
     show();
   }
 
-  const name = () => history.replaceState(null, "", "#t=" + Math.round(at * 10) / 10);
+  const name = () => history.replaceState(null, "", "#t=" + Math.round(at * 100) / 100);
 
   function hear(i) {
     if (!segments[i]) return;
