@@ -8,6 +8,7 @@ the same way.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import publishing
-from pipelines.errors import NothingMatchedError, UsageError
+from pipelines.errors import NothingMatchedError, StoreError, UsageError
 from pipelines.storage import changes, erasing, files, forgotten, inputs, published, store
 from pipelines.storage.erasing import Hits
 from pipelines.storage.forgotten import FEATURES, Forgetting, Marks
@@ -67,12 +68,24 @@ Choice = Callable[[tables.Reader], Chosen]
 
 
 def by_uri(patterns: Sequence[str]) -> Choice:
-    """Choose by URIs, patterns, folders, or `@list.txt` with one of these a line."""
+    """Choose by URIs, patterns, folders, or `@list.txt` with one of these a line.
+
+    Raises
+    ------
+    UsageError
+        A text is empty, or names all of a machine or store; or the list cannot be read.
+    """
     texts = [
         line
         for text in patterns
-        for line in (read_list(text[1:]) if text.startswith("@") else [text])
+        for line in (read_list(text[1:], "--uri") if text.startswith("@") else [text])
     ]
+    for text in texts:
+        if not text.rpartition("://")[2].strip("/ "):
+            raise UsageError(
+                f"--uri: {text!r} found, which would mean everything; a URI, a pattern or a folder "
+                "expected: is a variable of the shell not set?"
+            )
 
     def choose(reader: tables.Reader) -> Chosen:
         known = {uri for rows in _rows(reader, ["uri"]) for uri in rows["uri"].to_pylist()}
@@ -147,20 +160,26 @@ def by_sql(condition: str, output: str) -> Choice:
         from pipelines.storage import views
 
         query = f"SELECT uri FROM calls WHERE (\n{condition}\n)"
+        example = "a condition over the columns of the view calls expected, such as "
+        example += "\"meta_customer = '4711'\""
         try:
             if len(duckdb.extract_statements(query)) != 1:
                 raise UsageError("--where: several statements found, one expected")
             with views.connect(output) as db:
                 uris = {uri for (uri,) in db.execute(query).fetchall()}
+        except duckdb.IOException as error:
+            raise StoreError(f"--output {output}: cannot be read: {_first(error)}") from error
         except duckdb.Error as error:
-            text = str(error).strip().partition("\n")[0]
-            raise UsageError(
-                f"--where: {text}; a condition over the columns of the view calls "
-                "expected, such as \"meta_customer = '4711'\""
-            ) from error
+            # Without what it quotes, since messages are stored with attempts.
+            text = re.sub(r"'[^']*'|\"[^\"]*\"", "…", _first(error))
+            raise UsageError(f"--where: {text}; {example}") from error
         return _of_uris(reader, uris)
 
     return choose
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def by_age(before: dt.date, *, only: str | None = None) -> Choice:
@@ -198,7 +217,7 @@ def _aged(reader: tables.Reader, paths: Sequence[str], before: dt.date) -> Itera
     midnight = dt.datetime.combine(before, dt.time(), dt.UTC)
     for path in paths:
         night = dt.date.fromisoformat(night_of(path))
-        for rows in reader.rows([path], [*_COLUMNS, "call_time"]):
+        for rows in map(_identified, reader.rows([path], [*_COLUMNS, "call_time"])):
             times = rows["call_time"].cast(pa.timestamp("us", "UTC"))
             if night >= before:
                 old = pc.fill_null(pc.less(times, pa.scalar(midnight, times.type)), False)
@@ -210,11 +229,23 @@ def _aged(reader: tables.Reader, paths: Sequence[str], before: dt.date) -> Itera
 
 
 _S = pa.string()
-_COLUMNS = ["uri", "recording_id", "size_bytes", "modified_at"]
+_COLUMNS = ["uri", "recording_id", "size_bytes", "modified_at", "reason"]
+_EMPTY = "empty"
 
 
 def _rows(reader: tables.Reader, columns: Sequence[str]) -> Iterator[pa.Table]:
     yield from reader.rows(reader.paths("recordings"), columns)
+
+
+def _identified(rows: pa.Table) -> pa.Table:
+    """Rows without the id of recordings that hold no samples.
+
+    Many such files have the same bytes, which say nothing about anybody. Their ids must not be
+    marked: what is empty tomorrow is to be rejected, not dropped.
+    """
+    empty = pc.fill_null(pc.equal(rows["reason"], _EMPTY), False)
+    ids = pc.if_else(empty, pa.scalar(None, _S), rows["recording_id"])
+    return rows.set_column(rows.schema.get_field_index("recording_id"), "recording_id", ids)
 
 
 def _of_uris(reader: tables.Reader, uris: set[str]) -> Chosen:
@@ -225,7 +256,7 @@ def _of_uris(reader: tables.Reader, uris: set[str]) -> Chosen:
 def _of_rows(reader: tables.Reader, condition: Callable[[pa.Table], pa.ChunkedArray]) -> Chosen:
     return Chosen.of(
         tuple(row[name] for name in _VERSION.names)
-        for rows in _rows(reader, _COLUMNS)
+        for rows in map(_identified, _rows(reader, _COLUMNS))
         for row in rows.filter(condition(rows)).select(_VERSION.names).to_pylist()
     )
 

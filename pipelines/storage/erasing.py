@@ -180,8 +180,8 @@ def erase(output: Output, forgetting: Forgetting) -> Hits:
             if is_live(path):
                 _rewrite(change, path, marks, marked)
         if only is None:
-            for path in published.open_reader(root).paths("runs"):
-                _rewrite_runs(change, path, hits.uris)
+            for path in published.every_path(root, "runs"):
+                _rewrite_runs(change, path, hits.uris, counts=is_live(path))
             _clear_attempts(root, hits.uris)
         change.commit()
         expire(root)
@@ -244,24 +244,31 @@ def table_of(path: str) -> str:
     return path.split("/")[-4]
 
 
-_TEXTS = ("command", "warnings")
+def _rewrite_runs(change: Rewriting, path: str, uris: set[str], *, counts: bool) -> None:
+    """Take the paths of recordings out of the texts of `runs`.
 
-
-def _rewrite_runs(change: Rewriting, path: str, uris: set[str]) -> None:
-    """Take the paths of recordings out of the texts of `runs`."""
+    A file that does not count any more is not written anew: it goes.
+    """
     with published.open_parquet(path) as file:
         schema, rows = file.schema_arrow, file.read()
-    found = rows.select([name for name in _TEXTS if name in rows.schema.names])
+    names = [item.name for item in schema if _is_text(item.type)]
+    found = rows.select(names).to_pylist()
     clear = Clearing(uris)
-    texts = [{name: clear(value) for name, value in row.items()} for row in found.to_pylist()]
-    if texts == found.to_pylist():
+    texts = [{name: clear(value) for name, value in row.items()} for row in found]
+    if texts == found:
         return
-    for name in found.schema.names:
+    change.replace(path)
+    if not counts:
+        return
+    for name in names:
         column = pa.array([row[name] for row in texts], schema.field(name).type)
         rows = rows.set_column(schema.get_field_index(name), schema.field(name), column)
-    change.replace(path)
     with change.new_file("runs", reader.night_of(path), schema) as writer:
         writer.write_table(rows.cast(schema))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind == pa.string() or (pa.types.is_list(kind) and kind.value_type == pa.string())
 
 
 class Clearing:

@@ -22,7 +22,7 @@ _MARKS = {
 }
 
 
-def read_list(path: str) -> Iterator[str]:
+def read_list(path: str, option: str = "--input") -> Iterator[str]:
     """Yield the lines of a list that name something.
 
     A byte order mark, any line ends, blank lines, lines that begin with `#`, and quotes as of a
@@ -32,13 +32,15 @@ def read_list(path: str) -> Iterator[str]:
     ----------
     path : str
         Local, gs:// or s3://.
+    option : str
+        That names the list, for messages.
 
     Raises
     ------
     UsageError
         The list cannot be read, or is no text.
     """
-    option = f"--input @{path}"
+    option = f"{option} @{path}"
     try:
         with files.read(os.path.expanduser(path)) as file:
             for number, line in enumerate(_decoded(file), 1):

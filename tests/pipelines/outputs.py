@@ -49,6 +49,7 @@ def call(
             reason=reason,
             detail=reason,
             duration_s=None if reason else 360.0,
+            sample_rate_hz=None if reason else 8_000,
             by_channel=channels,
             segments=() if reason else spoken,
             vectors=np.random.default_rng(seed).random((segments, 4), dtype=np.float32),
@@ -68,6 +69,7 @@ def add_run(
     model: str = "m-1",
     meta: Sequence[str] = ("customer",),
     command: str = "ser run",
+    redo: Sequence[str] = (),
     already_done: int = 0,
     parts: int = 1,
 ) -> str:
@@ -84,6 +86,7 @@ def add_run(
             model_licence="MIT",
             feature_set="test_simple",
             started=started,
+            redo=tuple(redo),
         )
         staged = publishing.begin(output, start)
         with ledger.listing(f"{staged}/given.parquet") as note:

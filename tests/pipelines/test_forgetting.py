@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import forgetting
+from pipelines import compaction, forgetting
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.storage import changes, erasing, forgotten, published, views
 from tests.pipelines.outputs import add_run, call, identity
@@ -200,6 +200,52 @@ def test_a_condition_over_the_calls(out):
     with pytest.raises(NothingMatchedError):
         forgetting.preview(str(out), choose("meta_customer = 'nobody'"))
     assert forget(out, choose("meta_customer = '4711' -- theirs")).uris == hits.uris
+
+
+@pytest.mark.parametrize(
+    "condition", ["meta_customer = '4711'::INT + 'x4711'", "meta_customer = x4711", "x4711 x4711"]
+)
+def test_a_wrong_condition_is_not_repeated(out, condition):
+    """Messages are stored with attempts, and a condition names somebody."""
+    with pytest.raises(UsageError, match=r"^--where: [A-Z]") as raised:
+        forgetting.preview(str(out), request(forgetting.by_sql(condition, str(out))))
+    assert "x4711" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", " ", "/", "s3://", "gs:///"])
+def test_what_would_mean_everything_is_refused(text, tmp_path):
+    """As `--uri "$CALL"` does if the shell knows no such variable."""
+    names = tmp_path / "erase.txt"
+    names.write_text("/calls/a.wav\n/\n")
+    for given in ([text], ["/calls/a.wav", text], [f"@{names}"]):
+        with pytest.raises(UsageError, match="would mean everything"):
+            forgetting.by_uri(given)
+
+
+def test_texts_in_runs_also_where_they_were_merged(out):
+    """Merged files stay for an hour, but not with the names of forgotten calls in them."""
+    add_run(out, [call("/calls/a.wav")], redo=["/calls/a.wav"], command="ser run /calls/a.wav")
+    compaction.compact(str(out), lambda line: None)
+    add_run(out, [call("/calls/z.wav")], redo=["/calls/a.wav", "rejected"])
+    forget(out, request(forgetting.by_uri(["/calls/a.wav"])))
+    assert not holds(out, "/calls/a.wav")
+    assert rows(out, "runs", "redo").count(["(forgotten)", "rejected"]) == 1
+
+
+def test_recordings_without_samples_are_nobody(tmp_path):
+    """Their bytes are equal: one that is forgotten must not hide those of later nights."""
+    header = "a header and no samples"
+    empty = [call(f"/calls/{name}.wav", header, reason="empty") for name in "ab"]
+    add_run(tmp_path, [*empty, call("/calls/c.wav")], night=dt.date(2026, 1, 1))
+    add_run(tmp_path, [call("/calls/new.wav", header, reason="empty")])
+    hits = forget(tmp_path, request(forgetting.by_uri(["/calls/a.wav"])))
+    assert hits.rows == {"recordings": 1}
+    forget(tmp_path, request(forgetting.by_age(dt.date(2026, 2, 1))))
+    assert rows(tmp_path, "recordings") == ["/calls/new.wav"]
+    marks = forgotten.read_marks(str(tmp_path))
+    assert marks.has_files([("/calls/a.wav", 100, 1), ("/calls/b.wav", 100, 1)]).all()
+    assert not marks.has_recordings([identity(header)]).any()
+    assert marks.has_recordings([identity("/calls/c.wav")]).all()
 
 
 def test_a_reader_of_the_views_in_a_loop(out, monkeypatch):
