@@ -9,18 +9,25 @@ import datetime as dt
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.checking_rows import Checked, check_rows
 from pipelines.errors import NothingMatchedError, StoreError
-from pipelines.storage import changes, erasing, files, forgotten, published, sums, views
+from pipelines.storage import (
+    changes,
+    erasing,
+    files,
+    forgotten,
+    published,
+    store,
+    sums,
+    views,
+)
 from ser_core import tables
 from ser_core.errors import SerError
-from ser_core.tables import database, reader
+from ser_core.tables import reader
 from ser_core.tables.schemas import META, PROBABILITY
 
 _TABLE_FILE = re.compile(
@@ -40,56 +47,12 @@ _NEEDED = {
     "runs": ("run_id", "night", "matched", "labelled", "no_speech", "rejected"),
 }
 _RESTORE = "restore it from a backup, or forget its calls and run again over their audio"
-_SPOKEN = (tables.LABELLED, tables.EXTRACTED)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it should be.
-
-    Parameters
-    ----------
-    kind : str
-        Stable name: `file`, `hash`, `schema`, `books`, `rows`, `forgotten`, `views`, `log`.
-    text : str
-        What was found.
-    advice : str
-        What to do.
-    """
-
-    kind: str
-    text: str
-    advice: str
-
-
-@dataclass
-class Checked:
-    """The result of a check.
-
-    Parameters
-    ----------
-    findings : list of Finding
-    files, without_hash : int
-        Files of tables that were read, and those among them that have no hash.
-    rows : dict of str to int
-        By table.
-    erased : int
-        Rows of recordings that the books hold and that were forgotten.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    files: int = 0
-    without_hash: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-    erased: int = 0
-
-    def add(self, kind: str, text: str, advice: str) -> None:
-        """Add a finding."""
-        self.findings.append(Finding(kind, text, advice))
+# An output that changes all the time is checked so often.
+_TRIES = 3
 
 
 def check(output: str) -> Checked:
-    """Verify an output folder.
+    """Verify an output folder, again if it changed meanwhile.
 
     Raises
     ------
@@ -99,6 +62,34 @@ def check(output: str) -> Checked:
         It cannot be listed.
     """
     root = files.absolute(output)
+    for attempt in range(1, _TRIES + 1):
+        before = _listed(root)
+        # What another command publishes or changes meanwhile is no finding.
+        try:
+            checked = _check(root, sorted(before))
+        except StoreError:
+            if attempt == _TRIES or not _has_changed(root, before):
+                raise
+        else:
+            if not checked.findings or attempt == _TRIES or not _has_changed(root, before):
+                return checked
+    raise AssertionError("unreachable")
+
+
+def _listed(root: str) -> dict[str, files.Found]:
+    """All files of an output folder, by their path in it."""
+    with files.naming(f"--output {root}", "cannot be read"):
+        return {item.path.removeprefix(f"{root}/"): item for item in files.below(root)}
+
+
+def _has_changed(root: str, before: dict[str, files.Found]) -> bool:
+    """Whether files are others than before; attempts and the lock are no part of the tables."""
+    listed = _listed(root)
+    names = [name for name in {*listed, *before} if not name.startswith(("_attempts/", "_lock"))]
+    return any(listed.get(name) != before.get(name) for name in names)
+
+
+def _check(root: str, names: list[str]) -> Checked:
     checked = Checked()
     try:
         log = forgotten.read(root)
@@ -107,18 +98,15 @@ def check(output: str) -> Checked:
         checked.add("log", str(error), "restore it from a backup")
     found = published.open_reader(root)
     published.require_paths(found, "runs")
-    _check_names(root, checked)
+    held = store.is_held(root)
+    _check_names(root, names, held, checked)
     readable = _check_files(root, found, checked)
-    with database.connect() as db:
-        _fill(db, readable, checked)
-        checked.erased = sum(
-            entry.counts.get("recordings", 0) for entry in log if entry.only is None
-        )
-        _check_books(db, checked)
-        _check_rows(db, log, checked)
+    check_rows(readable, log, checked)
     # Both read all files that count.
     if not any(finding.kind in ("file", "schema", "hash") for finding in checked.findings):
-        _check_forgotten(root, log, checked)
+        # The command that holds it may be erasing.
+        if not held:
+            _check_forgotten(root, log, checked)
         _check_views(root, checked)
     return checked
 
@@ -126,31 +114,40 @@ def check(output: str) -> Checked:
 # ---------------------------------------------------------------- files
 
 
-def _check_names(root: str, checked: Checked) -> None:
-    """Files that belong to nothing."""
+def _check_names(root: str, names: list[str], held: bool, checked: Checked) -> None:
+    """Files that belong to nothing. A command that holds the output has files of its own."""
     ids = {change.id for change in changes.read(root)}
-    with files.naming(f"--output {root}", "cannot be read"):
-        names = sorted(item.path.removeprefix(f"{root}/") for item in files.below(root))
-    held = "_staging/holder.json" in names
     staged = {name.split("/")[1] for name in names if name.startswith("_staging/")}
     for identity in sorted(staged - {"holder.json"}):
         if not held:
-            checked.add(
-                "file",
-                f"_staging/{identity}: an interrupted command left it",
-                "the next command that writes into the output finishes it or takes it away",
-            )
+            checked.add("file", f"_staging/{identity}: {_INTERRUPTED}", _FINISHES)
     for name in names:
         found = _TABLE_FILE.fullmatch(name)
         if found is None:
-            if not name.startswith("_staging/") and not _KNOWN.fullmatch(name):
+            if name.startswith("_staging/") or _KNOWN.fullmatch(name):
+                continue
+            if not _KNOWN.fullmatch(name.removesuffix(files.UNFINISHED)):
                 checked.add("file", f"{name}: belongs to no table", "move it elsewhere")
+            elif not held:
+                checked.add("file", f"{name}: {_INTERRUPTED}", _FINISHES)
         elif changes.is_change(found["run"]) and found["run"] not in ids and not held:
-            checked.add(
-                "file",
-                f"{name}: of a change that was not completed; it does not count",
-                "the next command that writes takes it away; if it does not, delete it",
-            )
+            if found["run"] in staged:
+                checked.add("file", f"{name}: {_INTERRUPTED}; it does not count", _FINISHES)
+            else:
+                checked.add(
+                    "file",
+                    f"{name}: {changes.NAME} does not name the change that wrote it, so its rows "
+                    "do not count",
+                    f"restore the {changes.NAME} that belongs to these tables from a backup; "
+                    "without one, keep the file: the rows may be nowhere else",
+                )
+
+
+_INTERRUPTED = "an interrupted command left it"
+_FINISHES = (
+    "the next command that writes into the output finishes it or takes it away, a small file an "
+    "hour later"
+)
 
 
 def _check_files(root: str, found: tables.Reader, checked: Checked) -> dict[str, list[str]]:
@@ -241,150 +238,7 @@ def _types() -> dict[str, dict[str, pa.DataType]]:
     }
 
 
-# ---------------------------------------------------------------- rows
-
-
-_S = pa.string()
-_RECORDINGS = pa.schema(
-    [("run_id", _S), ("uri", _S), ("features_run_id", _S), ("status", _S), ("recording_id", _S)]
-)
-_COUNTED = pa.schema([("run_id", _S), ("uri", _S), ("n", pa.int64())])
-_OUTCOMES = ("labelled", "extracted", "no_speech", "rejected")
-_RUNS = pa.schema([("run_id", _S), *((name, pa.int64()) for name in _OUTCOMES)])
-
-
-def _fill(db: Any, readable: dict[str, list[str]], checked: Checked) -> None:
-    database.fill(db, "recordings", _RECORDINGS, _columns(readable["recordings"], _RECORDINGS))
-    database.fill(db, "runs", _RUNS, _columns(readable["runs"], _RUNS))
-    for table in ("segments", "features"):
-        database.fill(db, table, _COUNTED, _counted(readable[table]))
-        db.execute(
-            f"CREATE TABLE {table}_of AS SELECT run_id, uri, sum(n) AS n FROM {table} GROUP BY ALL"
-        )
-
-
-def _columns(paths: list[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    for path in paths:
-        with published.open_parquet(path) as file:
-            present = [name for name in schema.names if name in file.schema_arrow.names]
-            for rows in reader.read_row_groups(file, present):
-                columns = [
-                    rows[item.name] if item.name in present else pa.nulls(len(rows), item.type)
-                    for item in schema
-                ]
-                yield pa.table(columns, names=schema.names).cast(schema)
-
-
-def _counted(paths: list[str]) -> Iterator[pa.Table]:
-    for path in paths:
-        for rows in published.read_row_groups(path, ["run_id", "uri"]):
-            grouped = rows.group_by(["run_id", "uri"]).aggregate([("uri", "count")])
-            yield (
-                grouped.select(["run_id", "uri", "uri_count"])
-                .rename_columns(_COUNTED.names)
-                .cast(_COUNTED)
-            )
-
-
-def _check_books(db: Any, checked: Checked) -> None:
-    """Rows of each run, compared with its row in `runs`, less what was forgotten."""
-    sums_of = ", ".join(f"count(*) FILTER (status = '{name}') AS {name}" for name in _OUTCOMES)
-    db.execute(f"CREATE TABLE found AS SELECT run_id, {sums_of} FROM recordings GROUP BY run_id")
-    less = " OR ".join(
-        f"coalesce(found.{name}, 0) <> coalesce(runs.{name}, 0)" for name in _OUTCOMES
-    )
-    missing = 0
-    for run_id, expected, there, more in db.execute(
-        f"SELECT runs.run_id, {_total('runs')}, {_total('found')}, "
-        + " OR ".join(f"coalesce(found.{name}, 0) > coalesce(runs.{name}, 0)" for name in _OUTCOMES)
-        + f" FROM runs LEFT JOIN found USING (run_id) WHERE {less} ORDER BY 1"
-    ).fetchall():
-        missing += expected - there
-        if more or not checked.erased:
-            checked.add(
-                "books",
-                f"run {run_id}: {there:,} rows in recordings, {expected:,} in its books, by status",
-                "restore the files of this run from a backup, or do it again: ser run --redo "
-                f"run={run_id}",
-            )
-    if checked.erased and missing != checked.erased:
-        checked.add(
-            "books",
-            f"{missing:,} rows of recordings are missing from the runs, and {checked.erased:,} "
-            "were forgotten",
-            "restore the missing files from a backup, or do the calls again from their audio",
-        )
-    for run_id, count in db.execute(
-        "SELECT run_id, count(*) FROM recordings WHERE NOT EXISTS (FROM runs WHERE "
-        "runs.run_id = recordings.run_id) GROUP BY run_id ORDER BY 1"
-    ).fetchall():
-        checked.add(
-            "books",
-            f"run {run_id}: {count:,} rows in recordings, and no row in runs",
-            "restore its file of runs from a backup",
-        )
-    for run_id, count in db.execute(
-        "SELECT run_id, count(*) FROM runs GROUP BY run_id HAVING count(*) > 1 ORDER BY 1"
-    ).fetchall():
-        checked.add("books", f"run {run_id}: {count} rows in runs", "delete the files that differ")
-
-
-def _total(table: str) -> str:
-    return " + ".join(f"coalesce({table}.{name}, 0)" for name in _OUTCOMES)
-
-
-def _check_rows(db: Any, log: list[forgotten.Forgetting], checked: Checked) -> None:
-    """Each recording with its segments and features, and nothing without a recording."""
-    spoken = ", ".join(f"'{status}'" for status in _SPOKEN)
-    _report(
-        db, checked, "rows of recordings are there twice",
-        "SELECT any_value(uri) FROM recordings GROUP BY run_id, uri HAVING count(*) > 1",
-    )  # fmt: skip
-    _report(
-        db, checked, "recordings with speech have no segments",
-        f"SELECT uri FROM recordings ANTI JOIN segments_of USING (run_id, uri) "
-        f"WHERE status IN ({spoken})",
-    )  # fmt: skip
-    _report(
-        db, checked, "recordings without speech have segments",
-        f"SELECT uri FROM recordings SEMI JOIN segments_of USING (run_id, uri) "
-        f"WHERE status NOT IN ({spoken})",
-    )  # fmt: skip
-    for table in ("segments", "features"):
-        _report(
-            db, checked, f"recordings have {table} and no row in recordings",
-            f"SELECT uri FROM {table}_of ANTI JOIN recordings USING (run_id, uri)",
-        )  # fmt: skip
-    marks = forgotten.marks(log, only=forgotten.FEATURES)
-    rows = database.fetch(
-        db,
-        "SELECT r.uri, r.recording_id, f.n FROM recordings AS r JOIN segments_of AS s "
-        "ON s.run_id = r.run_id AND s.uri = r.uri LEFT JOIN features_of AS f "
-        "ON f.run_id = coalesce(r.features_run_id, r.run_id) AND f.uri = r.uri "
-        f"WHERE r.status IN ({spoken}) AND s.n IS DISTINCT FROM f.n",
-    )
-    wrong: list[str] = []
-    for uri, recording_id, count in rows:
-        if count is not None or not marks.has_recordings([recording_id])[0]:
-            wrong.append(uri)
-    if wrong:
-        checked.add(
-            "rows",
-            f"{len(wrong):,} recordings have other numbers of features than of segments, the "
-            f"first: {min(wrong)}",
-            "restore the files of features from a backup, or do the calls again: ser run --redo",
-        )
-
-
-def _report(db: Any, checked: Checked, text: str, query: str) -> None:
-    [(count, first)] = db.execute(f"SELECT count(*), min(uri) FROM ({query}) AS t(uri)").fetchall()
-    if count:
-        checked.add(
-            "rows",
-            f"{count:,} {text}, the first: {first}",
-            "restore the files that are missing from a backup, or do the calls again: "
-            "ser run --redo",
-        )
+# ---------------------------------------------------------------- what was forgotten, views
 
 
 def _check_forgotten(root: str, log: list[forgotten.Forgetting], checked: Checked) -> None:

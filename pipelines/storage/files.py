@@ -21,6 +21,8 @@ from pipelines.errors import StoreError
 from ser_core import temporary
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+]*://", re.IGNORECASE)
+# The end of the name of a small file that is being written.
+UNFINISHED = ".tmp"
 # Objects copied or deleted in one call.
 _BATCH = 100
 # Packages whose exceptions come from a store's client.
@@ -93,7 +95,7 @@ def write_whole(path: str, text: str) -> None:
         with written(path) as file:
             file.write(text.encode("utf-8"))
         return
-    temporary = path + ".tmp"
+    temporary = path + UNFINISHED
     with written(temporary) as file:
         file.write(text.encode("utf-8"))
     os.replace(temporary, path)

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,10 +24,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import filelock
+import psutil
 
 from pipelines.errors import HeldError, StoreError
 from pipelines.runners import jobs
-from pipelines.storage import attempts, changes, files, sums, views
+from pipelines.storage import attempts, changes, files, forgotten, sums, views
 from pipelines.storage.files import naming
 from pipelines.storage.lease import Lease
 from ser_core import tables
@@ -40,6 +42,10 @@ SEAL, ABOUT = "seal.json", "run.json"
 # The job of a run on a cluster.
 JOB = "job.json"
 PROGRESS = "progress"
+# Small files lie in these folders, or have these names.
+_SMALL_FILES = (attempts.FOLDER, forgotten.FOLDER, sums.FOLDER)
+_OWN = (changes.NAME, views.SQL)
+_UNFINISHED_S = 3600.0
 # The time in a run id.
 _TIME_FORMAT = "%Y%m%dT%H%M%S"
 _RUN_TIME = re.compile(r"r(\d{8}T\d{6})-")
@@ -161,6 +167,8 @@ class Output:
         from pipelines.storage import erasing, rewriting
 
         with self._naming():
+            if not self.remote:
+                self._delete_unfinished()
             for staged in self._staged():
                 if changes.is_change(run_id(staged)):
                     rewriting.undo(self.root, staged)
@@ -178,6 +186,19 @@ class Output:
             views.refresh_if_stale(self.root)
             self.remarks += erasing.finish(self)
             erasing.expire(self.root)
+
+    def _delete_unfinished(self) -> None:
+        """Delete small files that were being written when a command was killed."""
+        folders = [self.root, *(files.join(self.root, name) for name in _SMALL_FILES)]
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                for entry in os.scandir(folder):
+                    name = entry.name.removesuffix(files.UNFINISHED)
+                    if name == entry.name or (folder == self.root and name not in _OWN):
+                        continue
+                    # A command that does not hold the output may be writing its attempt.
+                    if time.time() - entry.stat().st_mtime > _UNFINISHED_S:
+                        os.unlink(entry.path)
 
     def _staged(self) -> list[str]:
         """The staging folders that runs left behind."""
@@ -302,6 +323,28 @@ class Output:
                 for move in table_moves
             ]
             files.copy([pair for pair in pairs if pair[1] not in copied])
+
+
+def is_held(root: str) -> bool:
+    """Whether a process holds an output now, as far as can be told without locking it.
+
+    Parameters
+    ----------
+    root : str
+        The output folder.
+    """
+    remote = files.is_remote(root)
+    path = files.join(root, LOCK) if remote else files.join(root, STAGING, HOLDER)
+    with naming(f"--output {root}", "cannot be read"):
+        if not files.exists(path):
+            return False
+        try:
+            holder = json.loads(files.read_text(path))
+            if remote:
+                return dt.datetime.fromisoformat(holder["until"]) > dt.datetime.now(dt.UTC)
+            return holder["host"] != socket.gethostname() or psutil.pid_exists(holder["pid"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return False
 
 
 def run_id(staged: str) -> str:

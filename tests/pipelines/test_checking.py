@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipelines import checking, compaction, forgetting
+from pipelines import checking, compaction, forgetting, publishing
 from pipelines.errors import NothingMatchedError
-from pipelines.storage import erasing, files, published
+from pipelines.storage import changes, erasing, files, published
 from tests.pipelines.outputs import add_run, call
 
 
@@ -96,6 +97,75 @@ def test_stray_files_and_leftovers(out):
     texts = [finding.text for finding in checking.check(str(out)).findings]
     assert len(texts) == 3
     assert any(text.startswith("notes.txt: belongs to no table") for text in texts)
+
+
+def test_without_the_file_of_the_changes(out):
+    """Nobody is told to delete rows that are nowhere else."""
+    compaction.compact(str(out), lambda line: None)
+    (out / "_changes.json").unlink()
+    found = [item for item in checking.check(str(out)).findings if "run=c" in item.text]
+    assert found
+    for finding in found:
+        assert "_changes.json does not name the change that wrote it" in finding.text
+        assert "restore the _changes.json that belongs to these tables" in finding.advice
+        assert "keep the file" in finding.advice
+
+
+def test_small_files_that_were_being_written_when_a_command_was_killed(out):
+    left = [
+        out / "_changes.json.tmp", out / "_forgotten" / "1.json.tmp", out / "_sums" / "1.json.tmp",
+    ]  # fmt: skip
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{")
+    (out / "notes.tmp").write_text("somebody's")
+    found = checking.check(str(out)).findings
+    assert sum("an interrupted command left it" in finding.text for finding in found) == 3
+    assert [finding.text for finding in found if "belongs to no table" in finding.text] == [
+        "notes.tmp: belongs to no table"
+    ]
+    for path in (*left, out / "notes.tmp"):
+        os.utime(path, (1, 1))
+    with publishing.opened(str(out), lambda line: None):
+        pass
+    assert not any(path.exists() for path in left)
+    assert (out / "notes.tmp").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "forget", "compact"])
+def test_what_another_command_does_meanwhile_is_no_finding(out, monkeypatch, command):
+    read_file, times = checking._read_file, []
+
+    def meanwhile(*arguments):
+        if not times:
+            times.append(1)
+            if command == "run":
+                add_run(out, [call("/new.wav")])
+            elif command == "compact":
+                compaction.compact(str(out), lambda line: None)
+                changes.expire(str(out), now=dt.datetime.now(dt.UTC), grace=dt.timedelta(0))
+            else:
+                request = forgetting.Request("uri", forgetting.by_uri(["/a.wav"]))
+                forgetting.forget(str(out), request, lambda line: None)
+        return read_file(*arguments)
+
+    monkeypatch.setattr(checking, "_read_file", meanwhile)
+    assert kinds(out) == set()
+    assert times
+
+
+def test_files_of_a_command_at_work_are_no_leftovers(out):
+    def texts() -> list[str]:
+        return [finding.text for finding in checking.check(str(out)).findings]
+
+    with publishing.opened(str(out), lambda line: None) as output:
+        staged = Path(output.stage("r20260303T000000-abcdef"))
+        (staged / "recordings" / "part.parquet").write_text("half")
+        assert texts() == []
+        # As after a kill: the note of the holder names a process that is not there.
+        note = out / "_staging" / "holder.json"
+        note.write_text(json.dumps({**json.loads(note.read_text()), "pid": 2**22 + 1}))
+        assert texts() == ["_staging/r20260303T000000-abcdef: an interrupted command left it"]
 
 
 def test_stale_views(out):
