@@ -108,7 +108,9 @@ class Rewriting:
             target = files.join(root, folder)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             # The folder in staging holds these files and nothing else.
-            os.rename(os.path.dirname(pairs[0][0]), target)
+            staged = os.path.dirname(pairs[0][0])
+            files.sync(staged)
+            os.rename(staged, target)
             files.sync(os.path.dirname(target))
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.storage import files, published
+from pipelines.storage import changes, files, published
 from pipelines.storage.view_statements import (
     ON_FILES,
     TABLES,
@@ -129,13 +129,12 @@ def connect(output: str | os.PathLike) -> Iterator[Any]:
     StoreError
         A table cannot be read.
     """
-    reader = published.open_reader(output)
+    reader, listing = _read_listing(files.absolute(output))
     with _database(":memory:") as db:
         if files.is_remote(reader.root):
             from pipelines.storage.duckdb_files import StoreFiles
 
             db.register_filesystem(StoreFiles())
-        listing = _Listing.of(reader)
         db.execute(listing.recorded() or _sql(reader, listing))
         yield db
 
@@ -183,6 +182,21 @@ class _Listing:
                 if sql.startswith(self.mark + "\n"):
                     return sql
         return None
+
+
+def _read_listing(root: str) -> tuple[Reader, _Listing]:
+    """The files that count. Nothing is held, so a change that came true meanwhile is listed, too.
+
+    Else the files that it replaced might be gone already, and those that replace them not known.
+    """
+    before = changes.read(root)
+    while True:
+        reader = published.open_reader(root)
+        listing = _Listing.of(reader)
+        after = changes.read(root)
+        if after == before:
+            return reader, listing
+        before = after
 
 
 def _sql(reader: Reader, listing: _Listing) -> str:

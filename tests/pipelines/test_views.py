@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.storage import changes, files, published, store, views
-from pipelines.storage.changes import COMPACT, Change
+from pipelines.storage.changes import COMPACT, FORGET, Change
 from tests import small_tables
 
 FIRST, SECOND = dt.date(2026, 3, 1), dt.date(2026, 3, 2)
@@ -183,6 +183,30 @@ def test_replaced_files_do_not_count_and_no_reader_sees_a_change_in_part(out):
     views.refresh(out)
     after = ask(out, "SELECT uri, run_id FROM calls ORDER BY uri")
     assert after == [("a.wav", R1), ("b.wav", R2), ("c.wav", R2)]
+
+
+def test_a_change_that_comes_true_while_files_are_listed(out, monkeypatch):
+    """Neither the replaced files, which are deleted, nor the new ones would be listed."""
+    old = [path.removeprefix(f"{out}/") for path in published.open_reader(out).paths("recordings")]
+    open_reader, times = published.open_reader, []
+
+    def change_once(output):
+        reader = open_reader(output)
+        if not times:
+            times.append(1)
+            merged = pa.concat_tables(pq.ParquetFile(out / path).read() for path in old)
+            change = Change(
+                changes.new_id(small_tables.TIME), FORGET, small_tables.TIME, tuple(old)
+            )
+            small_tables.write(out, "recordings", merged, date=FIRST, run=change.id)
+            changes.add(str(out), change)
+            changes.expire(str(out), now=small_tables.TIME)
+        return reader
+
+    monkeypatch.setattr(published, "open_reader", change_once)
+    with views.connect(out) as db:
+        found = db.execute("SELECT uri, run_id FROM calls ORDER BY uri").fetchall()
+    assert found == [("a.wav", R1), ("b.wav", R2), ("c.wav", R2)]
 
 
 def test_the_views_are_made_anew_when_the_folder_moved(out, tmp_path_factory):
