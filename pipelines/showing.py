@@ -31,7 +31,7 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
     UsageError
         Several recordings match, or the picture cannot be written.
     """
-    call = _read(output, recording)
+    call, has_features = _read(output, recording)
     if call.status == tables.REJECTED:
         yield f"{call.uri}: rejected, {call.reason}: {call.detail}; nothing to draw"
         return
@@ -45,17 +45,21 @@ def draw(output: str, recording: str, save: str | None) -> Iterator[str]:
     yield _in_words(call)
     if problem:
         yield f"{problem}: levels are drawn instead of waves"
+    if not has_features:
+        yield _ERASED
     yield f"picture: {save}"
 
 
 def show_page(output: str, recording: str, save: str | None, *, clips: bool) -> Iterator[str]:
     """Write a call's page; yields lines to print. Raises what `write_call_page` raises."""
-    call = _read(output, recording)
+    call, has_features = _read(output, recording)
     save = save or f"call-{(call.recording_id or 'unreadable')[:8]}.html"
     playback = _write(call, output, save, clips=clips, back=None)
     yield _in_words(call)
     if playback.problem:
         yield playback.problem
+    if not has_features:
+        yield _ERASED
     if playback.copy:
         yield (
             f"the page holds a copy of the recording ({len(playback.copy) / 1000:,.0f} kB): it is "
@@ -102,11 +106,19 @@ def write_call_page(
     return call_story.headline(call)
 
 
-def _read(output: str, recording: str) -> Call:
+_ERASED = (
+    "its features were erased (--keep-features-days, or ser forget --only features): its labels "
+    "stay, and `ser label` leaves it out"
+)
+
+
+def _read(output: str, recording: str) -> tuple[Call, bool]:
+    """A call, and whether its features are stored, as far as it has any."""
     published.require_paths(published.open_reader(output), "recordings")
     with views.connect(output) as db:
         [call] = calls.read(db, [calls.find(db, recording)])
-    return call
+        stored = db.execute("SELECT 1 FROM features WHERE uri = ? LIMIT 1", [call.uri]).fetchall()
+    return call, bool(stored or not call.segments)
 
 
 def _in_words(call: Call) -> str:

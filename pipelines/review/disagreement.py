@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.errors import UsageError
-from pipelines.review import Progress
+from pipelines.errors import NothingMatchedError, UsageError
+from pipelines.review import Progress, Say
 from pipelines.storage import files, published
-from pipelines.stored import Beside, Stored, elements, find_features
+from pipelines.stored import Stored, elements, find_features
 from ser_core import tables
 from ser_core.tables import Reader, database
 from ser_core.tables.reader import RUN, feature_set_of, label_names
@@ -53,9 +53,37 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def fill_scores(
-    db: Any, reader: Reader, parts: Sequence[str], model: str, total: int, progress: Progress
+    db: Any,
+    reader: Reader,
+    parts: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    model: str,
+    total: int,
+    say: Say,
+    progress: Progress,
 ) -> None:
-    """Fill `scores` with the divergence of another bundle, which uses histories as in a night."""
+    """Fill `scores` with the divergence of another bundle, which uses histories as in a night.
+
+    Parameters
+    ----------
+    db, reader
+    parts : sequence of str
+        Files of recordings with the rows of `newest`.
+    labels : sequence of sequence of str
+        Of each model that labelled these rows.
+    model : str
+        The bundle.
+    total : int
+        Number of segments.
+    say, progress : callable
+
+    Raises
+    ------
+    UsageError
+        The bundle cannot be compared.
+    NothingMatchedError
+        The features of all recordings were erased.
+    """
     from pipelines.steps.predicting import BundleHandler
     from pipelines.storage import bundles
 
@@ -66,21 +94,26 @@ def fill_scores(
             f"--against {model}: trained on features {card.feature_set!r} ({card.fingerprint}), "
             f"and the tables hold {stored[0]!r} ({stored[1]}); give a bundle trained on those"
         )
-    beside = Beside(reader, "segments")
-    for path in dict.fromkeys(path for part in parts for path in beside(part)):
-        labels = label_names(reader.schema(path))
-        if len(set(labels) & set(card.labels)) < 2:
+    for of_model in labels:
+        if len(set(of_model) & set(card.labels)) < 2:
             raise UsageError(
                 f"--against {model}: its labels are {', '.join(card.labels)}, those of the tables "
-                f"{', '.join(labels)}; at least two in common expected"
+                f"{', '.join(of_model)}; at least two in common expected"
             )
+    missing, compared = labelled(db, reader)
+    erased = "features were erased (--keep-features-days, or ser forget --only features)"
+    if not compared:
+        raise NothingMatchedError(
+            f"--against {model}: nothing to compare: the {erased}; choose a later night with "
+            "--date, or leave out --against"
+        )
+    if missing:
+        say(f"warning: {missing:,} recordings are not compared with {card.id}: their {erased}")
     handler = BundleHandler(model)
     bundle = handler.load_model()
 
     def rows() -> Iterator[tuple]:
-        scores = (
-            score for part in labelled(db, reader) for score in disagreements(part, handler, bundle)
-        )
+        scores = (score for part in compared for score in disagreements(part, handler, bundle))
         for done, score in enumerate(scores):
             if done % _REPORT_EVERY == 0:
                 progress(f"labelling with {card.id}", done, total)
@@ -90,16 +123,16 @@ def fill_scores(
     database.fill(db, "scores", _SCORES, rows())
 
 
-def labelled(db: Any, reader: Reader) -> Iterator[Stored]:
-    """The labelled recordings of `newest` whose features are stored."""
+def labelled(db: Any, reader: Reader) -> tuple[int, list[Stored]]:
+    """The labelled recordings of `newest` whose features are stored, and how many have none."""
     db.execute(
         "CREATE OR REPLACE TABLE labelled AS SELECT uri, run, path, "
         "coalesce(features_run_id, run) AS features_run, true AS spoke FROM newest "
         f"WHERE status = '{tables.LABELLED}'"
     )
-    _, paths = find_features(db, reader, "labelled")
+    missing, paths = find_features(db, reader, "labelled")
     # A list, since other tables are filled meanwhile.
-    return iter(list(elements(db, reader, paths)))
+    return missing, list(elements(db, reader, paths))
 
 
 def disagreements(

@@ -155,7 +155,7 @@ def select(request: Request, *, say: Say, progress: Progress) -> Selection:
         labels = _fill_pool(db, reader, parts)
         total = database.count(db, "pool")
         if request.against is not None:
-            fill_scores(db, reader, parts, request.against, total, progress)
+            fill_scores(db, reader, parts, labels, request.against, total, say, progress)
         db.execute(
             "CREATE TABLE chosen (uri VARCHAR, channel SMALLINT, start_s DOUBLE, why VARCHAR, "
             "weight DOUBLE)"
@@ -176,7 +176,8 @@ def select(request: Request, *, say: Say, progress: Progress) -> Selection:
         say(line)
     if total < request.n:
         say(f"--n {request.n:,}: the night has only {total:,} segments")
-    return Selection(night, total, labels, choices)
+    names = tuple(dict.fromkeys(name for of_model in labels for name in of_model))
+    return Selection(night, total, names, choices)
 
 
 def split_by_shares(n: int, by: Sequence[tuple[str, float]]) -> dict[str, int]:
@@ -260,9 +261,9 @@ def _fill_newest(db: Any, reader: Reader, paths: Sequence[str], request: Request
     db.execute("CREATE TABLE newest AS FROM all_rows SEMI JOIN wanted USING (uri, run_id)")
 
 
-def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]:
-    """Fill `pool` with all segments that may be picked; returns the labels of their models."""
-    labels: dict[str, None] = {}
+def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Fill `pool` with all segments that may be picked; returns the labels of each model."""
+    labels: dict[tuple[str, ...], None] = {}
     found = db.execute("SELECT DISTINCT run FROM newest WHERE status = ?", [tables.LABELLED])
     runs = pa.array([run for (run,) in found.fetchall()], pa.string())
 
@@ -270,7 +271,7 @@ def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]
         for path in published.same_night(reader, "segments", map(night_of, parts)):
             for group in published.read_row_groups(path, _SEGMENTS.names):
                 if pc.any(pc.is_in(group["run_id"], runs)).as_py():
-                    labels.update(dict.fromkeys(label_names(reader.schema(path))))
+                    labels[label_names(reader.schema(path))] = None
                     yield group.select(_SEGMENTS.names).cast(_SEGMENTS)
 
     database.fill(db, "segments", _SEGMENTS, rows())
@@ -280,7 +281,7 @@ def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> tuple[str, ...]
         [tables.LABELLED],
     )
     db.execute("DROP TABLE segments")
-    return tuple(labels)
+    return list(labels)
 
 
 def _pick(db: Any, kind: str, n: int, total: int, seed: int, most: int) -> None:
