@@ -1,4 +1,4 @@
-"""The cause of a failed pipeline, as one line of text."""
+"""The cause of a failed pipeline: one line of text, and its exit status."""
 
 from __future__ import annotations
 
@@ -6,32 +6,41 @@ import re
 import signal
 from collections.abc import Iterable
 
-from pipelines.errors import RecordingError
+from pipelines.errors import CommandError, RecordingError
+from ser_core.errors import SerError
 
 _TRACE = "Traceback (most recent call last)"
 _ERROR_LINE = re.compile(
     r"^(?:Caused by: )?(?:[\w.$]+[.$])?(\w*(?:Error|Exception|Expired|Interrupt)): (.*)", re.M
 )
 _WORKER_DIED = re.compile(r"Worker subprocess exited with return code -(\d+)")
-# Errors whose message is complete.
-_EXPLAINED = ("StoreError", "SerError", "BundleError", "FeatureError", "CommandError")
 
 
-def cause(error: BaseException) -> str:
-    """The innermost line of a trace that went through several processes and languages."""
+def _by_name(kind: type[SerError]) -> dict[str, type[SerError]]:
+    """A kind of errors and those derived from it, by name."""
+    found = {kind.__name__: kind}
+    for derived in kind.__subclasses__():
+        found |= _by_name(derived)
+    return found
+
+
+def cause(error: BaseException) -> CommandError:
+    """The innermost error of a trace that went through several processes and languages."""
     _, trace, python = str(error).rpartition(_TRACE)
     lines = _ERROR_LINE.findall(python)
     if not lines:
         first = next(iter(str(error).splitlines()), "")
-        return f"the run failed: {type(error).__name__}: {first}"
+        return CommandError(f"the run failed: {type(error).__name__}: {first}")
     # After Python's line there may follow what Java made of it.
     kind, text = lines[0] if trace else lines[-1]
     text = re.sub(r" \[while running .*", "", text)
-    if kind in _EXPLAINED:
-        return text
     if kind == RecordingError.__name__:
-        return f"the run failed at {text} (--debug shows the full traceback)"
-    return f"the run failed: {kind}: {text} (--debug shows the full traceback)"
+        return CommandError(f"the run failed at {text} (--debug shows the full traceback)")
+    ours = _by_name(SerError).get(kind)
+    if ours is None:
+        return CommandError(f"the run failed: {kind}: {text} (--debug shows the full traceback)")
+    # The message is complete, and the exit status is as if it had been raised here.
+    return ours(text) if issubclass(ours, CommandError) else CommandError(text)
 
 
 def worker_death(messages: Iterable[str]) -> str | None:

@@ -135,7 +135,7 @@ def run_to_end(
     Raises
     ------
     CommandError
-        The pipeline failed; the message is the cause's.
+        The pipeline failed; message and exit status are the cause's.
     KeyboardInterrupt
         After the processes that the run started are gone, and the job was cancelled.
     """
@@ -161,8 +161,9 @@ def run_to_end(
             interrupted = not isinstance(error, Exception) and error is not execution.error
             if debug or interrupted or isinstance(error, CommandError):
                 raise
-            message = failures.worker_death(messages) or failures.cause(error)
-            raise CommandError(message) from None
+            if death := failures.worker_death(messages):
+                raise CommandError(death) from None
+            raise failures.cause(error) from None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import apache_beam as beam
 import pytest
 import soundfile
 
-from pipelines import nightly
+from pipelines import errors, nightly
 from pipelines.errors import CommandError, UsageError
 from pipelines.runners import flink, jobs, local, running
 from pipelines.runners.failures import cause
@@ -109,17 +109,41 @@ Caused by: org.apache.flink.NoResourceAvailableException: Could not acquire the 
 """
 
 
+def said(text: str) -> str:
+    return str(cause(RuntimeError(text)))
+
+
 def test_a_failed_job_says_its_cause_in_one_line():
     ours = "pipelines.errors.StoreError: --output: it cannot be written"
-    assert cause(RuntimeError(PYTHON.format(ours, ours))) == "--output: it cannot be written"
-    text = cause(RuntimeError(PYTHON.format("KeyError: 'x'", "KeyError: 'x'")))
+    assert said(PYTHON.format(ours, ours)) == "--output: it cannot be written"
+    text = said(PYTHON.format("KeyError: 'x'", "KeyError: 'x'"))
     assert text == "the run failed: KeyError: 'x' (--debug shows the full traceback)"
-    text = cause(RuntimeError(JAVA))
+    text = said(JAVA)
     assert "NoResourceAvailableException: Could not acquire the minimum resources. (" in text
     ours = "pipelines.errors.RecordingError: recording /a.wav: ValueError: no"
-    text = cause(RuntimeError(PYTHON.format(ours, ours)))
+    text = said(PYTHON.format(ours, ours))
     assert text.startswith("the run failed at recording /a.wav: ValueError: no (--debug")
-    assert cause(RuntimeError("unknown\nerror")) == "the run failed: RuntimeError: unknown"
+    assert said("unknown\nerror") == "the run failed: RuntimeError: unknown"
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("pipelines.errors.NothingMatchedError", errors.NOTHING_MATCHED),
+        ("pipelines.errors.UsageError", errors.USAGE),
+        ("pipelines.errors.StoreError", errors.FAILED),
+        ("ser_core.errors.TableError", errors.FAILED),
+        ("pipelines.errors.RecordingError", errors.FAILED),
+        ("ValueError", errors.FAILED),
+    ],
+)
+def test_an_error_of_a_worker_has_the_status_that_it_has_here(name, status):
+    """A worker of a cluster looks for the recordings, and may find that --redo names nothing."""
+    ours = f"{name}: --redo run=r9: nothing of it in the tables"
+    error = cause(RuntimeError(PYTHON.format(ours, ours)))
+    assert error.status == status
+    explained = name.startswith(("pipelines", "ser_core")) and "Recording" not in name
+    assert str(error).startswith("--redo run=r9: nothing") is explained
 
 
 @pytest.mark.parametrize(
