@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import io
+import itertools
 import locale
 import os
 import platform
@@ -31,6 +32,8 @@ _MOST_SKEW_S = 5.0
 # Of one worker with the default model, and of a launcher (docs/performance.md).
 _WORKER_GB = 1.7
 _LEAST_SHM_MB = 64
+# A pattern with {date:…} is looked up for so many days: today's calls may not be there yet.
+_DAYS = 8
 _EXTRAS = {
     "av": ("av", "M4A, WebM, AMR, WMA and others are rejected as unsupported_format"),
     "aws": ("boto3", "s3:// cannot be read or written"),
@@ -332,10 +335,15 @@ def readable(pattern: str) -> Iterator[Finding]:
     from pipelines.storage import files, inputs
 
     check = f"input {pattern}"
+    dates = [dt.date.today() - dt.timedelta(days=i) for i in range(_DAYS)]
     try:
-        first = next(inputs.match([pattern], dates=[dt.date.today()]), None)
+        first = next(inputs.match([pattern], dates=dates), None)
         if first is None:
-            yield Finding(check, PROBLEM, "nothing matches", "a pattern such as 'calls/**/*.wav'")
+            tried = ", ".join(itertools.islice(inputs.expanded([pattern], dates), 2))
+            dated = inputs.names_dates([pattern])
+            found = f"nothing matches on the last {_DAYS} days: {tried}, …" if dated else None
+            advice = "a pattern such as 'calls/**/*.wav'"
+            yield Finding(check, PROBLEM, found or "nothing matches", advice)
             return
         path = first.uri if files.is_remote(first.uri) else inputs.local_path(first.uri)
         with files.read(path) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.metadata
 import json
 import sys
@@ -40,6 +41,18 @@ def test_what_cannot_be_reached_is_a_problem(ser_here, tmp_path):
     assert done.returncode == 1
     assert done.stdout.count("problem") == 2
     assert "mounted" in done.stdout
+
+
+def test_a_pattern_with_dates_may_have_no_calls_today(tmp_path):
+    pattern = f"{tmp_path}/{{date:%Y-%m-%d}}/*.wav"
+    [finding] = doctor.readable(pattern)
+    assert finding.state == doctor.PROBLEM
+    assert f"on the last 8 days: {tmp_path}/{dt.date.today()}/*.wav, " in finding.found
+    folder = tmp_path / f"{dt.date.today() - dt.timedelta(days=2)}"
+    folder.mkdir()
+    (folder / "a.wav").touch()
+    [finding] = doctor.readable(pattern)
+    assert (finding.state, finding.found) == (doctor.OK, f"can be read: {folder}/a.wav")
 
 
 def test_another_version_is_told(monkeypatch):
