@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 report.refuse(error.words, without_secrets(["ser", *error.words]), error.message)
             raise
         except (Exception, KeyboardInterrupt, _Terminated) as error:
-            status, message = _exit_status(error)
+            status, message = _exit_status(error, records=getattr(options, "records", False))
             message = message and logs.cleaned(message)
             if options is None and message and _records(argv):  # of the file of --config
                 report.refuse(argv, without_secrets(["ser", *argv]), message)
@@ -107,12 +107,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             if debug and status == errors.FAILED and not isinstance(error, SerError):
                 raise
             if message:
-                logs.say(message, level=logs.ERROR, stream=sys.stderr)
+                with suppress(BrokenPipeError):
+                    logs.say(message, level=logs.ERROR, stream=sys.stderr)
             return status
 
 
-def _exit_status(error: BaseException) -> tuple[int, str | None]:
-    """The exit status of an error and the message about it, if there is any."""
+def _exit_status(error: BaseException, *, records: bool) -> tuple[int, str | None]:
+    """The exit status of an error and the message about it, if there is any.
+
+    Parameters
+    ----------
+    error : BaseException
+    records : bool
+        The command writes into an output, so that its work matters more than its lines.
+    """
     match error:
         case CommandError():
             return error.status, str(error)
@@ -125,11 +133,15 @@ def _exit_status(error: BaseException) -> tuple[int, str | None]:
         case BrokenPipeError():
             # The reader of the output has closed it, as in `ser plan | head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return errors.DONE, None
+            return (errors.FAILED, _UNREAD) if records else (errors.DONE, None)
     text = f"failed: {type(error).__name__}: {error} (--debug shows the full traceback)"
     return errors.FAILED, text
 
 
+_UNREAD = (
+    "failed: standard output was closed before the end; what was published stays, and the next "
+    "command does the rest"
+)
 _STOPPED = "{}; what was published stays, and the next command does the rest"
 
 
@@ -264,8 +276,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def _refuse_secrets(options: argparse.Namespace) -> None:
     """Refuse credentials in addresses: an address is stored with the results."""
     for name in (
-            "input", "output", "model", "against", "save", "report", "summary", "metrics",
-        ):  # fmt: skip
+        "input", "output", "model", "against", "save", "report", "summary", "metrics", "redo",
+    ):  # fmt: skip
         value = getattr(options, name, None)
         for path in [value] if isinstance(value, str) else value or []:
             if has_secret(str(path)):

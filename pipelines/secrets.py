@@ -13,9 +13,9 @@ _SECRET = ("secret", "password", "passwd", "token", "access_key", "credential", 
 
 
 # The part of a URI before an @, such as key:secret; and what follows a ? that names values, such
-# as the signature of a presigned address.
+# as the signature of a presigned address. In a pattern, a ? may stand before a folder `name=…`.
 _USER = re.compile(r"(?<=://)(?:[^/\s@]*|[^/\s@:]+:[^\s@]*)@")
-_QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"]*=[^\s'\"]*")
+_QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"/=]+=[^\s'\"]*")
 # Values of headers and options in the texts of libraries.
 _NAMED = re.compile(
     r"(?i)((?:secret|password|passwd|token|access_?key|credential|signature|authorization)[\w-]*"
@@ -32,6 +32,8 @@ def redacted(text: str) -> str:
     's3://***@bucket/a.wav?*** is not there'
     >>> redacted("/calls/what?.wav: no such file")
     '/calls/what?.wav: no such file'
+    >>> redacted("s3://calls/date=2026-03-0?/queue=*/*.wav")
+    's3://calls/date=2026-03-0?/queue=*/*.wav'
     """
     return _NAMED.sub(r"\1***", _QUERY.sub(r"\1?***", _USER.sub("***@", text)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
@@ -41,6 +42,26 @@ def test_sigterm_ends_a_command_in_order(failing, monkeypatch, capsys):
     )
     assert cli.main(["model", "show"]) == errors.TERMINATED
     assert "ended by SIGTERM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("compact", errors.FAILED), ("query", errors.DONE)]
+)
+def test_a_reader_that_closes_the_output_ends_no_work_silently(
+    monkeypatch, capfd, tmp_path, command, status
+):
+    """`ser plan | head` is done, but what writes into OUT was not."""
+
+    def run(options):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli.COMMANDS[command], "run", run)
+    monkeypatch.setattr(cli.os, "dup2", lambda *descriptors: None)
+    words = ["SELECT 1"] if command == "query" else []
+    assert cli.main([command, *words, "--output", str(tmp_path)]) == status
+    assert ("was closed before the end" in capfd.readouterr().err) is (status == errors.FAILED)
+    kept = [json.loads(path.read_text()) for path in tmp_path.glob("_attempts/*.json")]
+    assert [attempt["status"] for attempt in kept] == ["failed"] * (command == "compact")
 
 
 def test_a_command_runs_in_another_thread(failing):

@@ -98,6 +98,7 @@ def test_planted_secrets_are_in_no_output(ser, planted, tmp_path):
         ("gs://b/a.wav?X-Goog-Signature=ab is gone", "gs://b/a.wav?*** is gone"),
         ("/calls/what?.wav", "/calls/what?.wav"),
         ("s3://b/what?.wav", "s3://b/what?.wav"),
+        ("s3://b/date=2026-03-0?/queue=*/**", "s3://b/date=2026-03-0?/queue=*/**"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
         ("{'aws_secret_access_key': 'abc'}", "{'aws_secret_access_key': '***'}"),
         ("password=abc", "password=***"),
