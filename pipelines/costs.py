@@ -17,6 +17,8 @@ from ser_core.tables import Reader
 _HOURS = 200.0
 # Hours of speech in an hour of a call, until a run has measured it.
 SPEECH_SHARE = 0.35
+# Seconds of a call, until a run has measured it; for headers that tell no duration.
+CALL_S = 300.0
 # Seconds until the workers of a run have started, and how long they take for what they could do
 # in one second if they always had work; until a run has measured it.
 START_S, SLOWNESS = 12.0, 1.2
@@ -44,17 +46,18 @@ RATES = {
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do, or was done: recordings, hours of calls, of channels, of speech."""
+    """What there is to do, or was done: recordings, hours of calls, channels, speech; runs."""
 
     recordings: int
     audio_h: float
     channel_h: float
     speech_h: float
+    runs: int = 1
 
     def cpu_s(self, rates: Rates) -> float:
         """CPU seconds by rates."""
         return (
-            rates.run_s
+            self.runs * rates.run_s
             + self.recordings * rates.recording_s
             + self.channel_h * rates.channel_hour_s
             + self.speech_h * rates.speech_hour_s
@@ -63,7 +66,7 @@ class Work:
     def table_bytes(self, rates: Rates) -> float:
         """Bytes of tables by rates."""
         return (
-            rates.run_bytes
+            self.runs * rates.run_bytes
             + self.recordings * rates.recording_bytes
             + self.speech_h * rates.speech_hour_bytes
         )
@@ -100,27 +103,33 @@ class Costs:
         audio_h = sum(run.work.audio_h for run in self.runs)
         return sum(run.work.speech_h for run in self.runs) / audio_h if audio_h else SPEECH_SHARE
 
+    @property
+    def call_s(self) -> float:
+        """Seconds of a call."""
+        count = sum(run.work.recordings for run in self.runs)
+        return sum(run.work.audio_h for run in self.runs) * 3600 / count if count else CALL_S
+
     def cpu_s(self, work: Work) -> float:
-        """CPU seconds of a run."""
+        """CPU seconds of work."""
         return work.cpu_s(self.rates) * _factor(
             (run.cpu_s, run.work.cpu_s(self.rates)) for run in self.runs
         )
 
     def table_bytes(self, work: Work) -> float:
-        """Bytes that a run adds to the tables."""
+        """Bytes that work adds to the tables."""
         return work.table_bytes(self.rates) * _factor(
             (run.table_bytes, run.work.table_bytes(self.rates)) for run in self.runs
         )
 
-    def wall_s(self, cpu_s: float, workers: int) -> float:
-        """Seconds that a run takes."""
+    def wall_s(self, cpu_s: float, workers: int, runs: int = 1) -> float:
+        """Seconds that runs take, one after another."""
         pairs = [
             (max(0.0, run.wall_s - START_S), run.cpu_s / run.workers)
             for run in self.runs
             if run.workers and run.wall_s > 2 * START_S
         ]
         slowness = _factor(pairs) if pairs else SLOWNESS
-        return START_S + slowness * cpu_s / workers
+        return runs * START_S + slowness * cpu_s / workers
 
     @property
     def basis(self) -> str:

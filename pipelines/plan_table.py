@@ -66,7 +66,9 @@ def print_table(plan: Plan, request: Request) -> None:
 
 def _add_costs(add: Add, plan: Plan) -> None:
     add("bytes", f"{plan.new.size_bytes / 1e6:,.1f} MB")
-    if plan.headers >= plan.counts.todo:
+    if plan.audio_h and not plan.headers_with_duration:
+        basis = "an estimate: no header tells a duration"
+    elif plan.headers >= plan.counts.todo:
         basis = "all headers read"
     else:
         basis = f"± {plan.audio_h_error:,.2f} h, from the headers of {plan.headers:,}"

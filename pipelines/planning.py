@@ -8,7 +8,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -55,6 +55,8 @@ class Request:
     redo : tuple of str
     model_id : str
     workers : int
+    runs : int
+        Nights of a backfill, each of which is a run.
     """
 
     inputs: Sequence[str]
@@ -68,6 +70,7 @@ class Request:
     redo: tuple[str, ...]
     model_id: str
     workers: int
+    runs: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ class Plan:
     counts : ledger.Matched
     survey : ledger.Survey
     new : NewRecordings
-    headers : int
-        Number of headers read.
+    headers, headers_with_duration : int
+        Number of headers read, and of those that tell a duration.
     audio_h, audio_h_error : float
         Hours of audio, and half of its 95 % interval; 0 if all headers tell a duration.
     cpu_s, wall_s, table_bytes : float
@@ -100,6 +103,7 @@ class Plan:
     survey: ledger.Survey
     new: NewRecordings
     headers: int
+    headers_with_duration: int
     audio_h: float
     audio_h_error: float
     cpu_s: float
@@ -132,6 +136,7 @@ class Plan:
             "rejected_before": dict(counts.rejected_earlier),
             "bytes": self.new.size_bytes,
             "headers_read": self.headers,
+            "headers_with_duration": self.headers_with_duration,
             "audio_hours": self.audio_h,
             "audio_hours_error": self.audio_h_error,
             "cpu_seconds": self.cpu_s,
@@ -181,10 +186,15 @@ def make(request: Request) -> Plan:
             _probe(headers, source, request.roles.roles(request.fields.read(source.uri)[1]))
             for source in new.sample
         ]
-    expected = _Expected.of(probes, counts.todo)
     known = costs.read(reader, settings.feature_set)
+    expected = _Expected.of(probes, counts.todo, known.call_s)
     work = Work(
-        counts.todo, expected.audio_h, expected.channel_h, expected.audio_h * known.speech_share
+        counts.todo,
+        expected.audio_h,
+        expected.channel_h,
+        expected.audio_h * known.speech_share,
+        # A night without new recordings starts no workers.
+        runs=min(request.runs, counts.todo),
     )
     cpu_s = known.cpu_s(work) if counts.todo else 0.0
     patterns = islice(inputs_of.expanded(request.inputs, request.dates), _PATTERNS_SHOWN + 1)
@@ -195,10 +205,11 @@ def make(request: Request) -> Plan:
         survey=survey,
         new=new,
         headers=len(probes),
+        headers_with_duration=sum(probe.seconds is not None for probe in probes),
         audio_h=expected.audio_h,
         audio_h_error=expected.audio_h_error,
         cpu_s=cpu_s,
-        wall_s=known.wall_s(cpu_s, request.workers) if counts.todo else 0.0,
+        wall_s=known.wall_s(cpu_s, request.workers, work.runs) if counts.todo else 0.0,
         table_bytes=known.table_bytes(work) if counts.todo else 0.0,
         workers=request.workers,
         basis=known.basis,
@@ -244,12 +255,22 @@ class _Expected:
     audio_h_error: float
 
     @classmethod
-    def of(cls, probes: Sequence[_Probe], count: int) -> _Expected:
-        """Estimate from a random sample; those that tell no duration are as long as the others."""
+    def of(cls, probes: Sequence[_Probe], count: int, call_s: float) -> _Expected:
+        """Estimate from a random sample; those that tell no duration are as long as the others.
+
+        Parameters
+        ----------
+        probes : sequence of _Probe
+        count : int
+            Number of recordings.
+        call_s : float
+            Seconds of a call, if no header tells a duration.
+        """
         accepted = [probe for probe in probes if probe.problem is None]
-        known = [probe for probe in accepted if probe.seconds is not None]
-        if not known:
+        if not accepted:
             return cls(0.0, 0.0, 0.0)
+        known = [probe for probe in accepted if probe.seconds is not None]
+        known = known or [replace(probe, seconds=call_s) for probe in accepted]
         mean_s = float(np.mean([probe.seconds for probe in known]))
         channels = float(np.mean([probe.channels for probe in known]))
         by_channel_s = float(np.mean([(probe.seconds or 0) * probe.channels for probe in known]))

@@ -56,7 +56,13 @@ def seal_nothing_new(staged: str, counts: Matched) -> None:
     Seal(of_matched(counts), ()).write(files.join(staged, store.SEAL))
 
 
-def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -> Seal:
+def publish(
+    output: store.Output,
+    staged: str,
+    *,
+    launcher_cpu_s: float = 0.0,
+    ended: dt.datetime | None = None,
+) -> Seal:
     """Write a sealed run's row, and make the run visible. Discard it if nothing matched.
 
     Parameters
@@ -67,13 +73,15 @@ def publish(output: store.Output, staged: str, *, launcher_cpu_s: float = 0.0) -
         The run's staging folder.
     launcher_cpu_s : float
         CPU seconds of the launcher; unknown if another command publishes.
+    ended : datetime, optional
+        When the run ended; now by default.
     """
     seal = _read_seal(output, staged)
     if not seal.books.matched:
         output.discard(staged)
         return seal
     start = _read_start(output, staged)
-    row = tables.run_row(start, seal.books, _cost(seal, launcher_cpu_s))
+    row = tables.run_row(start, seal.books, _cost(seal, launcher_cpu_s, ended))
     if warning := policy.warning(start.analysed, start.lawful_basis):
         row["warnings"] = [warning, *row["warnings"]]
     schema = tables.runs_schema()
@@ -128,7 +136,7 @@ def _mark_dropped(output: store.Output, staged: str, seal: Seal) -> None:
 
 def publish_left_over(output: store.Output, staged: str, *, say: Callable[[str], None]) -> None:
     """Publish a run whose pipeline ended but whose launcher was killed."""
-    books = publish(output, staged).books
+    books = publish(output, staged, ended=_sealed_at(output, staged)).books
     if books.matched:
         say(f"run {store.run_id(staged)} had ended and is published now: {books.line()}")
 
@@ -136,6 +144,14 @@ def publish_left_over(output: store.Output, staged: str, *, say: Callable[[str],
 def _read_seal(output: store.Output, staged: str) -> Seal:
     with files.naming(f"--output {output.root}"):
         return Seal.read(files.join(staged, store.SEAL))
+
+
+def _sealed_at(output: store.Output, staged: str) -> dt.datetime:
+    """When the run's pipeline ended, by the time of its seal."""
+    path = files.join(staged, store.SEAL)
+    with files.naming(f"--output {output.root}"):
+        modified_us = max(item.modified_us for item in files.below(staged) if item.path == path)
+    return dt.datetime.fromtimestamp(modified_us / 1e6, dt.UTC)
 
 
 def _read_start(output: store.Output, staged: str) -> tables.RunStart:
@@ -148,12 +164,12 @@ def _read_start(output: store.Output, staged: str) -> tables.RunStart:
     return tables.RunStart(**values)
 
 
-def _cost(seal: Seal, launcher_cpu_s: float) -> tables.RunCost:
+def _cost(seal: Seal, launcher_cpu_s: float, ended: dt.datetime | None) -> tables.RunCost:
     return tables.RunCost(
         cpu_seconds=launcher_cpu_s + sum(sum(part.cpu_s.values()) for part in seal.parts),
         peak_memory_mb=peak_memory_mb() + _peak_of_workers_mb(seal.parts),
         fence=" | ".join(sorted({text for part in seal.parts for text in part.fences})) or None,
-        ended=dt.datetime.now(dt.UTC),
+        ended=ended or dt.datetime.now(dt.UTC),
         table_bytes=sum(part.size_bytes for part in seal.parts),
         host=socket.gethostname(),
     )

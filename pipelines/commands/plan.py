@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from argparse import ArgumentParser, Namespace
 
 from pipelines.arguments import DEFAULT_FOR_OUTPUT, add_inputs, add_model, positive
@@ -47,13 +49,16 @@ def run(options: Namespace) -> int:
     """Print the plan; returns the exit status."""
     from pipelines import nights, plan_table, planning
 
-    _, card = checked_model(options)
+    # Standard output is for the plan alone.
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        _, card = checked_model(options)
     settings = examination_settings(options, card.feature_set)
     fields = uri_fields(options)
+    chosen = nights.choose(options)
     request = planning.Request(
         inputs=options.input,
         output=options.output,
-        dates=[date for night in nights.choose(options) for date in night.dates],
+        dates=[date for night in chosen for date in night.dates],
         settings=settings,
         fields=fields,
         roles=role_rule(options, settings, fields),
@@ -62,6 +67,7 @@ def run(options: Namespace) -> int:
         redo=nights.redo(options),
         model_id=card.id,
         workers=options.workers or len(os.sched_getaffinity(0)),
+        runs=len(chosen),
     )
     plan = planning.make(request)
     if options.json:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
+from unittest import mock
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from pipelines import costs, errors
+from pipelines import costs, errors, publishing
 from pipelines.costs import Costs, Rates, Run, Work
 from pipelines.planning import _Expected, _Probe
 from pipelines.storage import published
@@ -72,6 +75,14 @@ def test_a_plan_tells_when_most_will_be_rejected(plan, tmp_path):
     assert plan("--channel-roles", "agent,customer")["problems"] == {}
 
 
+def test_what_is_said_of_the_model_is_not_in_the_json(ser_here, tmp_path):
+    record(tmp_path / "calls" / "a.wav")
+    words = ("--input", tmp_path / "calls", "--output", tmp_path / "out", "--json")
+    done = ser_here("plan", *words, "--model", "calls-open")
+    assert json.loads(done.stdout)["to_do"] == 1
+    assert "--model calls-open is now called calls" in done.stderr
+
+
 def test_hours_of_a_sample_and_their_uncertainty():
     """The interval of 95 % covers the truth about as often as it says."""
     random = np.random.default_rng(0)
@@ -79,14 +90,18 @@ def test_hours_of_a_sample_and_their_uncertainty():
     for _ in range(200):
         seconds = random.lognormal(5, 1, count)
         probes = [_Probe(s, 2) for s in random.choice(seconds, 300, replace=False)]
-        expected = _Expected.of(probes, count)
+        expected = _Expected.of(probes, count, 0.0)
         covered += abs(expected.audio_h - seconds.sum() / 3600) <= expected.audio_h_error
         assert expected.channel_h == pytest.approx(2 * expected.audio_h)
     assert 175 <= covered <= 200
     # A rejected recording has no hours, and one without a duration is as long as the others.
     mixed = [_Probe(3600.0), _Probe(None), _Probe(problem="corrupt")]
-    assert _Expected.of(mixed, 3).audio_h == pytest.approx(2.0)
-    assert _Expected.of(mixed, 3).audio_h_error == 0.0
+    assert _Expected.of(mixed, 3, 0.0).audio_h == pytest.approx(2.0)
+    assert _Expected.of(mixed, 3, 0.0).audio_h_error == 0.0
+    # Where no header tells a duration, calls are as long as earlier ones.
+    silent = [_Probe(None, 2), _Probe(None, 2), _Probe(problem="corrupt")]
+    assert _Expected.of(silent, 3, 1800.0).audio_h == pytest.approx(1.0)
+    assert _Expected.of(silent, 3, 1800.0).channel_h == pytest.approx(2.0)
 
 
 def test_costs_are_those_of_earlier_runs_in_proportion():
@@ -99,7 +114,26 @@ def test_costs_are_those_of_earlier_runs_in_proportion():
     assert known.wall_s(160.0, 4) == pytest.approx(costs.START_S + 40.0)
     assert known.cpu_s(Work(20, 2.0, 4.0, 1.0)) == pytest.approx(320.0)
     assert known.speech_share == 0.5
+    assert known.call_s == pytest.approx(360.0)
+    # Each night of a backfill starts its workers.
+    assert known.wall_s(160.0, 2, runs=3) == pytest.approx(wall_s + 2 * costs.START_S)
+    assert Work(10, 1.0, 2.0, 0.5, runs=3).cpu_s(Rates(7.0, *[0.0] * 6)) == 21.0
     assert Costs(RATES).cpu_s(Work(10, 1.0, 2.0, 0.5)) == 80.0
+
+
+def test_a_run_that_a_later_command_publishes_has_the_time_of_its_work(tmp_path, monkeypatch):
+    """Else a plan would take the hours until then for its work."""
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "publish", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            add_run(tmp_path, [call("/a")])
+    (seal,) = tmp_path.glob("_staging/*/seal.json")
+    sealed = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=10)
+    os.utime(seal, (sealed.timestamp(),) * 2)
+    with publishing.opened(str(tmp_path), lambda line: None):
+        pass
+    (path,) = published.open_reader(tmp_path).paths("runs")
+    assert pq.read_table(path, partitioning=None)["ended"].to_pylist() == [sealed]
 
 
 def test_runs_that_decode_nothing_do_not_count(tmp_path):
