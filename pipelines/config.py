@@ -114,6 +114,10 @@ class Config:
         for nights, others in (_NIGHTS, _NIGHTS[::-1]):
             if decided & nights:
                 decided |= others
+        for group in parser._mutually_exclusive_groups:
+            members = {action.dest for action in group._group_actions}
+            if decided & members:
+                decided |= members
         words: list[str] = []
         for setting in self.settings.values():
             action = _action(parser, setting.name)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import cli, config
+from pipelines import cli, config, nights
 from pipelines.errors import UsageError
 
 NIGHTLY = """\
@@ -224,3 +224,14 @@ def test_dates_of_toml(nightly):
     path.write_text('input = "a"\noutput = "b"\ndate = "2026-03-01"')
     assert parse("run", "--config", path).date == typed
     assert "2026-03-01" in str(typed) or typed == dt.date(2026, 3, 1)
+
+
+def test_a_backfill_on_the_command_line_takes_the_place_of_the_nights_in_the_file(nightly):
+    nightly.write_text('input = "{date:%d}"\noutput = "t"\ndate = "yesterday"\ndays = 3\n')
+    options = parse("run", "--config", nightly, "--from", "2026-03-01", "--to=2026-03-02")
+    assert len(nights.choose(options)) == 2
+    assert (options.date, options.days) == (None, None)
+    assert parse("run", "--config", nightly, "--days", "7").date == "yesterday"
+    # So it is with the other options that exclude each other.
+    assert parse("review", "--config", nightly, "--run-id", "r1").date is None
+    assert parse("review", "--config", nightly).date is not None
