@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from pipelines import errors
 from pipelines.books import Books
 from pipelines.job import Job
@@ -44,8 +46,8 @@ def conclude(job: Job, books: Books) -> int:
             f"{rejected:,} of {books.examined:,} recordings were rejected"
             + (before if books.rejected_before else "")
             + f", more than --max-reject-ratio {job.max_reject_ratio:g}; the rest is published. "
-            "`ser query \"SELECT reason, detail, uri FROM calls WHERE status = 'rejected'\"` "
-            "tells why"
+            "`ser query \"SELECT reason, detail, uri FROM calls WHERE status = 'rejected'\" "
+            f"--output {shlex.quote(job.output)}` tells why"
         )
         return errors.TOO_MANY_REJECTIONS
     return errors.DONE

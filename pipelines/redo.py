@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import NothingMatchedError
-from pipelines.storage import published
+from pipelines.storage import files, published
 from pipelines.storage.uri_patterns import to_regex
 from ser_core import tables
 from ser_core.tables import Reader, database
@@ -118,9 +118,9 @@ def _condition(db: Any, text: str) -> tuple[str, list[str]]:
         return "run = ? OR examined = ?", [value, value]
     if equals and kind == DATE:
         return "night = ? OR examined_night = ?", [value, value]
-    exact = db.execute("SELECT 1 FROM candidates WHERE uri = ? LIMIT 1", [text]).fetchall()
-    if exact:  # names may have brackets
-        return "uri = ?", [text]
+    for uri in (text, files.absolute(text)):  # names may have brackets
+        if db.execute("SELECT 1 FROM candidates WHERE uri = ? LIMIT 1", [uri]).fetchall():
+            return "uri = ?", [uri]
     return "regexp_full_match(uri, ?)", [to_regex(text)]
 
 

@@ -14,10 +14,11 @@ import soundfile
 from pipelines import errors
 from pipelines.errors import NothingMatchedError
 from pipelines.ledger import NewRecordings
-from pipelines.redo import Redo
+from pipelines.redo import Redo, select
 from pipelines.storage import inputs
 from pipelines.storage.uri_patterns import to_regex
 from ser_core.examine import Source
+from ser_core.tables import database
 from tests.pipelines.test_ledger import key, write
 from tests.speechlike import call
 
@@ -85,6 +86,15 @@ def test_what_is_labelled_anew_is_still_of_its_run(out, monkeypatch):
         assert todo(out, monkeypatch, what)[0] == "adf"
     for what in ("run=r3", "date=2026-03-09"):
         assert todo(out, monkeypatch, what)[0] == "df"
+
+
+def test_a_relative_uri_with_brackets_is_that_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    uris = [f"{tmp_path}/c[1].wav", f"{tmp_path}/c1.wav"]
+    write(tmp_path / "out", "r1", [key(Source(uri, 1, 1)) for uri in uris])
+    with database.connect() as db:
+        select(db, str(tmp_path / "out"), Redo(("c[1].wav",)))
+        assert db.execute("SELECT uri FROM redo").fetchall() == [(uris[0],)]
 
 
 @pytest.mark.parametrize(
