@@ -6,7 +6,14 @@ import argparse
 from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
-from pipelines.arguments import add_output, date, names, positive
+from pipelines.arguments import (
+    add_output,
+    add_signature,
+    date,
+    names,
+    positive,
+    required_signature,
+)
 from pipelines.review import DISAGREEMENT, KINDS
 from pipelines.terminal import progress_bars, say
 
@@ -46,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="BUNDLE",
         help="another bundle to compare with, applied to the stored features",
     )
+    add_signature(parser)
     parser.add_argument(
         "--per-recording", type=positive(int), default=3, metavar="N",
         help="most segments of one recording, not counting random ones (default: 3)",
@@ -107,6 +115,7 @@ def run(options: Namespace) -> int:
         n=options.n,
         by=options.by or tuple((kind, 1.0) for kind in kinds),
         against=options.against,
+        signed_by=required_signature(options),
         seed=options.seed,
         per_recording=options.per_recording,
         speaker_field=options.speaker_field,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines import errors
-from pipelines.arguments import positive
+from pipelines.arguments import add_signature, positive, required_signature
 from pipelines.corpus_options import add_corpora, open_corpora
 from pipelines.errors import UsageError
 from pipelines.terminal import check_folder, print_results, progress_bars, say
@@ -47,6 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "a trained bundle to few labels, needs --from; seed: the article's network (default: "
         "calls, or transfer with --from)",
     )  # fmt: skip
+    add_signature(parser)
     for option in common_options():
         _add_option(parser, option)
     parser.add_argument(
@@ -78,6 +79,8 @@ def run(options: Namespace) -> int:
     check_folder("--noise", options.noise, must_exist=True)
     # Wrong settings are reported before any audio is read.
     recipe = _recipe(recipe_class, options)
+    if options.start is not None:
+        models.check(options.start, signed_by=required_signature(options))
     with open_corpora(options, to_train=True) as opened:
         for corpus in opened:
             print(f"ser: {corpus.name}: {len(corpus.utterances):,} utterances{_skipped(corpus)}")
@@ -142,6 +145,8 @@ def _recipe(recipe_class: type[Recipe], options: Namespace, **more: Any) -> Reci
 
     names = [option.name for option in (*common_options(), *own_options(recipe_class))]
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.start is not None:
+        more["signed_by"] = required_signature(options)
     return recipe_class(**(given | more))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from ser_core.tables.schemas import PROBABILITY
 if TYPE_CHECKING:
     from pipelines.steps.predicting import BundleHandler
     from ser_core.models import Bundle
+    from ser_core.models.signature import PublicKey
 
 _SCORES = pa.schema(
     [("uri", pa.string()), ("channel", pa.int16()), ("start_s", pa.float64()),
@@ -52,12 +53,19 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.square(distance))
 
 
+class Against(NamedTuple):
+    """A bundle to compare with, and whose signature it must have."""
+
+    model: str
+    signed_by: PublicKey | None = None
+
+
 def fill_scores(
     db: Any,
     reader: Reader,
     parts: Sequence[str],
     labels: Sequence[Sequence[str]],
-    model: str,
+    against: Against,
     total: int,
     say: Say,
     progress: Progress,
@@ -71,8 +79,7 @@ def fill_scores(
         Files of recordings with the rows of `newest`.
     labels : sequence of sequence of str
         Of each model that labelled these rows.
-    model : str
-        The bundle.
+    against : Against
     total : int
         Number of segments.
     say, progress : callable
@@ -87,7 +94,8 @@ def fill_scores(
     from pipelines.steps.predicting import BundleHandler
     from pipelines.storage import bundles
 
-    card = bundles.check(model, "--against")
+    model, signed_by = against
+    card = bundles.check(model, "--against", signed_by=signed_by)
     stored = feature_set_of(reader.schema(parts[0]))
     if stored != (card.feature_set, card.fingerprint):
         raise UsageError(
@@ -109,7 +117,7 @@ def fill_scores(
         )
     if missing:
         say(f"warning: {missing:,} recordings are not compared with {card.id}: their {erased}")
-    handler = BundleHandler(model)
+    handler = BundleHandler(model, signed_by)
     bundle = handler.load_model()
 
     def rows() -> Iterator[tuple]:

@@ -9,20 +9,23 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Progress, Say
-from pipelines.review.disagreement import fill_scores
+from pipelines.review.disagreement import Against, fill_scores
 from pipelines.storage import published, views
 from ser_core import tables
 from ser_core.report import review_page
 from ser_core.tables import Reader, database
 from ser_core.tables.reader import label_names, night_of
 from ser_core.tables.schemas import META
+
+if TYPE_CHECKING:
+    from ser_core.models.signature import PublicKey
 
 _RECORDINGS = pa.schema(
     [("uri", pa.string()), ("run_id", pa.string()), ("path", pa.string()), ("status", pa.string()),
@@ -65,6 +68,8 @@ class Request:
         Kinds from `KINDS`, each with a share of n, above 0. Shares need not add up to 1.
     against : str, optional
         The bundle to compare with, for the kind `disagreement`.
+    signed_by : PublicKey, optional
+        Whose signature that bundle must have.
     seed : int
     per_recording : int
         Most segments of one recording, not counting random ones.
@@ -78,6 +83,7 @@ class Request:
     n: int = 200
     by: Sequence[tuple[str, float]] = ((LEAST_SURE, 1.0), (RANDOM, 1.0))
     against: str | None = None
+    signed_by: PublicKey | None = None
     seed: int = 0
     per_recording: int = 3
     speaker_field: str | None = None
@@ -155,7 +161,8 @@ def select(request: Request, *, say: Say, progress: Progress) -> Selection:
         labels = _fill_pool(db, reader, parts)
         total = database.count(db, "pool")
         if request.against is not None:
-            fill_scores(db, reader, parts, labels, request.against, total, say, progress)
+            against = Against(request.against, request.signed_by)
+            fill_scores(db, reader, parts, labels, against, total, say, progress)
         db.execute(
             "CREATE TABLE chosen (uri VARCHAR, channel SMALLINT, start_s DOUBLE, why VARCHAR, "
             "weight DOUBLE)"

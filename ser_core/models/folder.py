@@ -141,10 +141,12 @@ def read_archive(folder: Path, card: Card, content: bytes) -> Archive:
     return Archive.from_bytes(content, columns, len(card.labels), folder / ARCHIVE)
 
 
-def read_reference(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_reference(
+    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
+) -> dict[str, np.ndarray]:
     """The arrays of a bundle's `reference.npz`; raises as `read_files` and `parse_reference`."""
     folder = find(name_or_path)
-    card, files = read_files(folder)
+    card, files = read_files(folder, signed_by)
     return parse_reference(folder, card, files[REFERENCE])
 
 
@@ -173,9 +175,11 @@ def parse_reference(folder: Path, card: Card, content: bytes) -> dict[str, np.nd
     return reference
 
 
-def read_training(name_or_path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_training(
+    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
+) -> dict[str, np.ndarray]:
     """The statistics of a bundle's training, to hand on to `save`; empty in older bundles."""
-    reference = read_reference(name_or_path)
+    reference = read_reference(name_or_path, signed_by=signed_by)
     return {name: reference[name] for name in TRAINING if name in reference}
 
 

@@ -18,6 +18,8 @@ from ser_core.models.keras_versions import ADVISORIES, check_keras_version
 from ser_core.models.signature import SIGNATURE, PublicKey
 from tests import hostile_bundles
 from tests.hostile_bundles import HOSTILE, MARK
+from tests.pipelines.outputs import add_run
+from tests.pipelines.outputs import call as stored_call
 from tests.tiny_bundle import edit_card
 
 
@@ -261,6 +263,22 @@ def test_sign_on_the_command_line(ser_here, bundle_here, tmp_path):
     assert (damaged.returncode, "SHA-256" in damaged.stderr) == (2, True)
     neither = ser_here("model", "sign", bundle_here)
     assert (neither.returncode, "--new-key KEY to make a key" in neither.stderr) == (2, True)
+
+
+def test_a_required_signature_is_of_every_bundle_that_a_command_loads(
+    ser_here, bundle_here, tmp_path, key
+):
+    """Also of one that `ser review` compares with, or that `ser train` starts from."""
+    add_run(tmp_path / "out", [stored_call("/a.wav")])
+    required = ("--require-signature", f"{key}.pub")
+    save = ("--save", tmp_path / "saved")
+    for words in (
+        ("review", "--output", tmp_path / "out", "--against", bundle_here),
+        ("train", "--corpus", f"csv={tmp_path}/none.csv", "--from", bundle_here),
+    ):
+        refused = ser_here(*words, *save, *required)
+        assert (refused.returncode, "no signature.json found" in refused.stderr) == (2, True)
+        assert "no signature.json found" not in ser_here(*words, *save).stderr
 
 
 def test_a_night_with_a_required_signature(ser_here, level_model, tmp_path, key):

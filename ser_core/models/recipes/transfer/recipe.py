@@ -27,6 +27,7 @@ from ser_core.models.recipes.preparation import (
 )
 from ser_core.models.recipes.transfer.measures import Measured, measure
 from ser_core.models.recipes.transfer.start import Start, take_apart
+from ser_core.models.signature import PublicKey
 
 # L2 penalties towards the starting weights: from "no change at all" downwards.
 PENALTIES = (np.inf, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
@@ -43,6 +44,8 @@ class TransferRecipe(Recipe):
         As in `Recipe`. The seed is that of the folds.
     start : str or path
         A bundle of recipe `calls`: the name of a bundled model, or a folder.
+    signed_by : PublicKey, optional
+        Whose signature that bundle must have.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class TransferRecipe(Recipe):
         metavar="BUNDLE",
         flag="--from",
     )
+    signed_by: PublicKey | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +74,7 @@ class TransferRecipe(Recipe):
     def train(self, corpora: Sequence[Corpus], work: Work) -> Trained:
         """See `Recipe.train`. All corpora together give the labels and the test."""
         assert self.start is not None
-        start = take_apart(self.start)
+        start = take_apart(self.start, signed_by=self.signed_by)
         given = read_card(self.start)
         if work.say and given.adapted is not None:
             work.say(
@@ -92,7 +96,7 @@ class TransferRecipe(Recipe):
         head = fit_from(first, scaled, clips.targets, found.penalty)
         kept = np.random.default_rng(self.seed).choice(len(matrix), _REFERENCE_ROWS)
         mean, std = start.scale.mean, start.scale.std
-        base = Provenance.read(read_reference(self.start))
+        base = Provenance.read(read_reference(self.start, signed_by=self.signed_by))
         outputs = calibrate(after, measured.temperature)
         provenance = describe_training(clips.utterances, matrix, outputs, base=base)
         return Trained(
@@ -100,7 +104,10 @@ class TransferRecipe(Recipe):
             self._card(start, clips.labels, measured, corpora, found.penalty),
             matrix[kept],
             _figures(measured, clips, corpora),
-            {**read_training(self.start), **provenance.arrays()},
+            {
+                **read_training(self.start, signed_by=self.signed_by),
+                **provenance.arrays(),
+            },
         )
 
     def _card(

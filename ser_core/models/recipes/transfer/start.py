@@ -16,6 +16,7 @@ from ser_core.models.folder import read_training
 from ser_core.models.recipes.calls.data import head_input
 from ser_core.models.recipes.calls.head import Head
 from ser_core.models.runtime import load_keras
+from ser_core.models.signature import PublicKey
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,19 @@ class Start:
         return Head(together[:-1], together[-1])
 
 
-def take_apart(name: str | os.PathLike) -> Start:
+def take_apart(name: str | os.PathLike, *, signed_by: PublicKey | None = None) -> Start:
     """The parts of a bundle; of an adapted one, those of its base.
+
+    Parameters
+    ----------
+    name : str or path
+    signed_by : PublicKey, optional
+        Whose signature the bundle must have.
 
     Raises
     ------
     BundleError
-        A bundle that recipe `calls` of this version did not make.
+        A bundle that recipe `calls` of this version did not make, or a wrong signature.
     """
     card = read_card(name)
     made_by = card.settings.get("recipe", "unknown")
@@ -66,14 +73,14 @@ def take_apart(name: str | os.PathLike) -> Start:
             "or calls-fast"
         )
     keras = load_keras()
-    card, model = bundle.load_keras_model(name)
+    card, model = bundle.load_keras_model(name, signed_by=signed_by)
     card = card.base  # of an adapted bundle
     scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     heads = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if len(scales) != 1 or len(heads) != 1:
         raise BundleError(f"{card.id}: its network is not the one that recipe calls makes")
     kernel, bias = heads[0].get_weights()
-    scale = FeatureStatistics.of(read_training(name), len(kernel))
+    scale = FeatureStatistics.of(read_training(name, signed_by=signed_by), len(kernel))
     if scale is None:
         raise BundleError(
             f"{card.id}: reference.npz lacks feature_mean and feature_std; copy the bundle again"
