@@ -17,6 +17,7 @@ from pipelines import backfill, errors, nightly, nights
 from pipelines.chunks import Chunk
 from pipelines.errors import UsageError
 from pipelines.job import Job, Task
+from pipelines.ledger import NewRecordings
 from pipelines.runners.runner import Runner
 from pipelines.storage import inputs
 from ser_core import tables
@@ -69,6 +70,73 @@ def test_nights_of_23_and_25_hours(clock, now, fold, yesterday):
     day = dt.date.fromisoformat(yesterday)
     assert night.date == day
     assert night.dates == (day, day - dt.timedelta(days=1), day - dt.timedelta(days=2))
+
+
+@pytest.fixture
+def looked_up(tmp_path):
+    """The files that a nightly run matches of an archive with one file a day, by their day."""
+    for day in range(1, 9):
+        (tmp_path / f"2026-03-{day:02d}").mkdir()
+        (tmp_path / f"2026-03-{day:02d}" / f"{day}.wav").touch()
+    pattern = f"{tmp_path}/{{date:%Y-%m-%d}}/*.wav"
+
+    def find(**given) -> list[str]:
+        return [
+            "".join(sorted(source.uri[-5] for source in inputs.match([pattern], dates=night.dates)))
+            for night in nights.choose(options(input=[pattern], **given))
+        ]
+
+    return find
+
+
+NIGHTLY = {"date": "yesterday", "days": 3}
+
+
+def test_a_timer_at_a_quarter_past_two_meets_the_whole_day_before(clock, looked_up):
+    clock("2026-03-05T02:15")
+    assert looked_up(**NIGHTLY) == ["234"]  # today's is for the next night
+    assert looked_up() == ["5"]  # without --date: the morning's few
+
+
+def test_what_comes_later_than_three_days_needs_more_days_or_a_backfill(clock, looked_up):
+    clock("2026-03-06T02:15")
+    assert "2" not in looked_up(**NIGHTLY)[0]
+    assert "2" in looked_up(date="yesterday", days=4)[0]
+    assert looked_up(first_date=dt.date(2026, 3, 2), last_date=dt.date(2026, 3, 2)) == ["2"]
+
+
+def test_a_night_that_is_missed_is_made_up_for_by_the_next(clock, looked_up):
+    clock("2026-03-04T02:15")
+    before = looked_up(**NIGHTLY)[0]
+    clock("2026-03-06T02:15")  # that of the 5th is missing
+    assert set("12345") == {*before, *looked_up(**NIGHTLY)[0]}
+
+
+def test_a_machine_that_was_off_for_a_week(clock, looked_up):
+    clock("2026-03-09T08:00")
+    assert looked_up(first_date=dt.date(2026, 3, 2), last_date="yesterday") == list("2345678")
+
+
+@pytest.mark.parametrize("wrong", ["2026-03-04T02:15", "2026-03-06T02:15"])
+def test_a_clock_that_is_wrong_by_a_day(clock, looked_up, wrong):
+    clock("2026-03-04T02:15")
+    before = looked_up(**NIGHTLY)[0]
+    clock(wrong)  # it is the 5th
+    at_once = looked_up(**NIGHTLY)[0]
+    clock("2026-03-06T02:15")
+    assert set("12345") == {*before, *at_once, *looked_up(**NIGHTLY)[0]}
+
+
+def test_a_day_without_calls_among_the_three_is_named(tmp_path):
+    for day in (1, 3):
+        (tmp_path / f"2026-03-0{day}").mkdir()
+        (tmp_path / f"2026-03-0{day}" / "a.wav").touch()
+    pattern = f"{tmp_path}/{{date:%Y-%m-%d}}/*.wav"
+    three = dates("2026-03-03", "2026-03-02", "2026-03-01")
+    with NewRecordings((pattern,), three, str(tmp_path / "out")).found() as todo:
+        assert todo.counts.todo == 2
+        (line,) = todo.counts.warnings
+    assert f"match nothing, the first: {tmp_path}/2026-03-02/*.wav" in line
 
 
 def test_days_are_those_of_the_time_zone_and_of_this_machine_by_default(clock):
