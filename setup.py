@@ -17,6 +17,7 @@ TEST = [
     *AV,
     *AWS,
     *GCP,
+    "audformat>=1.3",  # reads what `ser export` writes
     "codespell>=2.3",
     "import-linter>=2.1",
     "mypy>=1.11",
@@ -34,7 +35,6 @@ TEST = [
     "kubernetes-validate>=1.31",  # deploy/kubernetes
     "moto[s3]>=5",  # s3:// on loopback
     "onnx>=1.17",  # makes the speech encoder: `make encoder`
-    "pandas>=2.2",
     "playwright>=1.45",  # the pages in a real browser
     "polars>=1.0",
     "prometheus-client>=0.20",  # parses what --metrics writes
@@ -78,6 +78,7 @@ setup(
         "numba>=0.60",
         "numpy>=2.0",
         "onnxruntime>=1.20",
+        "pandas>=2.2",  # label_file
         "psutil>=5.9",
         "pyarrow>=17",
         "rich>=13",
