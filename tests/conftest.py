@@ -82,9 +82,14 @@ def ser():
 
 
 @pytest.fixture
-def ser_here():
-    """As `ser`, but in this process, which has imported already what the command needs."""
+def ser_here(monkeypatch):
+    """As `ser`, but in this process, Beam's worker too: it has imported what a command needs."""
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
     from pipelines.cli import main
+    from pipelines.runners import local
+
+    monkeypatch.setattr(local, "beam_runner", lambda beam_options, *, debug: FnApiRunner())
 
     def run(*words, cwd=None) -> subprocess.CompletedProcess:
         words, out, errors = with_one_worker(words), io.StringIO(), io.StringIO()
