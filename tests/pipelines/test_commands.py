@@ -166,7 +166,9 @@ def test_train_by_recipe_calls(ser_here, tmp_path):
     # What was never heard comes first.
     assert card.protocol == next(iter(card.results)) == "voices_mulaw_alone"
     out = tmp_path / "out"
-    done = ser_here("run", "--input", CALLS / "sales", "--output", out, "--model", tmp_path / "quick")
+    done = ser_here(
+        "run", "--input", CALLS / "sales", "--output", out, "--model", tmp_path / "quick"
+    )
     assert "3 labelled" in done.stdout
 
 
