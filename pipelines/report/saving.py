@@ -173,7 +173,7 @@ def _with_pages(
             else:
                 heard[i] = replace(call, link=f"{CALLS}/{name}")
     if problems:
-        say(f"warning: {len(problems):,} pages of calls could not be written: {problems[0]}")
+        say(f"warning: no page of {len(problems):,} of the calls to listen to: {problems[0]}")
     return tuple(heard)
 
 

@@ -15,6 +15,7 @@ from pipelines.report import measuring, saving, statements
 from pipelines.storage import attempts, files
 from ser_core.report import morning, morning_words, shares
 from tests import small_tables, synthetic_nights
+from tests.conftest import CALLS, URI_FIELDS
 from tests.synthetic_nights import Plan
 
 NIGHT = dt.date(2026, 3, 8)
@@ -278,6 +279,27 @@ def test_mistakes(out, tmp_path, ser_here, words, status, message):
     (tmp_path / "file.txt").touch()
     done = ser_here("report", "--output", out, "--calls", "0", *words, cwd=tmp_path)
     assert (done.returncode, message in done.stderr) == (status, True), done.stderr
+
+
+def test_a_run_writes_the_page_and_those_of_its_calls(tmp_path, ser_here, level_model):
+    """The bundle is no bundled one: the run knows its card."""
+    words = ["run", "--input", CALLS, "--output", tmp_path / "out", "--model", level_model]
+    words += ["--channel-roles", "agent,customer", "--uri-fields", URI_FIELDS]
+    done = ser_here(*words, "--date", "2026-03-01", "--report", tmp_path / "pages")
+    assert done.returncode in (0, 3), done.stderr
+    html = (tmp_path / "pages" / "2026-03-01.html").read_text(encoding="utf-8")
+    assert re.search(r"level-\w{8} tells 2 emotions: calm, angry", html)
+    links = re.findall(r'href="(calls/[0-9a-f]{64}\.html)#t=\d+"', html)
+    assert links
+    for link in links:
+        call = (tmp_path / "pages" / link).read_text(encoding="utf-8")
+        assert 'href="../2026-03-01.html"' in call
+    assert check_numbers(html, tmp_path / "out", tmp_path, ser_here) > 30
+    # With nothing new, the page is written all the same.
+    (tmp_path / "pages" / "2026-03-01.html").unlink()
+    again = ser_here(*words, "--date", "2026-03-01", "--report", tmp_path / "pages")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "pages" / "2026-03-01.html").exists()
 
 
 def test_a_folder_that_cannot_be_used_is_told_before_the_work(tmp_path, ser_here):
