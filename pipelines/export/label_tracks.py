@@ -20,8 +20,9 @@ class Names:
 
     def give(self, call: Call) -> str:
         """The call's name without its extension, and the start of its id."""
-        stem = _OTHERS.sub("_", call.name.rpartition(".")[0] or call.name).lstrip("._-")
-        name = "-".join(part for part in (stem[:_LONGEST], (call.recording_id or "")[:8]) if part)
+        stem, identity = call.name.rpartition(".")[0] or call.name, call.recording_id or ""
+        parts = [_OTHERS.sub("_", text) for text in (stem[:_LONGEST], identity[:8])]
+        name = "-".join(filter(None, parts)).lstrip("._-") or "call"
         unique, number = name, 1
         while unique.casefold() in self._given:
             number += 1

@@ -163,7 +163,7 @@
   // The segment after, or before, the one that was heard last.
   function step(by) {
     if (chosen < 0) {
-      const next = segments.findIndex(([start]) => start - before >= at - 0.05);
+      const next = segments.findIndex(([start]) => Math.max(0, start - before) >= at - 0.05);
       hear(by > 0 ? next : (next < 0 ? segments.length : next) - 1);
     } else hear(chosen + by);
   }
