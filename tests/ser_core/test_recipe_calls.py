@@ -27,7 +27,6 @@ from ser_core.models.recipes.calls.data import (
     HEADLINE,
     INTENDED,
     TESTED,
-    TRAINED,
     Clips,
     gather,
     head_input,
@@ -36,6 +35,7 @@ from ser_core.models.recipes.calls.data import (
     standardise,
     to_label_space,
     train,
+    trained_conditions,
     weigh_labels,
     without_speakers,
 )
@@ -44,6 +44,9 @@ from ser_core.models.recipes.calls.recipe import CallsRecipe, named_folders, run
 from ser_core.models.recipes.preparation import LabelledClips
 from ser_core.models.targets import label_shares
 from tests.ser_core.buzzes import LABELS, QUICK
+
+TRAINED = trained_conditions()
+USED = trained_conditions(QUICK.copies, QUICK.speeds)
 
 TWO = ("neutral", "angry")
 
@@ -77,8 +80,8 @@ def draw_clips(name: str, seed: int, n: int = 80, k: int = 3, offset: float = 0.
 def test_a_corpus_counts_alike_whatever_its_size():
     first, second = draw_clips("a", 1), draw_clips("b", 2, offset=3.0)
     rows = np.tile(np.arange(len(first.truth)), 3)
-    found = train([first, second], decay=0.1)
-    tripled = train([first.of(rows), second], decay=0.1)
+    found = train([first, second], decay=0.1, conditions=TRAINED)
+    tripled = train([first.of(rows), second], decay=0.1, conditions=TRAINED)
     np.testing.assert_allclose(tripled.head.kernel, found.head.kernel, atol=2e-3)
     np.testing.assert_allclose(tripled.normal.mean, found.normal.mean, atol=1e-5)
     np.testing.assert_allclose(tripled.normal.std, found.normal.std, atol=1e-5)
@@ -90,7 +93,7 @@ def test_a_corpus_is_seen_by_its_own_normal():
     moved = replace(
         second, vectors={name: 5 * matrix - 40 for name, matrix in second.vectors.items()}
     )
-    heads = [train([first, part], decay=0.1).head for part in (second, moved)]
+    heads = [train([first, part], decay=0.1, conditions=TRAINED).head for part in (second, moved)]
     np.testing.assert_allclose(heads[0].kernel, heads[1].kernel, atol=2e-3)
 
 
@@ -131,8 +134,11 @@ def test_copies_count_as_much_as_asked():
     lines = {name: random.normal(size=part.vectors[HEADLINE].shape) for name in COPIED}
     with_copies = replace(part, vectors={**part.vectors, **lines})
     alone = replace(part, vectors=dict.fromkeys(TRAINED, part.vectors[HEADLINE]))
-    none, some = (train([with_copies], decay=0.1, copies=copies) for copies in (0.0, 1.0))
-    same = train([alone], decay=0.1, copies=0.0)
+    none, some = (
+        train([with_copies], decay=0.1, conditions=trained_conditions(copies, 0.0))
+        for copies in (1e-9, 1.0)
+    )
+    same = train([alone], decay=0.1, conditions={HEADLINE: 1.0})
     np.testing.assert_allclose(none.head.kernel, same.head.kernel, atol=1e-3)
     assert np.abs(some.head.kernel - none.head.kernel).max() > 0.05
 
@@ -217,7 +223,8 @@ def recall(tests, condition: str = HEADLINE) -> float:
 def test_a_corpus_left_out_is_not_heard():
     first, second = with_giveaway("a", 1, 6, 0), with_giveaway("b", 2, 3, 6)
     parts = [first, second]
-    assert recall(run_tests(train(parts, decay=0.01), second, unheard=True)) > 0.9
+    classifier = train(parts, decay=0.01, conditions=TRAINED)
+    assert recall(run_tests(classifier, second, unheard=True)) > 0.9
     tests = QUICK._test_left_out(parts, [1], Work())
     assert {test.corpus for test in tests} == {"b"}
     assert {test.known for test in tests} == {"alone", "adapted"}
@@ -237,7 +244,8 @@ def test_speakers_of_a_fold_are_not_heard_in_any_corpus(also_in_another):
     assert all(not test.unheard for test in tests)
     assert sorted(test.condition for test in tests) == sorted(TESTED)
     assert len(tests[0].probabilities) == len(first.truth)
-    assert recall(run_tests(train(parts, decay=0.01), first, unheard=False)) > 0.9
+    classifier = train(parts, decay=0.01, conditions=TRAINED)
+    assert recall(run_tests(classifier, first, unheard=False)) > 0.9
     assert 0.3 < recall(tests) < 0.7
 
 
@@ -250,7 +258,7 @@ def test_speakers_are_taken_from_all_corpora():
 
 
 def test_impossible_labels_of_a_corpus_are_not_predicted():
-    classifier = train([draw_clips("a", 1)], decay=0.1)
+    classifier = train([draw_clips("a", 1)], decay=0.1, conditions=TRAINED)
     lacking = draw_clips("b", 2, k=2)
     for test in run_tests(classifier, lacking, unheard=True):
         assert not test.probabilities[:, 2].any()
@@ -319,8 +327,8 @@ def test_a_bundle_is_trained_measured_and_described(calls_bundle, buzzes, hums):
     assert card.results["hums2_mulaw_alone"]["utterances"] == len(hums.utterances)
     assert card.results["hums2_mulaw_alone"]["recall"]["calm"] is None
     assert card.settings["recipe"] == "calls"
-    assert card.settings["trained on"] == list(TRAINED)
-    assert card.settings["copies"] == COPIES
+    assert card.settings["trained on"] == list(USED)
+    assert (card.settings["copies"], card.settings["speeds"]) == (COPIES, 0)
     assert set(card.measures) == {"questions", "calibration_error", "unsure", "fitted_to"}
     assert {row["grouping"] for row in card.measures["questions"]} == {"angry", "negative"}
     json.dumps(card.measures, allow_nan=False)
@@ -344,8 +352,8 @@ def test_predictions_are_those_of_the_classifier(
 ):
     monkeypatch.setattr(archive, "ESTIMATE_PRIORS", False)
     work = Work(jobs=1, cache=buzz_cache)
-    parts = [gather(corpus, LABELS, "telephone", TRAINED, work) for corpus in (buzzes, hums)]
-    classifier = train(parts, decay=QUICK.decay)
+    parts = [gather(corpus, LABELS, "telephone", USED, work) for corpus in (buzzes, hums)]
+    classifier = train(parts, decay=QUICK.decay, conditions=USED)
     card, network = bundle.load_keras_model(calls_bundle)
     # A buzz is easy: calibrated, all is certain.
     card = replace(card, temperature=3.0)
@@ -370,8 +378,8 @@ def test_a_bundle_remembers_its_training(calls_bundle, buzzes, hums, buzz_cache)
         True, True, False,
     ]  # fmt: skip
     work = Work(jobs=1, cache=buzz_cache)
-    parts = [gather(corpus, LABELS, "telephone", TRAINED, work) for corpus in (buzzes, hums)]
-    vectors = np.concatenate([part.vectors[name] for part in parts for name in TRAINED])
+    parts = [gather(corpus, LABELS, "telephone", USED, work) for corpus in (buzzes, hums)]
+    vectors = np.concatenate([part.vectors[name] for part in parts for name in USED])
     expected = np.quantile(vectors, kept.quantile_levels, axis=0)
     np.testing.assert_allclose(kept.feature_quantiles, expected, rtol=1e-3, atol=1e-3)
     assert kept.output_quantiles.shape == (len(kept.quantile_levels), len(LABELS))
@@ -411,6 +419,7 @@ def test_calm_of_the_first_corpus_is_left_out_where_it_is_not_asked_for(buzzes, 
         ({"decay": float("inf")}, "decay=inf"),
         ({"copies": -0.1}, r"copies=-0\.1: 0 or a number above it expected"),
         ({"copies": float("nan")}, "copies=nan"),
+        ({"speeds": -1.0}, r"speeds=-1\.0: 0 or a number above it expected"),
         ({"emotions": ("sad",)}, "emotions: 1 emotions given"),
     ],
 )
@@ -460,4 +469,4 @@ def test_a_corpus_with_fewer_than_two_of_the_labels_is_named(emotion, found, buz
     )
     more = replace(buzzes, name="more", utterances=utterances)
     with pytest.raises(TrainingError, match=f"more: it has {found}.*leave it out, or name other"):
-        gather(more, LABELS, "test_simple", TRAINED, Work())
+        gather(more, LABELS, "test_simple", tuple(TRAINED), Work())

@@ -17,12 +17,14 @@ from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls.head import SMALLEST_LENGTH, Head, fit
 from ser_core.models.targets import label_indices, label_shares
 
-# What is trained on: clips over mu-law, and copies over bad lines and with noise, of which each
-# counts `COPIES` times as much. And what is tested under. See `ser_core.conditions`.
+# What is trained on: clips over mu-law; copies over bad lines and with noise, each of which counts
+# `COPIES` times as much; and slower and faster copies by `SPEEDS`, where it is not 0. Then what is
+# tested under. See `ser_core.conditions`.
 HEADLINE = "mulaw"
 COPIED = ("copy_line_any", "copy_noisy")
-TRAINED = (HEADLINE, *COPIED)
+SPED = ("copy_slow", "copy_fast")
 COPIES = 0.05
+SPEEDS = 0.0
 TESTED = ("clean", "mulaw", "hard")
 # The share of what the speaker meant in the targets of a corpus that knows it. The rest are the
 # listeners' votes, balanced, since listeners say "neutral" wherever they are unsure.
@@ -184,10 +186,22 @@ def soft_targets(
     return targets
 
 
+def trained_conditions(copies: float = COPIES, speeds: float = SPEEDS) -> dict[str, float]:
+    """The conditions that are trained on, with how much a clip counts under each.
+
+    Examples
+    --------
+    >>> trained_conditions(copies=0.3, speeds=0)
+    {'mulaw': 1.0, 'copy_line_any': 0.3, 'copy_noisy': 0.3}
+    """
+    counts = {HEADLINE: 1.0, **dict.fromkeys(COPIED, copies), **dict.fromkeys(SPED, speeds)}
+    return {name: count for name, count in counts.items() if count}
+
+
 def train(
-    parts: Sequence[Clips], *, decay: float, copies: float = COPIES, seed: int = 0
+    parts: Sequence[Clips], *, decay: float, conditions: Mapping[str, float], seed: int = 0
 ) -> Classifier:
-    """Fit a classifier to the clips of corpora under `TRAINED`.
+    """Fit a classifier to the clips of corpora under some conditions.
 
     Each is standardised twice: by what all labels of its corpus are like, and by an archive that
     is mostly neutral, as if it were drawn from the corpus.
@@ -198,8 +212,8 @@ def train(
         One per corpus; without clips that must not be heard.
     decay : float
         As in `head.fit`.
-    copies : float
-        How much each copy of a clip counts beside the clip.
+    conditions : mapping of name to float
+        How much a clip counts under each condition, such as `trained_conditions()`.
     seed : int
         Of the archives.
     """
@@ -207,8 +221,7 @@ def train(
     rows = []
     for part in parts:
         weight = weigh_labels(part.targets)
-        for condition in TRAINED:
-            share = copies if condition in COPIED else 1.0
+        for condition, share in conditions.items():
             matrix = part.vectors[condition]
             for of_archive, counts in ((weight, 1.0), (draw_archive(part, random), OTHER_ARCHIVE)):
                 scaled = head_input(matrix, measure_normal(matrix, of_archive))

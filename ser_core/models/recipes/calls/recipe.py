@@ -27,13 +27,14 @@ from ser_core.models.recipes.calls.data import (
     COPIES,
     HEADLINE,
     INTENDED,
+    SPEEDS,
     TESTED,
-    TRAINED,
     Classifier,
     Clips,
     gather,
     to_label_space,
     train,
+    trained_conditions,
     without_speakers,
 )
 from ser_core.models.recipes.calls.measures import (
@@ -91,6 +92,8 @@ class CallsRecipe(Recipe):
         Strength of the penalty; see `head.fit`.
     copies : float >= 0
         How much each copy of a clip, over a bad line or with noise, counts beside the clip.
+    speeds : float >= 0
+        The same of each copy that is some per cent slower or faster.
     noise : Path, optional
         Folder of recorded noises to train with. By default noise is synthesised.
 
@@ -127,6 +130,13 @@ class CallsRecipe(Recipe):
         parse=float,
         metavar="X",
     )
+    speeds: float = option(
+        SPEEDS,
+        "how much each slower or faster copy counts beside the clip; 0 makes none (default: "
+        f"{SPEEDS})",
+        parse=float,
+        metavar="X",
+    )
     noise: Path | None = option(  # noqa: RUF009
         None, "recorded noises to train with (default: synthetic noise)", parse=Path, metavar="DIR"
     )
@@ -135,8 +145,9 @@ class CallsRecipe(Recipe):
         super().__post_init__()
         if not 0 < self.decay < float("inf"):
             raise TrainingError(f"decay={self.decay!r}: a number above 0 expected")
-        if not 0 <= self.copies < float("inf"):
-            raise TrainingError(f"copies={self.copies!r}: 0 or a number above it expected")
+        for name in ("copies", "speeds"):
+            if not 0 <= (weight := getattr(self, name)) < float("inf"):
+                raise TrainingError(f"{name}={weight!r}: 0 or a number above it expected")
         features.get(self.feature_set)
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
@@ -152,7 +163,12 @@ class CallsRecipe(Recipe):
         corpora = [corpora[0], *(to_label_space(corpus, first.labels) for corpus in corpora[1:])]
         left_out = _left_out(corpora)
         parts = [
-            self._gather(corpus, first.labels, _conditions(place in left_out or not left_out), work)
+            self._gather(
+                corpus,
+                first.labels,
+                self._conditions(is_tested=place in left_out or not left_out),
+                work,
+            )
             for place, corpus in enumerate(corpora)
         ]
         others = [
@@ -168,7 +184,9 @@ class CallsRecipe(Recipe):
         measured = measure(tests, first.labels)
         normal = classifier.normal
         heard = [utterance for part in parts for utterance in part.utterances]
-        trained_on = np.concatenate([part.vectors[name] for part in parts for name in TRAINED])
+        trained_on = np.concatenate(
+            [part.vectors[name] for part in parts for name in self._trained]
+        )
         provenance = describe_training(heard, trained_on, measured.outputs)
         card = Card(
             name="",
@@ -195,8 +213,16 @@ class CallsRecipe(Recipe):
     ) -> Clips:
         return gather(corpus, labels, self.feature_set, conditions, work, self.noise)
 
+    @property
+    def _trained(self) -> dict[str, float]:
+        return trained_conditions(self.copies, self.speeds)
+
+    def _conditions(self, *, is_tested: bool) -> tuple[str, ...]:
+        """The conditions that a corpus is needed under."""
+        return tuple(dict.fromkeys((*self._trained, *(TESTED if is_tested else ()))))
+
     def _fit(self, parts: Sequence[Clips]) -> Classifier:
-        return train(parts, decay=self.decay, copies=self.copies, seed=self.seed)
+        return train(parts, decay=self.decay, conditions=self._trained, seed=self.seed)
 
     def _test_left_out(
         self, parts: Sequence[Clips], left_out: Sequence[int], work: Work
@@ -243,8 +269,9 @@ class CallsRecipe(Recipe):
             "seed": self.seed,
             "decay": self.decay,
             "noise": self.noise.name if self.noise else None,
-            "trained on": list(TRAINED),
+            "trained on": list(self._trained),
             "copies": self.copies,
+            "speeds": self.speeds,
             "share of the intended emotion": INTENDED,
             "measured on": [name for name, _ in self.unheard],
         }
@@ -268,11 +295,6 @@ def _left_out(corpora: Sequence[Corpus]) -> list[int]:
     speakers = [len({utterance.speaker for utterance in c.utterances}) for c in corpora]
     most = (1 - _SHARE_LEFT) * sum(speakers)
     return [place for place, count in enumerate(speakers) if count <= most]
-
-
-def _conditions(is_tested: bool) -> tuple[str, ...]:
-    """The conditions that a corpus is needed under."""
-    return tuple(dict.fromkeys((*TRAINED, *(TESTED if is_tested else ()), HEADLINE)))
 
 
 def run_tests(classifier: Classifier, clips: Clips, *, unheard: bool) -> list[Predictions]:
