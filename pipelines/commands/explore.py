@@ -27,6 +27,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="utterances of each emotion to draw as wave and spectrogram (default: 1)",
     )  # fmt: skip
     parser.add_argument(
+        "--no-clips", action="store_true",
+        help="leave the sound of these utterances out of the page (default: they can be played)",
+    )  # fmt: skip
+    parser.add_argument(
         "--jobs", type=positive(int), metavar="N", help="parallel processes (default: one per core)"
     )
 
@@ -48,7 +52,7 @@ def run(options: Namespace) -> int:
             )
             for corpus in opened
         ]
-    path = pages.write(options.page, explore.page(looks))
+    path = pages.write(options.page, explore.page(looks, with_clips=not options.no_clips))
     for look in looks:
         corpus = look.corpus
         print(
@@ -64,4 +68,6 @@ def run(options: Namespace) -> int:
         if not serious:
             print(f"ser: {corpus.name}: no problem found")
     print(f"ser: page: {path}")
+    if not options.no_clips and (clips := sum(len(look.examples) for look in looks)):
+        print(f"ser: the page holds {clips:,} clips of voices: keep it as you keep the recordings")
     return errors.DONE

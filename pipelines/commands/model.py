@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pipelines import errors
 from pipelines.arguments import add_command
-from pipelines.terminal import print_results, say
+from pipelines.terminal import check_target, print_results, say
 
 HELP = "inspect or sign a model"
 EXAMPLES = (
     "ser model show calls",
+    "ser model show my-bundle --html --save card.html",
     "ser model sign --new-key company.pem",
     "ser model sign my-bundle --key company.pem",
 )
@@ -32,6 +33,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="BUNDLE",
         nargs="?",
         help="name or folder of a bundle (default: the default model)",
+    )
+    show.add_argument(
+        "--html", action="store_true", help="write the card as a page instead of printing it"
+    )
+    show.add_argument(
+        "--save", metavar="F.html", help="page to write, with --html (default: model-ID.html)"
     )
     sign = add_command(
         commands,
@@ -101,16 +108,30 @@ def _copied(folder: Path, target: str | None) -> Path:
     return Path(target)
 
 
+def _page_name(model_id: str) -> str:
+    """File name of a card, whatever its name holds."""
+    return "model-" + "".join(c if c.isalnum() or c in "-_." else "_" for c in model_id) + ".html"
+
+
 def run(options: Namespace) -> int:
-    """Print a bundle's card; returns the exit status."""
+    """Print a bundle's card, or write it as a page; returns the exit status."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     from ser_core import models
     from ser_core.models.card import find
 
+    if options.save and not options.html:
+        raise errors.UsageError(f"--save {options.save}: --html is missing")
+    check_target("--save", options.save)
     folder = find(options.model or models.default_name())
     card = models.read_card(folder)
+    if options.html:
+        from ser_core.report import model_page, pages
+
+        text = model_page.page(card, model_page.read_pictures(folder))
+        say(f"page: {pages.write(options.save or _page_name(card.id), text)}")
+        return errors.DONE
     print(f"{card.id}, {card.terms}: {card.licence}")
     text = folder / "CARD.md"
     if text.exists():

@@ -19,7 +19,7 @@ from pipelines.terminal import progress_bars, say
 
 HELP = "pick segments to listen to, with a page for labelling them"
 EXAMPLES = (
-    "ser review --output /tables --save monday.csv",
+    "ser review --output /tables --save monday.csv --labelled lists/*.csv",
     "ser review --output /tables --date 2026-03-01 --n 60 --clips clips --labels calm,angry",
     "ser review --output /tables --against my-bundle --by disagreement=0.7,random=0.3",
     "ser train --corpus csv=review-ana.csv --save my-bundle",
@@ -60,8 +60,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     parser.add_argument(
-        "--save", default="review.csv", metavar="F.csv",
-        help="list to write; `ser train` reads it once it has labels (default: review.csv)",
+        "--save", metavar="F.csv",
+        help="list to write; `ser train` reads it once it has labels (default: "
+        "review-<night>.csv, with a number where that is taken)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labelled", nargs="+", default=(), metavar="F.csv",
+        help="lists with labels: what they have is left out (always with those beside --save)",
     )  # fmt: skip
     parser.add_argument(
         "--page",
@@ -75,7 +80,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--labels", type=names, default=(), metavar="A,B,…",
-        help="labels on the buttons of the page (default: those in the tables)",
+        help="labels on the buttons of the page (default: the eight usual emotions; or the "
+        "bundle's labels, if it has others)",
     )  # fmt: skip
     parser.add_argument("--annotator", default="", metavar="NAME", help="name of the listener")
     parser.add_argument(
@@ -128,6 +134,7 @@ def run(options: Namespace) -> int:
             clips=options.clips,
             labels=options.labels,
             annotator=options.annotator,
+            labelled=options.labelled,
             show_guess=options.show_guess,
             say=say,
             progress=progress,

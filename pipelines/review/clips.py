@@ -8,7 +8,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import numpy as np
@@ -20,15 +20,25 @@ from pipelines.storage.originals import ReplacedError, open_original, verify_loc
 from ser_core import audio
 from ser_core.errors import AudioError
 from ser_core.examine import Source
+from ser_core.report.wave import envelope
+
+LEAD_S = 5.0
+_WAVE_COLUMNS = 160
+_LEAST_PEAK = 0.01  # waves are scaled to fill their row, but line noise is not
 
 
 @dataclass(frozen=True)
 class Playback:
-    """Where a page finds the audio of a segment, or the problem that keeps it from playing."""
+    """Where a page finds the audio of a segment, or the problem that keeps it from playing.
+
+    `wave` is the outline of the channel from `lead_s` before the segment to its end: the peak of
+    each of up to 160 stretches, 0 to 99, the loudest being 99.
+    """
 
     url: str = ""
     problem: str = ""
     is_clip: bool = False
+    wave: tuple[int, ...] = ()
 
 
 _STORE = "The recording is in an object store, which a browser cannot read."
@@ -37,13 +47,41 @@ _REPLACED = "The recording was replaced after it was labelled."
 _CLIPS = " “ser review --clips DIR” copies the segments for this page."
 
 
-def find_originals(choices: Sequence[Choice]) -> list[Playback]:
+def lead_s(choice: Choice) -> float:
+    """Seconds that can be heard before a segment, up to five."""
+    return min(LEAD_S, choice.start_s)
+
+
+def find_originals(choices: Sequence[Choice], *, progress: Progress) -> list[Playback]:
     """Play the recordings themselves, where they lie; one Playback per choice."""
-    by_uri: dict[str, Playback] = {}
-    for choice in choices:
-        if choice.uri not in by_uri:
-            by_uri[choice.uri] = _find_original(choice)
-    return [by_uri[choice.uri] for choice in choices]
+    playbacks: dict[int, Playback] = {}
+    recordings = _by_recording(choices)
+    for done, indices in enumerate(recordings):
+        progress("waves of recordings", done, len(recordings))
+        found = _find_original(choices[indices[0]])
+        playbacks.update(dict.fromkeys(indices, found))
+        if found.url.startswith("file:"):
+            clips = _read_clips([choices[i] for i in indices])
+            if not isinstance(clips, str):
+                for i, clip in zip(indices, clips[1], strict=True):
+                    playbacks[i] = replace(found, wave=_outline(clip))
+    progress("waves of recordings", len(recordings), len(recordings))
+    return [playbacks[i] for i in range(len(choices))]
+
+
+def _by_recording(choices: Sequence[Choice]) -> list[list[int]]:
+    """Indices of the segments of each recording."""
+    by_uri: dict[str, list[int]] = defaultdict(list)
+    for i, choice in enumerate(choices):
+        by_uri[choice.uri].append(i)
+    return [indices for _, indices in sorted(by_uri.items())]
+
+
+def _outline(samples: np.ndarray) -> tuple[int, ...]:
+    """Peaks of a wave in up to 160 stretches, 0 to 99."""
+    peaks = np.abs(envelope(samples, _WAVE_COLUMNS)).max(axis=0, initial=0)
+    scale = max(float(peaks.max(initial=0)), _LEAST_PEAK)
+    return tuple(np.round(99 * peaks / scale).astype(int).tolist())
 
 
 def _find_original(choice: Choice) -> Playback:
@@ -67,7 +105,7 @@ def _find_original(choice: Choice) -> Playback:
 def write_clips(
     choices: Sequence[Choice], folder: str, *, page: str, progress: Progress
 ) -> list[Playback]:
-    """Write each segment as a 16-bit WAV file with its channel only.
+    """Write each segment as a 16-bit WAV file with its channel only, from up to 5 s before.
 
     Parameters
     ----------
@@ -88,14 +126,12 @@ def write_clips(
     StoreError
         The folder cannot be written.
     """
-    by_uri: dict[str, list[int]] = defaultdict(list)
-    for i, choice in enumerate(choices):
-        by_uri[choice.uri].append(i)
+    recordings = _by_recording(choices)
     playbacks: dict[int, Playback] = {}
     with files.naming(f"--clips {folder}"):
         os.makedirs(folder, exist_ok=True)
-    for done, (_, indices) in enumerate(sorted(by_uri.items())):
-        progress("clips of recordings", done, len(by_uri))
+    for done, indices in enumerate(recordings):
+        progress("clips of recordings", done, len(recordings))
         clips = _read_clips([choices[i] for i in indices])
         if isinstance(clips, str):
             playbacks.update(dict.fromkeys(indices, Playback(problem=clips)))
@@ -106,8 +142,8 @@ def write_clips(
             with files.naming(f"--clips {folder}"), files.written(os.path.abspath(path)) as file:
                 file.write(_wav(clip, rate_hz))
             relative = os.path.relpath(path, os.path.dirname(page))
-            playbacks[i] = Playback(quote(os.fsencode(relative)), is_clip=True)
-    progress("clips of recordings", len(by_uri), len(by_uri))
+            playbacks[i] = Playback(quote(os.fsencode(relative)), is_clip=True, wave=_outline(clip))
+    progress("clips of recordings", len(recordings), len(recordings))
     return [playbacks[i] for i in range(len(choices))]
 
 
@@ -121,7 +157,7 @@ def _clip_name(choice: Choice) -> str:
 
 
 def _read_clips(choices: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str:
-    """Sample rate and samples of segments of one recording, or the problem with it."""
+    """Sample rate and samples of segments of one recording, each with its lead, or the problem."""
     first = choices[0]
     source = Source(first.uri, first.size_bytes, first.modified_us)
     # A recording that a night has examined is not too large here.
@@ -135,7 +171,7 @@ def _read_clips(choices: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str
             spans = [
                 (
                     choice.channel,
-                    round(choice.start_s * stream.rate),
+                    round((choice.start_s - lead_s(choice)) * stream.rate),
                     round(choice.end_s * stream.rate),
                 )
                 for choice in choices

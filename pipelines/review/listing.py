@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,12 @@ import numpy as np
 
 from pipelines.errors import UsageError
 from pipelines.review import Progress, Say
-from pipelines.review.clips import Playback, find_originals, write_clips
+from pipelines.review.clips import Playback, find_originals, lead_s, write_clips
+from pipelines.review.labelled import lists_beside, read_labelled
 from pipelines.review.selection import Choice, Request, select
 from pipelines.storage import files
 from pipelines.terminal import defuse
+from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.report import pages, review_page
 
 # Columns that `ser train` reads, and columns that it ignores.
@@ -29,11 +34,12 @@ GUESS = "guess"
 def review(
     request: Request,
     *,
-    save: str,
+    save: str | None = None,
     page: str | None = None,
     clips: str | None = None,
     labels: Sequence[str] = (),
     annotator: str = "",
+    labelled: Sequence[str] = (),
     show_guess: bool = False,
     say: Say,
     progress: Progress,
@@ -43,14 +49,17 @@ def review(
     Parameters
     ----------
     request : Request
-    save, page : str
-        The CSV and the page; by default the page lies beside the CSV.
+    save, page : str, optional
+        The CSV and the page; by default the CSV is named after the night, by a name that is free,
+        and the page lies beside the CSV.
     clips : str, optional
         A folder to copy the segments' audio to.
     labels : sequence of str
-        The page's buttons; by default the labels of the bundle.
+        The page's buttons; by default those of `button_labels`.
     annotator : str
         Name of the listener, if known.
+    labelled : sequence of str
+        Lists with labels: their segments are left out, as are those of the lists beside the CSV.
     show_guess : bool
         Whether the list and the page contain the model's label.
     say, progress : callable
@@ -64,15 +73,21 @@ def review(
     StoreError
         A file cannot be read or written.
     """
-    save, page = _resolve_paths(save, page)
-    for label, count in Counter(labels).items():
-        if count > 1:
+    if save is not None:
+        save, page = _resolve_paths(save, page)
+    for label, times in Counter(labels).items():
+        if times > 1:
             raise UsageError(f"--labels: {label!r} twice; each button needs its own label")
+    lists = [*labelled, *lists_beside(Path(save).parent if save else Path.cwd())]
+    request = replace(request, labelled=read_labelled(lists))
     selection = select(request, say=say, progress=progress)
+    if save is None:
+        save, page = _resolve_paths(_free_name(selection.night), page)
+    assert page is not None
     columns = (*READ_BACK, *EXTRA, *([GUESS] if show_guess else []))
     rows = [_row(choice, columns) for choice in selection.choices]
     if clips is None:
-        playbacks = find_originals(selection.choices)
+        playbacks = find_originals(selection.choices, progress=progress)
     else:
         playbacks = write_clips(selection.choices, clips, page=page, progress=progress)
     _report_problems(playbacks, say)
@@ -89,8 +104,9 @@ def review(
                 _item(choice, playback, show_guess)
                 for choice, playback in zip(selection.choices, playbacks, strict=True)
             ],
-            labels=labels or selection.labels,
+            labels=labels or button_labels(selection.labels),
             annotator=annotator,
+            name=Path(save).stem,
             clips=clips is not None,
         ),
     )
@@ -98,6 +114,37 @@ def review(
         say(f"clips: {clips}: they are recordings of people; delete them when you are done")
     say(f"list: {save}")
     say(f"page: {page}: open it in a browser, then train on the list that it downloads")
+
+
+def button_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """The buttons for the labels of a bundle, always in one order.
+
+    Where the bundle knows only emotions of the usual eight, the buttons are all eight: a listener
+    may hear what the model has no word for, and a button has its place and its key whichever
+    bundle labelled the night.
+
+    Examples
+    --------
+    >>> button_labels(("angry", "neutral"))[:5]
+    ('neutral', 'calm', 'happy', 'sad', 'angry')
+    >>> button_labels(("furious", "angry", "bored"))
+    ('angry', 'bored', 'furious')
+    """
+    others = sorted(set(labels) - set(RAVDESS_EIGHT))
+    if not others:
+        return RAVDESS_EIGHT
+    return (*(label for label in RAVDESS_EIGHT if label in labels), *others)
+
+
+def _free_name(night: str) -> str:
+    """A name for the list of a night or run that no file in this folder has yet."""
+    stem = "review-" + re.sub(r"[^\w.-]+", "_", night.removeprefix("night ").removeprefix("run "))
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in count(1))
+    return next(
+        f"{name}.csv"
+        for name in names
+        if not os.path.lexists(f"{name}.csv") and not os.path.lexists(f"{name}.html")
+    )
 
 
 def _resolve_paths(save: str, page: str | None) -> tuple[str, str]:
@@ -159,22 +206,25 @@ def as_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _report_problems(playbacks: Sequence[Playback], say: Say) -> None:
     problems = Counter(playback.problem for playback in playbacks if playback.problem)
-    for problem, count in problems.items():
-        say(f"warning: {count:,} of {len(playbacks):,} segments cannot be played: {problem}")
+    for problem, times in problems.items():
+        say(f"warning: {times:,} of {len(playbacks):,} segments cannot be played: {problem}")
 
 
 def _item(choice: Choice, playback: Playback, show_guess: bool) -> Mapping[str, Any]:
-    """A segment as the page shows it."""
+    """A segment as the page shows it; it does not say why it was picked, nor how sure the model
+    was: who listens should not know.
+    """
     item = {
         "url": playback.url,
         "problem": playback.problem,
         "clip": playback.is_clip,
+        "wave": playback.wave,
+        "lead_s": lead_s(choice),
         "name": choice.uri.rpartition("/")[2],
         "channel": choice.channel,
         "channels": choice.channels,
         "role": choice.role,
         "start_s": choice.start_s,
         "end_s": choice.end_s,
-        "why": choice.why,
     }
     return {**item, "guess": choice.label} if show_guess else item

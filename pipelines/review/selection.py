@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.review import DISAGREEMENT, LEAST_SURE, RANDOM, Progress, Say
 from pipelines.review.disagreement import Against, fill_scores
+from pipelines.review.labelled import Key
 from pipelines.storage import published, views
 from ser_core import tables
 from ser_core.report import review_page
@@ -39,6 +40,7 @@ _SEGMENTS = pa.schema(
      ("start_s", pa.float64()), ("end_s", pa.float64()), ("label", pa.string()),
      ("confidence", pa.float32())]
 )  # fmt: skip
+_LABELLED = pa.schema([("uri", pa.string()), ("channel", pa.int16()), ("start_ms", pa.int64())])
 _WANTED = pa.schema([("uri", pa.string()), ("run_id", pa.string())])
 # The nights, the last one first, and how many calls of each are labelled.
 _NIGHTS = (
@@ -75,6 +77,8 @@ class Request:
         Most segments of one recording, not counting random ones.
     speaker_field : str, optional
         The `meta_` column that names a recording's speaker.
+    labelled : set of (URI, channel, start in milliseconds)
+        Segments that are left out, since people have labelled them.
     """
 
     output: str
@@ -87,6 +91,7 @@ class Request:
     seed: int = 0
     per_recording: int = 3
     speaker_field: str | None = None
+    labelled: Set[Key] = frozenset()
 
     def __post_init__(self) -> None:
         kinds = [kind for kind, _ in self.by]
@@ -159,6 +164,7 @@ def select(request: Request, *, say: Say, progress: Progress) -> Selection:
     with database.connect() as db:
         night, parts = _load_night(db, reader, request)
         labels = _fill_pool(db, reader, parts)
+        _leave_out(db, request, night, say)
         total = database.count(db, "pool")
         if request.against is not None:
             against = Against(request.against, request.signed_by)
@@ -289,6 +295,30 @@ def _fill_pool(db: Any, reader: Reader, parts: Sequence[str]) -> list[tuple[str,
     )
     db.execute("DROP TABLE segments")
     return list(labels)
+
+
+def _leave_out(db: Any, request: Request, night: str, say: Say) -> None:
+    """Take the segments out of `pool` that people have labelled.
+
+    Raises
+    ------
+    NothingMatchedError
+        No other is left.
+    """
+    if not request.labelled:
+        return
+    database.fill(db, "labelled", _LABELLED, request.labelled)
+    before = database.count(db, "pool")
+    db.execute(
+        "DELETE FROM pool USING labelled WHERE pool.uri = labelled.uri "
+        "AND pool.channel = labelled.channel "
+        "AND round(pool.start_s * 1000)::BIGINT = labelled.start_ms"
+    )
+    after = database.count(db, "pool")
+    if not after:
+        raise NothingMatchedError(f"{night}: all {before:,} segments are labelled already")
+    if after < before:
+        say(f"{night}: {before - after:,} segments are labelled already and left out")
 
 
 def _pick(db: Any, kind: str, n: int, total: int, seed: int, most: int) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 from ser_core.models.card import Adaptation, Card
 
 _USE = """\
-## Use
-
 For searching and summarising archives of calls: which calls are worth listening to, how a queue
 develops. A label is an estimate from a voice, not knowledge of what a person felt.
 
@@ -24,8 +22,9 @@ reasons). If calls have a channel for the agent, analyse only the customer's. Pe
 are inferred must be informed (Article 50(3)).
 """
 
-
-_PICTURES = {
+# The same, one text a paragraph.
+USE = tuple(" ".join(paragraph.split()) for paragraph in _USE.split("\n\n"))
+PICTURES = {
     "conditions.png": "UAR by condition",
     "confusion.png": "Confusion matrices",
     "reliability.png": "Reliability: accuracy by confidence",
@@ -65,7 +64,7 @@ def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
         yield ""
     if card.results:
         yield from _results(card)
-        for name, title in _PICTURES.items():
+        for name, title in PICTURES.items():
             if name in files:
                 yield f"\n![{title}]({name})"
         yield ""
@@ -75,7 +74,7 @@ def _lines(card: Card, files: Collection[str]) -> Iterator[str]:
         yield "## Settings\n"
         yield from _settings(card)
         yield ""
-    yield _USE
+    yield f"## Use\n\n{_USE}"
     if card.versions:
         yield "Made with " + ", ".join(f"{k} {v}" for k, v in card.versions.items()) + ".\n"
 
@@ -95,6 +94,11 @@ def _adapted(found: Adaptation) -> Iterator[str]:
     for label, before in found.shares_before.items():
         yield f"| {label} | {before:.1%} | {found.shares_after[label]:.1%} |"
     yield ""
+
+
+def settings_in_words(card: Card) -> list[str]:
+    """The settings of a bundle's training, one text each."""
+    return [line.removeprefix("- ").strip() for line in _settings(card)]
 
 
 def _settings(card: Card) -> Iterator[str]:

@@ -76,7 +76,9 @@ def _section(evaluation: Evaluation) -> Section:
         labels_compared=verdict.labels_compared(evaluation),
         shown=shown,
         uar=pictures.uar(evaluation),
-        differences=pictures.differences(evaluation) if evaluation.differences else None,
+        differences=pictures.differences(evaluation, verdict.short_names(evaluation))
+        if evaluation.differences
+        else None,
         curves=tuple(
             Curves(
                 title=tested.id + (f", {pictures.KNOWN[known]}" if len(tested.known) > 1 else ""),

@@ -20,6 +20,7 @@ WIDTH_IN, DPI = 3.9, 220
 WIDTH_PX = round(WIDTH_IN * DPI / 2)
 KNOWN = {NOTHING: "nothing known", CHANNEL: "channel known"}
 _ROW_IN = 0.16
+_LONGEST_NAME = 14
 _SIZE = 8.5
 
 
@@ -49,8 +50,14 @@ def uar(evaluation: Evaluation) -> bytes:
 
 
 @style.styled(_SIZE)
-def differences(evaluation: Evaluation) -> bytes:
+def differences(evaluation: Evaluation, names: Sequence[str]) -> bytes:
     """The first bundle's UAR less the second's by condition, with its interval.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    names : sequence of two str
+        Short names of the bundles.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def differences(evaluation: Evaluation) -> bytes:
         A PNG.
     """
     known = list(dict.fromkeys(difference.known for difference in evaluation.differences))
-    words = "← second better   points of UAR   first better →"
+    words = "points of UAR"
     figure, axes = _rows(evaluation.conditions, len(known), words)
     for difference in evaluation.differences:
         row = evaluation.conditions.index(difference.condition)
@@ -70,6 +77,10 @@ def differences(evaluation: Evaluation) -> bytes:
     axes.axvline(0, color=SOFT, lw=0.9)
     reach = max(*np.abs(axes.get_xlim()), 2.0)
     axes.set_xlim(-reach, reach)
+    for side, name in enumerate(names):
+        # The first is better on the right.
+        arrow = f"{_cut(name)} better →" if side == 0 else f"← {_cut(name)} better"
+        axes.set_title(arrow, loc="right" if side == 0 else "left", color=SOFT, parse_math=False)
     if len(known) > 1:
         _legend(figure, [_handle(None, kind, "", len(known)) for kind in known])
     return style.png(figure, dpi=DPI)
@@ -153,6 +164,10 @@ def _square(across: str, up: str) -> tuple[Figure, Axes]:
 
 def _place(row: int, at: int, series: int) -> float:
     return row + (at - (series - 1) / 2) / (series + 1)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
 def _whisker(

@@ -8,6 +8,7 @@ emotions of speakers that it was not trained on. A trained bundle does better.
 
 from __future__ import annotations
 
+import base64
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ser_core.corpora.vectors import Progress
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.errors import CorpusError
 from ser_core.features import resample, telephone
-from ser_core.report import explore_analysis, explore_pictures, pages
+from ser_core.report import embedded, explore_analysis, explore_pictures, pages, style
 from ser_core.report.explore_analysis import Quick, Ranked
 from ser_core.report.explore_measures import MEASURES
 
@@ -226,8 +227,14 @@ def example(utterance: Utterance) -> Example:
 # ---------------------------------------------------------------- the page
 
 
-def page(looks: Sequence[Look]) -> str:
+def page(looks: Sequence[Look], *, with_clips: bool = True) -> str:
     """Complete page, without links to other files.
+
+    Parameters
+    ----------
+    looks : sequence of Look
+    with_clips : bool
+        Whether the page holds the sound of its examples, as MP3, to be played.
 
     Raises
     ------
@@ -236,13 +243,16 @@ def page(looks: Sequence[Look]) -> str:
     """
     if not looks:
         raise CorpusError("no corpus was looked at; one or more expected")
+    clips: dict[str, str] | None = {} if with_clips else None
     return pages.render(
         "explore",
-        looks=[_section(look, f"corpus-{i}") for i, look in enumerate(looks)],
+        looks=[_section(look, f"corpus-{i}", clips) for i, look in enumerate(looks)],
         emotions=in_order({name for look in looks for name in look.emotions}),
         shared=shared_audio(looks),
         measures=MEASURES,
         own_from=explore_analysis.OWN_FROM,
+        clips=clips,
+        script=pages.script("explore"),
     )
 
 
@@ -264,19 +274,24 @@ def shared_audio(looks: Sequence[Look]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Row:
-    """Counts by emotion of a speaker, of a sex, or of all others."""
+    """Counts by emotion of a speaker, of a sex, or of all others.
+
+    Speakers with equal counts are one row: `members` are their names, and the counts are those of
+    each.
+    """
 
     name: str
     about: str
     counts: tuple[int, ...]
     total: int
+    members: tuple[str, ...] = ()
 
 
-def _section(look: Look, anchor: str) -> dict[str, Any]:
-    """Values that the template shows of look corpus."""
+def _section(look: Look, anchor: str, clips: dict[str, str] | None) -> dict[str, Any]:
+    """Values that the template shows of a corpus; adds the sound of its examples to `clips`."""
     corpus, shown = look.corpus, look.shown
     labels = np.array([o.emotion for o in look.measured])
-    seconds = np.array([sound.seconds for sound in look.sounds if not sound.fault])
+    seconds = np.array([each.seconds for each in look.sounds if not each.fault])
     where = {emotion: labels == emotion for emotion in shown}
 
     def by_emotion(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -292,12 +307,15 @@ def _section(look: Look, anchor: str) -> dict[str, Any]:
         boxes.append((measure, effects, explore_pictures.boxes(panels, shown)))
     longest = max((len(e.samples) for e in look.examples), default=1) / explore_pictures.RATE_HZ
     speakers = _speaker_rows(corpus, shown)
+    disagreements = problems.confused_labels(corpus)[: explore_analysis.MOST_CONFUSED]
     return {
         "look": look,
         "anchor": anchor,
+        "contents": _contents(look, disagreements),
+        "serious": sum(problem.serious for problem in look.problems),
         "counts": [(name, corpus.counts[name]) for name in look.emotions],
         "most": max(corpus.counts.values()),
-        "rates": sorted({sound.rate_hz for sound in look.sounds if sound.rate_hz}),
+        "rates": sorted({each.rate_hz for each in look.sounds if each.rate_hz}),
         "seconds": seconds,
         "longer": int((seconds > explore_pictures.longest_drawn(seconds)).sum()),
         "speakers": speakers,
@@ -315,15 +333,40 @@ def _section(look: Look, anchor: str) -> dict[str, Any]:
                 explore_pictures.sound(
                     e.samples, explore_pictures.RATE_HZ, e.mel_db, seconds=longest
                 ),
+                _embed(e, f"{anchor}-{i}", clips),
             )
-            for e in look.examples
+            for i, e in enumerate(look.examples)
         ],
         "scale": explore_pictures.scale() if look.examples else b"",
         "projection": explore_pictures.projection(look.points, look.point_emotions, shown)
         if len(look.points)
         else b"",
-        "disagreements": problems.confused_labels(corpus)[:explore_analysis.MOST_CONFUSED],
+        "disagreements": disagreements,
     }  # fmt: skip
+
+
+def _contents(look: Look, disagreements: Sequence[Any]) -> list[tuple[str, str]]:
+    """Headings of a corpus: the end of the anchor, and words."""
+    parts = {
+        "problems": "problems",
+        "emotions": "emotions",
+        "speakers": "speakers",
+        "durations": "durations",
+        "sound": "how they sound" if look.examples else "",
+        "features": "features",
+        "ranking": "what separates them" if look.ranking else "",
+        "confusions": "confusions",
+        "annotators": "annotators" if look.corpus.agreement or disagreements else "",
+    }
+    return [(part, words) for part, words in parts.items() if words]
+
+
+def _embed(shown: Example, key: str, clips: dict[str, str] | None) -> str:
+    """Add the sound of an example to `clips`, as MP3 in base64; gives its key, or nothing."""
+    if clips is None or not len(shown.samples):
+        return ""
+    clips[key] = base64.b64encode(embedded.mp3(shown.samples, explore_pictures.RATE_HZ)).decode()
+    return key
 
 
 def _effect(values: np.ndarray, labels: np.ndarray, shown: Sequence[str]) -> float | None:
@@ -341,13 +384,19 @@ def _speaker_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:
     for utterance in corpus.utterances:
         counts[utterance.speaker][utterance.emotion] += 1
         sexes[utterance.speaker] = utterance.sex
-    kept = sorted(counts, key=lambda name: (-counts[name].total(), name))[:MOST_SPEAKERS]
-    short = _short_names(sorted(kept))
-    rows = [
-        _Row(short[name], sexes[name], tuple(counts[name][e] for e in shown), counts[name].total())
-        for name in sorted(kept)
-    ]
-    rest = [name for name in counts if name not in set(kept)]
+    equal: dict[tuple[str, tuple[int, ...], int], list[str]] = defaultdict(list)
+    for name in sorted(counts):
+        about = (sexes[name], tuple(counts[name][e] for e in shown), counts[name].total())
+        equal[about].append(name)
+    groups = sorted(equal.items(), key=lambda group: (-group[0][2], group[1]))
+    kept = sorted(groups[:MOST_SPEAKERS], key=lambda group: group[1])
+    short = _short_names([name for _, names in kept for name in names])
+    rows = []
+    for (sex, values, total_of_each), names in kept:
+        members = tuple(short[name] for name in names)
+        words = members[0] if len(members) == 1 else f"{len(members):,} speakers, each"
+        rows.append(_Row(words, sex, values, total_of_each, members if len(members) > 1 else ()))
+    rest = [name for _, names in groups[MOST_SPEAKERS:] for name in names]
     if rest:
         total: Counter[str] = sum((counts[name] for name in rest), Counter())
         name = f"{len(rest):,} others"
@@ -361,10 +410,8 @@ def _short_names(names: Sequence[str]) -> dict[str, str]:
     head = heads.pop() if len(heads) == 1 and len(names) > 1 else ""
     short = {name: name.removeprefix(head) or name for name in names}
     # A speaker may be named by the path of a recording, whose end says most.
-    return {
-        name: text if len(text) <= LONGEST_NAME else f"…{text[1 - LONGEST_NAME :]}"
-        for name, text in short.items()
-    }
+    backwards = style.distinct_labels((text[::-1] for text in short.values()), LONGEST_NAME)
+    return {name: backwards[text[::-1]][::-1] for name, text in short.items()}
 
 
 def _sex_rows(corpus: Corpus, shown: Sequence[str]) -> list[_Row]:

@@ -17,7 +17,7 @@ _LONGEST_LABEL = 14
 _FLAT_COLOURS, _SPECTROGRAM_COLOURS = 32, 48
 _WAVE_COLUMNS = 400
 # Share of the picture's height.
-_LABEL_HEIGHT = 0.055
+_LABEL_HEIGHT = 0.065
 # Spectrograms show up to twice the telephone's band.
 RATE_HZ, LONGEST_S = 16_000, 6.0
 _LOW_HZ, _HIGH_HZ, _BANDS = 60.0, 8_000.0, 64
@@ -60,7 +60,7 @@ def boxes(panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], emotions: Sequ
         axes.set_xlabel(words)
         axes.grid(axis="x")
         axes.locator_params(axis="x", nbins=4)
-    all_axes[0].set_yticks(range(len(emotions)), list(map(_text, emotions)), fontsize=8)
+    all_axes[0].set_yticks(range(len(emotions)), _texts(emotions), fontsize=8)
     all_axes[0].set_ylim(len(emotions) - 0.45, -0.55)
     return style.png(figure, dpi=_DPI, colours=_FLAT_COLOURS)
 
@@ -217,12 +217,17 @@ def projection(points: np.ndarray, emotions: Sequence[str], order: Sequence[str]
     axes.set_ylim(low[1] - room[1], high[1] + room[1])
     present = [emotion for emotion in order if (names == emotion).any()]
     middles = np.array([np.median(points[names == emotion], axis=0) for emotion in present])
-    heights = _apart(middles[:, 1], _LABEL_HEIGHT * (high[1] - low[1]))
-    for emotion, middle, height in zip(present, middles, heights, strict=True):
+    least = _LABEL_HEIGHT * (high[1] - low[1] + 2 * room[1])
+    heights = _apart(middles[:, 1], least, low[1], high[1])
+    centre = (low[0] + high[0]) / 2
+    labels = _texts(present)
+    for emotion, text, middle, height in zip(present, labels, middles, heights, strict=True):
+        # On the side where there is room: no label is cut off by the edge.
+        side = 1 if middle[0] <= centre else -1
         axes.plot(*middle, "o", ms=6.5, color=palette[emotion], mec=INK, mew=0.8, zorder=5)
         axes.annotate(
-            _text(emotion), middle, xytext=(middle[0] + 0.9 * room[0], height), va="center",
-            fontsize=8, color=INK, weight="bold",
+            text, middle, xytext=(middle[0] + side * 0.9 * room[0], height), va="center",
+            ha="left" if side > 0 else "right", fontsize=8, color=INK, weight="bold",
             arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.6, "shrinkA": 0, "shrinkB": 2},
             bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
         )  # fmt: skip
@@ -233,10 +238,12 @@ def projection(points: np.ndarray, emotions: Sequence[str], order: Sequence[str]
     return style.png(figure, dpi=_DPI, colours=256)
 
 
-def _apart(heights: np.ndarray, least: float) -> np.ndarray:
-    """Heights of labels, moved apart until no two are nearer than `least`."""
-    order = np.argsort(heights)
+def _apart(heights: np.ndarray, least: float, low: float, high: float) -> np.ndarray:
+    """Heights of labels, moved apart until no two are nearer than `least`, all in [low, high]."""
+    order = np.argsort(heights, kind="stable")
     moved = heights[order].astype(float)
+    last = len(moved) - 1
+    least = min(least, (high - low) / max(last, 1))
     for _ in range(50):
         gaps = np.diff(moved)
         for i in np.flatnonzero(gaps < least - 1e-9):
@@ -244,11 +251,15 @@ def _apart(heights: np.ndarray, least: float) -> np.ndarray:
             if push > 0:
                 moved[i] -= push
                 moved[i + 1] += push
+    for i in range(last + 1):
+        moved[i] = max(moved[i], moved[i - 1] + least if i else low)
+    for i in range(last, -1, -1):
+        moved[i] = min(moved[i], moved[i + 1] - least if i < last else high)
     return moved[np.argsort(order)]
 
 
-def _text(label: str) -> str:
-    """A label as plain text: no formula, no line breaks, cut to the room that it has."""
-    label = " ".join(label.split())
-    short = label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
-    return short.replace("$", r"\$")
+def _texts(labels: Sequence[str]) -> list[str]:
+    """Labels as plain text: no formula, no line breaks, cut to their room, and told apart."""
+    lines = [" ".join(label.split()) for label in labels]
+    short = style.distinct_labels(lines, _LONGEST_LABEL)
+    return [short[line].replace("$", r"\$") for line in lines]

@@ -7,11 +7,9 @@ are only ever shown as text.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from ser_core.report import pages
@@ -34,6 +32,7 @@ def render(
     labels: Sequence[str],
     annotator: str = "",
     clips: bool = False,
+    name: str = "review",
 ) -> str:
     """Render the page.
 
@@ -48,18 +47,20 @@ def render(
     items : sequence of mappings
         One per row: `url` (empty where the audio is missing, and then a `problem`), `clip` (whether
         the audio is the segment alone), `name`, `channel`, `channels`, `role`, `start_s`, `end_s`,
-        `why`, and `guess` where the model's label may be shown.
+        `lead_s` (seconds that can be heard before it), `wave` (outline of the lead and the
+        segment, 0 to 99; may be empty), and `guess` where the model's label may be shown.
     labels : sequence of str
         One button each.
     annotator : str
         Name of the person who listens.
     clips : bool
         Whether clips were written.
+    name : str
+        How the names of downloaded lists begin.
     """
     list_id = hashlib.sha256(json.dumps([columns, rows]).encode()).hexdigest()[:16]
-    script = _script()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    drawn = sum(item["why"] == "random" for item in items)
+    why = columns.index("why")
+    drawn = sum(row[why] == "random" for row in rows)
     return pages.render(
         "review",
         night=night,
@@ -69,8 +70,7 @@ def render(
         stands_for=segments / drawn if drawn else None,
         clips=clips,
         shows_guess=any("guess" in item for item in items),
-        script=script,
-        script_hash=digest,
+        script=pages.script("review"),
         data={
             "list": list_id,
             "columns": columns,
@@ -78,11 +78,6 @@ def render(
             "items": items,
             "labels": labels,
             "annotator": annotator,
-            "why": WHY,
+            "name": name,
         },
     )
-
-
-def _script() -> str:
-    folder = files("ser_core.report") / "templates"
-    return (folder / "review.js").read_text(encoding="utf-8")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -106,6 +107,33 @@ def png(drawn: Figure, *, dpi: int = 110, colours: int = 128) -> bytes:
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image.quantize(colours).save(file, format="png", optimize=True)
     return file.getvalue()
+
+
+def distinct_labels(names: Iterable[str], longest: int) -> dict[str, str]:
+    """Names cut to a length, and still told apart.
+
+    A name that is too long loses its end; where two would then be equal they lose their middle, and
+    where that is not enough they are numbered.
+
+    Examples
+    --------
+    >>> distinct_labels(["calm", "surprised, sad", "surprised, glad"], 10)
+    {'calm': 'calm', 'surprised, sad': 'surp… sad', 'surprised, glad': 'surp…glad'}
+    """
+    names = [*dict.fromkeys(names)]
+    short = {name: name if len(name) <= longest else name[: longest - 1] + "…" for name in names}
+    half = (longest - 1) // 2
+    for name in _colliding(short):
+        short[name] = f"{name[:half]}…{name[-half:]}" if len(name) > longest else name
+    for number, name in enumerate(_colliding(short), 1):
+        mark = f"…{number}"
+        short[name] = name[: longest - len(mark)] + mark
+    return short
+
+
+def _colliding(short: Mapping[str, str]) -> list[str]:
+    counts = Counter(short.values())
+    return [name for name, text in short.items() if counts[text] > 1]
 
 
 def emotion_colours(labels: Iterable[str]) -> dict[str, str]:

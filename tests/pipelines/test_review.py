@@ -301,8 +301,38 @@ def test_the_list_reads_back_as_what_the_tables_hold(night, tmp_path):
         assert (row["label"], row["annotator"], row["speaker"]) == ("", "", "")
         assert (row["weight"] == "2.0") == (row["why"] == "random")
     # What would lead a listener is not there.
-    assert all("guess" not in item for item in page_data(page)["items"])
+    items = page_data(page)["items"]
+    assert not {"guess", "why", "confidence"} & {key for item in items for key in item}
     assert "the model said" not in re.sub(r"<script>.*</script>", "", page, flags=re.DOTALL)
+
+
+def test_what_was_labelled_is_not_asked_again(night, tmp_path):
+    rows, _, _ = made(night, tmp_path)
+    heard, unsure = rows[:4], rows[4]
+    answers = [*({**row, "label": "calm", "annotator": "ana"} for row in heard)]
+    answers.append({**unsure, "annotator": "ana"})
+    answers += rows[5:]  # not heard yet
+    far, near = tmp_path / "far", tmp_path / "near"
+    for folder in (far, near):
+        folder.mkdir()
+    lines = [list(row.values()) for row in answers]
+    (far / "review-ana.csv").write_text(listing.as_csv(list(rows[0]), lines), encoding="utf-8")
+    again, _, output = made(night, near, labelled=[str(far / "review-ana.csv")])
+    assert "5 segments are labelled already and left out" in output
+    left = {(row["uri"], row["start_s"]) for row in rows[5:]}
+    assert {(row["uri"], row["start_s"]) for row in again} == left
+    # Lists beside the new one count, too; other tables there do not.
+    (near / "other.csv").write_text("a,b\n1,2\n")
+    (far / "review-ana.csv").rename(near / "review-ana.csv")
+    assert {(row["uri"], row["start_s"]) for row in made(night, near)[0]} == left
+    with pytest.raises(
+        UsageError, match=r"--labelled .*other\.csv: a list of `ser review` expected"
+    ):
+        made(night, near, labelled=[str(near / "other.csv")])
+    every = [[*row.values()] for row in ({**row, "label": "calm"} for row in rows)]
+    (near / "all.csv").write_text(listing.as_csv(list(rows[0]), every), encoding="utf-8")
+    with pytest.raises(NothingMatchedError, match="all 10 segments are labelled already"):
+        made(night, near)
 
 
 def test_guess_and_speaker_where_they_are_asked_for(night, tmp_path):
@@ -323,7 +353,11 @@ def test_clips_are_the_segments_samples_and_nothing_else(night, tmp_path):
     for row, item in zip(rows, items, strict=True):
         clip, rate = soundfile.read(tmp_path / item["url"].replace("%20", " "), dtype="int16")
         samples, at = soundfile.read(row["uri"], dtype="int16", always_2d=True)
-        cut = slice(round(float(row["start_s"]) * at), round(float(row["end_s"]) * at))
+        begins_s = max(0.0, float(row["start_s"]) - 5.0)
+        cut = slice(round(begins_s * at), round(float(row["end_s"]) * at))
+        assert item["lead_s"] == float(row["start_s"]) - begins_s
+        assert len(item["wave"]) == 160
+        assert max(item["wave"]) <= 99
         assert rate == at
         np.testing.assert_array_equal(clip, samples[cut, int(row["channel"])])
         assert item["clip"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,7 +14,7 @@ import soundfile
 from pipelines.review import (
     listing,
 )  # fmt: skip
-from tests.browser import chromium
+from tests.browser import chromium, serious_faults
 from tests.pipelines.review_nights import (  # noqa: F401
     HOSTILE,
     LABELS,
@@ -38,6 +39,15 @@ def test_command(ser, night, tmp_path):
     assert "2 × drawn at random, each representing 5.0" in done.stdout
     page = (tmp_path / "mine.html").read_text(encoding="utf-8")
     assert (page_data(page)["labels"], page_data(page)["annotator"]) == (["x", "y"], "ana")
+    assert page_data(page)["name"] == "mine"
+
+
+def test_lists_without_a_name_are_named_after_the_night(ser_here, night, tmp_path):
+    for name in ("review-2026-03-01", "review-2026-03-01-2"):
+        done = ser_here("review", "--output", night, "--n", "3", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / f"{name}.csv").exists()
+        assert (tmp_path / f"{name}.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -167,12 +177,16 @@ def test_page_takes_labels_by_keys_and_gives_the_list(visit, night, tmp_path):
     assert page.inner_text("#counts") == "3 labelled, 1 not sure, 6 open"
     assert page.input_value("#annotator") == 'Ana "A", B'
     page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#labels button.given").split() == ["1", "calm"]
+    assert page.inner_text("#labels button.given").split() == ["1", "neutral"]
+    assert page.locator("#labels button").count() == 8
     with page.expect_download() as waiting:
         page.click("#download")
-    assert waiting.value.suggested_filename == "review-Ana_A_B.csv"
+    suggested = waiting.value.suggested_filename
+    assert re.fullmatch(r"list-Ana_A_B-[0-9a-f]{4}-[0-9a-f]{6}\.csv", suggested)
+    name(page, "Ana_A_B")
+    assert suggested not in page.inner_text("#download")
     expected = [list(rows[0]), *(list(row.values()) for row in rows)]
-    for i, label in {1: "calm", 2: "angry", 3: "", 5: "calm"}.items():
+    for i, label in {1: "neutral", 2: "calm", 3: "", 5: "neutral"}.items():
         expected[i][4:6] = label, 'Ana "A", B'
     text = Path(waiting.value.path()).read_bytes().decode("utf-8")
     assert text == listing.as_csv(expected[0], expected[1:])
@@ -224,8 +238,13 @@ def test_page_plays_clips_also_where_it_was_moved_with_them(visit, night, tmp_pa
     page, asked, _ = visit(tmp_path / "there" / "list.html")
     page.keyboard.press(" ")
     until(page, "audio.currentTime > 0.2")
-    seconds = float(rows[0]["end_s"]) - float(rows[0]["start_s"])
-    assert page.evaluate("audio.duration") == pytest.approx(seconds, abs=1e-3)
+    start_s, end_s = float(rows[0]["start_s"]), float(rows[0]["end_s"])
+    lead_s = min(5.0, start_s)
+    assert page.evaluate("audio.duration") == pytest.approx(end_s - start_s + lead_s, abs=1e-3)
+    assert place(page) >= lead_s
+    page.keyboard.press("b")
+    until(page, "!audio.paused && audio.currentTime > 0 && !audio.seeking")
+    assert place(page) < lead_s
     assert all(url.startswith((tmp_path / "there").as_uri()) for url in asked)
 
 
@@ -264,4 +283,39 @@ def test_page_tells_the_guess_after_an_answer_only(visit, night, tmp_path):
     assert page.inner_text("#guess") == f"The model said: {rows[0]['guess']}"
     page.keyboard.press("1")
     assert not page.is_visible("#guess")
-    assert page.inner_text("#before") == f"1: calm; the model said {rows[0]['guess']}."
+    assert page.inner_text("#before") == f"1: neutral; the model said {rows[0]['guess']}."
+
+
+def test_page_plays_from_before_and_shows_the_wave(visit, night, tmp_path):
+    rows, html, _ = made(night, tmp_path)
+    page, _, faults = visit(tmp_path / "list.html")
+    late = next(i for i, row in enumerate(rows) if float(row["start_s"]) > 6)
+    for _ in range(late):
+        page.keyboard.press("ArrowRight")
+    start_s = float(rows[late]["start_s"])
+    assert len(page_data(html)["items"][late]["wave"]) == 160
+    assert page.is_visible("#wave")
+    page.click("#earlier")
+    until(page, "!audio.paused && audio.currentTime > 0 && !audio.seeking")
+    assert start_s - 5.05 <= place(page) < start_s
+    needle = float(page.get_attribute("#needle", "x1"))
+    assert 0 <= needle < 160
+    assert not faults
+
+
+@pytest.mark.parametrize(("width", "colours"), [(390, "dark"), (1280, "light")])
+def test_page_has_no_serious_fault_and_no_hint(visit, browser, night, tmp_path, width, colours):
+    made(night, tmp_path)
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=colours, reduced_motion="reduce"
+    )
+    page, _, faults = visit(tmp_path / "list.html", context=context)
+    assert serious_faults(page) == []
+    for _ in range(10):
+        text = page.inner_text("body").lower()
+        assert "least sure" not in text
+        assert "confidence" not in text
+        assert "picked" not in text
+        page.keyboard.press("ArrowRight")
+    assert not faults
+    context.close()

@@ -17,8 +17,14 @@ from hypothesis import strategies as st
 from ser_core.corpora import Corpus, Utterance, open_corpus, problems, sounds
 from ser_core.errors import CorpusError
 from ser_core.features import telephone
-from ser_core.report import explore, explore_analysis, explore_measures, explore_pictures
-from tests.browser import chromium
+from ser_core.report import (
+    explore,
+    explore_analysis,
+    explore_measures,
+    explore_pictures,
+    style,
+)
+from tests.browser import chromium, serious_faults
 from tests.speechlike import voice
 
 RATE_HZ = 8_000
@@ -301,7 +307,12 @@ def opened(browser, page_html: str, folder: Path, width: int):
     """The page in the browser, and whatever it asked for or complained about."""
     file = folder / "explore.html"
     file.write_text(page_html, encoding="utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 800})
+    colours = "dark" if width < 500 else "light"
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=colours)
+    page.add_init_script(
+        "window.players = []; const Original = Audio;"
+        "Audio = function () { const made = new Original(); players.push(made); return made; };"
+    )
     seen: list[str] = []
     page.on("console", lambda message: seen.append(message.text))
     page.on("dialog", lambda dialog: (seen.append(dialog.message), dialog.dismiss()))
@@ -319,6 +330,7 @@ def test_hostile_names_are_text_and_nothing_leaves_the_page(look, tmp_path):
             assert complaints == []
             assert page.locator("dl.bars dt").all_inner_texts() == ["calm", "angry", HOSTILE]
             assert page.locator("dl.bars dd").all_inner_texts() == ["20", "20", "20"]
+            page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
             text = page.inner_text("body")
             for words in (
                 HOSTILE,
@@ -328,12 +340,42 @@ def test_hostile_names_are_text_and_nothing_leaves_the_page(look, tmp_path):
                 "$x^$ {{ 1 }}",
             ):
                 assert words in text
-            assert page.locator("script, img:not([src^='data:'])").count() == 0
+            assert page.locator("[style], img:not([src^='data:'])").count() == 0
+            assert page.locator("script:not([type])").count() == 1
+            assert serious_faults(page) == []
+            parts = page.locator("nav a").evaluate_all("all => all.map(link => link.hash)")
+            assert len(parts) == 8
+            assert page.locator(", ".join(parts)).count() == 8
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width
             broken = "[...document.images].filter(image => !image.naturalWidth).length"
             assert page.evaluate(broken) == 0
             assert page.locator("img").count() > 15
+
+
+def test_spectrograms_play_their_clips_when_asked(look, tmp_path):
+    with chromium("--autoplay-policy=no-user-gesture-required") as browser:
+        page, complaints = opened(browser, explore.page([look]), tmp_path, 1280)
+        buttons = page.locator("button.play")
+        assert buttons.count() == len(look.examples) == 3
+        assert page.evaluate("players.map(player => player.src)") == [""]
+        buttons.nth(1).click()
+        assert page.evaluate("players[0].src").startswith("data:audio/mpeg;base64,")
+        assert [button.get_attribute("aria-pressed") for button in buttons.all()] == [
+            "false", "true", "false",
+        ]  # fmt: skip
+        ends = time.monotonic() + 20
+        while not page.evaluate("players[0].ended"):
+            assert time.monotonic() < ends
+            page.wait_for_timeout(20)
+        seconds = len(look.examples[1].samples) / explore_pictures.RATE_HZ
+        # MP3 pads a clip to whole frames.
+        assert page.evaluate("players[0].duration") == pytest.approx(seconds, abs=0.15)
+        assert buttons.nth(1).inner_text() == "▶ Play"
+        assert complaints == []
+    silent = explore.page([look], with_clips=False)
+    assert "<script" not in silent
+    assert "<button" not in silent
 
 
 def test_several_corpora_stand_beside_each_other(look, voices):
@@ -371,9 +413,47 @@ def test_many_emotions_and_speakers_are_cut_to_what_can_be_read(look):
     )
     shown = tuple(f"emotion{i:02d}" for i in range(12))
     rows = explore._speaker_rows(corpus_of(utterances), shown)
+    assert sum(row.total * max(len(row.members), 1) for row in rows) == 600
+    every = [Utterance(Path(f"{i}.wav"), "calm", f"tiny-{j}", "t") for j in range(90)
+             for i in range(j + 1)]  # fmt: skip
+    rows = explore._speaker_rows(corpus_of(every), ("calm",))
     assert len(rows) == explore.MOST_SPEAKERS + 1
     assert rows[-1].name == "50 others"
-    assert sum(row.total for row in rows) == 600
+    assert sum(row.total for row in rows) == len(every)
+
+
+def test_speakers_with_equal_counts_are_one_row():
+    utterances = [
+        Utterance(Path("x.wav"), emotion, f"tiny-{speaker}", "tiny", sex="mf"[speaker % 2])
+        for speaker in range(6)
+        for emotion in ("calm", "angry", *(["angry"] if speaker == 3 else []))
+    ]
+    rows = explore._speaker_rows(corpus_of(utterances), ("calm", "angry"))
+    assert [(row.name, row.members, row.counts, row.total) for row in rows] == [
+        ("3 speakers, each", ("0", "2", "4"), (1, 1), 2),
+        ("2 speakers, each", ("1", "5"), (1, 1), 2),
+        ("3", (), (1, 2), 3),
+    ]
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=1, max_size=14),
+    st.floats(0.1, 1),
+)
+def test_labels_are_moved_apart_and_stay_inside(heights, least):
+    moved = explore_pictures._apart(np.array(heights), least, -6.0, 6.0)
+    assert moved.min() >= -6 - 1e-9
+    assert moved.max() <= 6 + 1e-9
+    gaps = np.diff(np.sort(moved))
+    assert (gaps >= min(least, 12 / max(len(heights) - 1, 1)) - 1e-6).all()
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=30), unique=True, max_size=40))
+def test_cut_names_are_told_apart(names):
+    short = style.distinct_labels(names, 10)
+    assert len(set(short.values())) == len(names)
+    assert all(len(text) <= 10 for text in short.values())
+    assert all(short[name] == name for name in names if len(name) <= 10)
 
 
 def test_dollar_signs_are_no_formulas():

@@ -34,7 +34,17 @@
     return Math.floor(tenths / 600) + ":" + String(Math.floor(tenths / 10) % 60).padStart(2, "0") + "." + tenths % 10;
   };
   const item = () => items[mine().at];
-  const fileName = () => "review-" + (annotator.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "nobody") + ".csv";
+  // Lists of other nights, and of people whose names are alike, have other names.
+  const mark = (text) => {
+    let hash = 0x811c9dc5;
+    for (const letter of text) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193);
+    return (hash >>> 0).toString(16).padStart(8, "0").slice(0, 4);
+  };
+  function fileName() {
+    const plain = annotator.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "nobody";
+    const who = plain === annotator || !annotator ? plain : plain + "-" + mark(annotator);
+    return data.name + "-" + who + "-" + data.list.slice(0, 6) + ".csv";
+  }
 
   function sides(segment) {
     if (segment.channels < 2) return segment.role === "mixed" ? "One channel holds both sides: judge the customer’s." : "";
@@ -68,7 +78,6 @@
     say("name", segment.name);
     const side = segment.channels > 1 ? " (channel " + (segment.channel + 1) + " of " + segment.channels + ")" : "";
     say("place", segment.role + side + ", " + clock(segment.start_s) + " – " + clock(segment.end_s));
-    say("why", "Picked: " + data.why[segment.why] + ".");
     say("sides", sides(segment));
     byId("unsure").classList.toggle("given", given[at] === "");
     [...byId("labels").children].forEach((button, i) => {
@@ -79,9 +88,33 @@
   }
 
   // ---- sound: only the segment, whatever the file holds
-  const from = () => item().clip ? 0 : item().start_s;
+  // A clip begins with the seconds before the segment.
+  const from = () => item().clip ? item().lead_s : item().start_s;
+  const first = () => from() - item().lead_s;
   const until = () => item().clip ? Infinity : item().end_s;
   const long = () => item().end_s - item().start_s;
+  let begins = 0; // where the listener wants to hear from: the segment, or before it
+
+  function draw(segment) {
+    const wave = segment && segment.wave.length ? segment.wave : null;
+    byId("wave").toggleAttribute("hidden", !wave);
+    byId("track").hidden = !!wave;
+    if (!wave) return;
+    const wide = 160 / wave.length, cut = wave.length * segment.lead_s / (segment.lead_s + long());
+    const outline = (a, b) => wave.slice(a, b).map((peak, i) => {
+      const high = Math.max(peak, 1) / 2.1, x = (a + i) * wide;
+      return "M" + x.toFixed(2) + " " + (50 - high).toFixed(1) + "h" + (0.8 * wide).toFixed(2) + "v" + (2 * high).toFixed(1) + "h" + (-0.8 * wide).toFixed(2) + "z";
+    }).join("");
+    byId("lead").setAttribute("d", outline(0, Math.round(cut)));
+    byId("voice").setAttribute("d", outline(Math.round(cut), wave.length));
+    point(0);
+  }
+
+  // The place of the needle: seconds from where the segment begins.
+  function point(seconds) {
+    const { lead_s } = item(), x = 160 * Math.min(1, Math.max(0, (seconds + lead_s) / (lead_s + long())));
+    for (const end of ["x1", "x2"]) byId("needle").setAttribute(end, x.toFixed(2));
+  }
 
   function load() {
     const segment = item();
@@ -90,14 +123,19 @@
     byId("playing").textContent = "Play";
     say("problem", segment ? segment.problem : "");
     byId("play").disabled = !segment || !segment.url;
+    byId("earlier").disabled = byId("play").disabled || !segment.lead_s;
+    draw(segment);
+    if (segment) begins = from();
     if (segment && segment.url) audio.src = segment.clip ? segment.url : segment.url + "#t=" + segment.start_s + "," + segment.end_s;
     else audio.removeAttribute("src");
   }
 
-  function play() {
+  function play(before = false) {
     const segment = item();
     if (!segment || !segment.url) return;
-    if (audio.readyState >= 1) audio.currentTime = from();
+    begins = before ? first() : from();
+    if (before && !segment.clip) audio.src = segment.url + "#t=" + begins + "," + segment.end_s;
+    if (audio.readyState >= 1) audio.currentTime = begins;
     audio.play().then(tick, (error) => {
       if (error.name === "NotAllowedError") note("Press Play: this browser plays sound only after a click.");
     });
@@ -105,11 +143,12 @@
 
   function watch() {
     if (!item() || audio.paused || audio.seeking || audio.readyState < 2) return;
-    if (audio.currentTime < from() - 0.5) {
+    if (audio.currentTime < begins - 0.5) {
       audio.pause();
       say("problem", "This recording cannot be played from the middle; “ser review --clips DIR” copies the segments.");
     }
-    byId("heard").style.width = Math.min(100, 100 * (audio.currentTime - from()) / long()) + "%";
+    point(audio.currentTime - from());
+    byId("heard").style.width = Math.max(0, Math.min(100, 100 * (audio.currentTime - from()) / long())) + "%";
     if (audio.currentTime >= until()) audio.pause();
   }
 
@@ -120,14 +159,14 @@
     if (!audio.paused) ticking = requestAnimationFrame(tick);
   }
 
-  audio.addEventListener("loadedmetadata", () => { if (item()) audio.currentTime = from(); });
+  audio.addEventListener("loadedmetadata", () => { if (item()) audio.currentTime = begins; });
   audio.addEventListener("timeupdate", watch); // also where the page is not seen
   audio.addEventListener("playing", () => { byId("playing").textContent = "Playing …"; });
   for (const name of ["pause", "ended"]) audio.addEventListener(name, () => { byId("playing").textContent = "Play again"; });
   audio.addEventListener("error", () => {
     const segment = item();
     if (!segment || !audio.getAttribute("src")) return;
-    byId("play").disabled = true;
+    byId("play").disabled = byId("earlier").disabled = true;
     byId("playing").textContent = "Play";
     say("problem", segment.clip
       ? "The clip cannot be played. It should be beside this page, in the folder of --clips: move both together."
@@ -226,12 +265,13 @@
     byId("labels").append(button);
   });
   const next = () => go(mine().at + 1), back = () => go(mine().at - 1), tell = () => show(true);
-  const clicks = { play, undo, back, next, open, download, skip: next, unsure: () => give(""), tell };
+  const earlier = () => play(true);
+  const clicks = { play, earlier, undo, back, next, open, download, skip: next, unsure: () => give(""), tell };
   for (const [id, does] of Object.entries(clicks)) if (byId(id)) byId(id).addEventListener("click", () => does());
   field.addEventListener("change", rename);
   field.addEventListener("keydown", (event) => { if (event.key === "Enter") field.blur(); });
 
-  const keys = { " ": play, u: undo, Backspace: undo, ArrowLeft: back, ArrowRight: next, s: next, "?": () => give("") };
+  const keys = { " ": play, b: earlier, u: undo, Backspace: undo, ArrowLeft: back, ArrowRight: next, s: next, "?": () => give("") };
   if (byId("tell")) keys.g = tell;
   labels.slice(0, KEYS.length).forEach((label, i) => { keys[KEYS[i]] = () => give(label); });
   const ours = (event) => event.target !== field && !event.ctrlKey && !event.metaKey && !event.altKey;
