@@ -41,6 +41,17 @@ def defuse(value: str) -> str:
     return f"'{value}" if value.startswith(tuple("=+-@\t\r")) and not is_number else value
 
 
+def unmarked(text: str) -> str:
+    """A message whose `words` between backticks, as pages show them as code, are in quote marks.
+
+    Examples
+    --------
+    >>> unmarked("see `ser model show`")
+    'see “ser model show”'
+    """
+    return re.sub(r"`([^`]+)`", r"“\1”", text)
+
+
 def percent(value: float | None) -> str:
     """A share as a percentage; a dash for None."""
     return "-" if value is None else f"{100 * value:.1f} %"

@@ -21,6 +21,7 @@ from pipelines.terminal import (
     plain,
     progress_bars,
     say,
+    unmarked,
 )
 from ser_core.conditions import CONDITIONS
 from ser_core.emotions import GROUPINGS
@@ -140,7 +141,7 @@ def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]
     several = len(names) > 1
     say(plain(f"{found.corpus}: {' against '.join(names)}: {verdict.verdict(found)}"))
     for warning in found.serious:
-        say(plain(f"serious: {warning}"))
+        say(plain(f"serious: {unmarked(warning)}"))
     few = found.conditions if len(found.conditions) <= _FEW_CONDITIONS else found.conditions[:1]
     for bundle in found.bundles:
         console.print(_by_condition(bundle, found.corpus))
@@ -154,7 +155,7 @@ def _print(console: Console, found: Evaluation, *, known_warnings: Sequence[str]
         say(plain(f"{bundle.id + ': ' if several else ''}{_summary(bundle)}"))
     for warning in found.warnings:
         if warning not in (*found.serious, *known_warnings):
-            say(plain(f"warning: {warning}"))
+            say(plain(f"warning: {unmarked(warning)}"))
 
 
 def _by_condition(tested: Tested, corpus: str) -> Table:

@@ -58,7 +58,11 @@ def test_two_bundles_side_by_side_as_tables_json_and_page(say, tmp_path):
     assert "36 utterances of 6 speakers" in done.stdout
     assert "bad-" in done.stdout
     assert "good is better" in done.stdout
-    assert "these figures say nothing about other voices" in done.stdout
+    first = next(line for line in done.stdout.splitlines() if "against" in line)
+    assert "not to be relied on: good is better under all 2 conditions" in first
+    assert "serious: bad-" in done.stdout
+    assert "these figures say nothing about other voices; see the figures" in done.stdout
+    assert "`" not in done.stdout
     tables = [line for line in done.stdout.splitlines() if line[:1] in "│┃┏└├┡"]
     assert max(map(len, tables)) <= 100
     figures = json.loads((tmp_path / "out" / "e.json").read_text())
