@@ -59,7 +59,7 @@ def boxes(panels: Sequence[tuple[str, Mapping[str, np.ndarray]]], emotions: Sequ
             axes.vlines(middle, place - 0.31, place + 0.31, color=INK, lw=1.4)
         axes.set_xlabel(words)
         axes.grid(axis="x")
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=4 if len(panels) == 1 else 3)
     all_axes[0].set_yticks(range(len(emotions)), _texts(emotions), fontsize=8)
     all_axes[0].set_ylim(len(emotions) - 0.45, -0.55)
     return style.png(figure, dpi=_DPI, colours=_FLAT_COLOURS)
