@@ -6,13 +6,14 @@ import datetime as dt
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipelines import showing
 from pipelines.errors import UsageError
-from pipelines.report import measuring
+from pipelines.report import measuring, statements
 from pipelines.storage import files, views
 from ser_core.errors import SerError
 from ser_core.models.card import Card
@@ -163,6 +164,7 @@ def _with_pages(
         return measured.heard
     problems = []
     with views.connect(output) as db:
+        _keep(db, [rows[call.row]["uri"] for call in heard[:count]])
         for i, call in enumerate(heard[:count]):
             row = rows[call.row]
             name = f"{row['recording_id'] or i}.html"
@@ -175,6 +177,19 @@ def _with_pages(
     if problems:
         say(f"warning: no page of {len(problems):,} of the calls to listen to: {problems[0]}")
     return tuple(heard)
+
+
+def _keep(db: Any, uris: Sequence[str]) -> None:
+    """Read the rows of some calls once, under the names of the views."""
+    dates = ""
+    for view in ("calls", "segments"):
+        wanted = ", ".join(map(views.text, uris))
+        db.execute(
+            f"CREATE TEMP TABLE {view} AS SELECT * FROM main.{view} WHERE uri IN ({wanted}){dates}"
+        )
+        found = db.execute("SELECT DISTINCT date FROM calls").fetchall()
+        # The files of other dates are not read.
+        dates = f" AND date IN ({', '.join(statements.date(day) for (day,) in found)})"
 
 
 def _write_call_page(
