@@ -133,9 +133,9 @@ def run(options: Namespace) -> int:
         say(f"page: {pages.write(options.save or _page_name(card.id), text)}")
         return errors.DONE
     print(f"{card.id}, {card.terms}: {card.licence}")
-    text = folder / "CARD.md"
-    if text.exists():
-        Console().print(Markdown(text.read_text(encoding="utf-8")))
+    page = folder / "CARD.md"
+    if page.exists():
+        Console().print(Markdown(page.read_text(encoding="utf-8")))
     else:
         print_results(card)
         for due in card.attribution:

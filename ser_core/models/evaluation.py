@@ -350,7 +350,8 @@ def _warnings(
     tested: Sequence[Tested], differences: Sequence[Difference], corpus: str
 ) -> tuple[list[str], list[str]]:
     """Warnings that void the figures, and others."""
-    warnings, cautions = [], []
+    warnings: list[str] = []
+    cautions: list[str] = []
     for bundle in tested:
         if bundle.trained_on_it:
             warnings.append(

@@ -246,11 +246,11 @@ def _apart(heights: np.ndarray, least: float, low: float, high: float) -> np.nda
     least = min(least, (high - low) / max(last, 1))
     for _ in range(50):
         gaps = np.diff(moved)
-        for i in np.flatnonzero(gaps < least - 1e-9):
-            push = (least - (moved[i + 1] - moved[i])) / 2
+        for near in np.flatnonzero(gaps < least - 1e-9):
+            push = (least - (moved[near + 1] - moved[near])) / 2
             if push > 0:
-                moved[i] -= push
-                moved[i + 1] += push
+                moved[near] -= push
+                moved[near + 1] += push
     for i in range(last + 1):
         moved[i] = max(moved[i], moved[i - 1] + least if i else low)
     for i in range(last, -1, -1):
