@@ -82,6 +82,8 @@ def measure(
     root = files.absolute(output)
     try:
         with views.connect(output) as db:
+            # Each view over many calls takes seconds, so it is read once.
+            db.execute("CREATE TEMP TABLE nights AS FROM main.nights")
             night = _chosen(db, root, night)
             known = partial(cards.describe, given=model, at_hand=card)
             return _measure(db, root, night, time_zone, known)
@@ -120,28 +122,20 @@ def _chosen(db: Any, root: str, night: dt.date | None) -> dt.date:
 def _measure(
     db: Any, root: str, night: dt.date, time_zone: str, describe: Callable[..., cards.Described]
 ) -> Morning:
-    # Its views read `calls` themselves.
+    # Before `_keep`, since its view reads `calls` itself.
     drifted = _drift(drift.measure(db, night), night)
     meta = _columns(db, "calls", META)
     labels = [name.removeprefix(PROBABILITY) for name in _columns(db, "calls", PROBABILITY)]
     model_id = _value(db, f"SELECT model_id FROM nights WHERE night = {statements.date(night)}")
-    before = ask(db, "before", statements.nights_before(night, model_id))
-    window = Window(
-        night=night,
-        first=min([night, *(row[0] for row in before.rows)]),
-        nights=len(before.rows),
-        model_id=model_id,
-        time_zone=time_zone,
-    )
+    window = _window(db, night, model_id, time_zone)
     _keep(db, window, meta)
+    before = ask(db, "before", statements.nights_before(night, model_id))
     commands = db.execute(
         f"SELECT command, model_licence FROM runs WHERE night = {statements.date(night)} "
         "AND model_id IS NOT NULL ORDER BY run_id DESC"
     ).fetchall()
     described = describe(model_id, commands)
-    dates = [row[0] for row in db.execute(
-        f"SELECT DISTINCT date FROM calls WHERE night = {statements.date(night)} ORDER BY date"
-    ).fetchall()]  # fmt: skip
+    dates = _keep_segments(db, window, labels)
     found, left_out = groups.measure(db, window, meta, described.tests)
     listening, heard = hearing.find(db, window, meta, labels, dates)
     return Morning(
@@ -171,16 +165,45 @@ def _measure(
     )
 
 
-def _keep(db: Any, window: Window, meta: Sequence[str]) -> None:
-    """Read the calls of a night and of those before once, under the names of the views.
+def _window(db: Any, night: dt.date, model_id: str | None, time_zone: str) -> Window:
+    """The night and those that it is compared with."""
+    model = views.text(model_id or "")
+    found = db.execute(
+        f"SELECT night FROM nights WHERE model_id = {model} AND labelled > 0 "
+        f"AND night < {statements.date(night)} ORDER BY night DESC LIMIT {statements.NIGHTS}"
+    ).fetchall()
+    if len(found) < statements.NIGHTS:
+        # A night may have calls of several models.
+        found = db.execute(statements.nights_before(night, model_id)).fetchall()
+    first = found[-1][0] if found else night
+    return Window(night, first, len(found), model_id, time_zone)
 
-    Statements that read `calls` or `nights` then read these tables, which lie in the schema `temp`.
+
+def _keep(db: Any, window: Window, meta: Sequence[str]) -> None:
+    """Read the calls of a night and of those before once, under the name of their view.
+
+    Statements that read `calls` then read this table, which lies in the schema `temp`.
     """
     columns = ", ".join([*_CALLS, *map(quoted, meta)])
-    db.execute("CREATE TEMP TABLE nights AS FROM main.nights")
     db.execute(
         f"CREATE TEMP TABLE calls AS SELECT {columns} FROM main.calls WHERE {window.between}"
     )
+
+
+def _keep_segments(db: Any, window: Window, labels: Sequence[str]) -> list[dt.date]:
+    """The same for the segments of the night; returns the dates of the runs that they are from."""
+    night = statements.date(window.night)
+    found = db.execute(f"SELECT DISTINCT date FROM calls WHERE night = {night} ORDER BY date")
+    dates = [row[0] for row in found.fetchall()]
+    names = ["uri", "run_id", "channel", "role", "start_s", "end_s", "label", "date"]
+    names += [f"{PROBABILITY}{label}" for label in labels]
+    columns = ", ".join(f"segments.{quoted(name)}" for name in names)
+    db.execute(
+        f"CREATE TEMP TABLE segments AS SELECT {columns}, calls.night "
+        "FROM files.segments AS segments JOIN calls USING (uri, run_id) "
+        f"WHERE calls.night = {night} AND segments.date IN ({statements.dates(dates)})"
+    )
+    return dates
 
 
 def _measures(db: Any, window: Window, tests: Sequence[shares.ErrorRates]) -> list[Measure]:

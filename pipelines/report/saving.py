@@ -189,7 +189,7 @@ def _keep(db: Any, uris: Sequence[str]) -> None:
         )
         found = db.execute("SELECT DISTINCT date FROM calls").fetchall()
         # The files of other dates are not read.
-        dates = f" AND date IN ({', '.join(statements.date(day) for (day,) in found)})"
+        dates = f" AND date IN ({statements.dates([day for (day,) in found])})"
 
 
 def _write_call_page(

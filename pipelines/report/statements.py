@@ -34,6 +34,11 @@ def date(day: dt.date) -> str:
     return f"DATE '{day}'"
 
 
+def dates(days: Sequence[dt.date]) -> str:
+    """Dates in SQL, for IN (…)."""
+    return ", ".join(map(date, days)) or "NULL"
+
+
 @dataclass(frozen=True)
 class Window:
     """A night, and those that it is compared with.
@@ -206,7 +211,7 @@ def levels(night: dt.date, columns: Sequence[str]) -> str:
 
 
 def listen(
-    window: Window, meta: Sequence[str], labels: Sequence[str], dates: Sequence[dt.date]
+    window: Window, meta: Sequence[str], labels: Sequence[str], days: Sequence[dt.date]
 ) -> str:
     """The calls to listen to first: those with the longest and strongest negative stretch.
 
@@ -217,7 +222,7 @@ def listen(
         Columns `meta_…` to tell.
     labels : sequence of str
         Of `p_…`.
-    dates : sequence of datetime.date
+    days : sequence of datetime.date
         Dates of the runs whose rows count; so files of other dates are not read.
     """
     fields = "".join(f"\n    {quoted(column)}," for column in meta)
@@ -233,7 +238,7 @@ WITH spoken AS (
         {_NEGATIVE} AS negative
     FROM segments
     WHERE night = {date(window.night)}
-      AND date IN ({", ".join(map(date, dates)) or "NULL"})
+      AND date IN ({dates(days)})
       AND role <> 'agent'
       AND label IS NOT NULL
 ),
@@ -299,14 +304,14 @@ def negativity_of(labels: Sequence[str]) -> str:
 
 
 def arcs(
-    window: Window, labels: Sequence[str], dates: Sequence[dt.date], uris: Sequence[str]
+    window: Window, labels: Sequence[str], days: Sequence[dt.date], uris: Sequence[str]
 ) -> str:
     """The segments of some calls, for drawing."""
     return f"""\
 SELECT uri, start_s, end_s, {negativity_of(labels)} AS negativity
 FROM segments
 WHERE night = {date(window.night)}
-  AND date IN ({", ".join(map(date, dates)) or "NULL"})
+  AND date IN ({dates(days)})
   AND role <> 'agent'
   AND label IS NOT NULL
   AND uri IN ({", ".join(map(views.text, uris)) or "NULL"})

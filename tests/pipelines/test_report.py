@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
 from pipelines.report import measuring, saving, statements
 from pipelines.storage import attempts, files
 from ser_core.report import morning, morning_words, shares
-from tests import small_tables, synthetic_nights
+from tests import object_stores, small_tables, synthetic_nights
 from tests.conftest import CALLS, URI_FIELDS
 from tests.synthetic_nights import Plan
 
@@ -314,6 +315,32 @@ def test_many_values_and_calls_of_one_value_each(tmp_path):
     assert len(queue.shares) == statements.VALUES
     assert queue.remark.startswith("The 40 with the most calls, of ")
     assert found.left_out == ("call_id: nearly every call has its own",)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    for name, value in object_stores.KEYS.items():
+        monkeypatch.setenv(name, value)
+    before = FileSystems._pipeline_options
+    with object_stores.s3() as found:
+        yield found
+    FileSystems._pipeline_options = before
+
+
+def test_tables_and_pages_in_an_object_store(bucket, tmp_path, ser_here):
+    fill(tmp_path, 1, calls=30)
+    for path in tmp_path.rglob("*.parquet"):
+        bucket.put(f"out/{path.relative_to(tmp_path).as_posix()}", path.read_bytes())
+    words = ("--output", f"{bucket.url}/out", "--save", f"{bucket.url}/pages", "--calls", "1")
+    done = ser_here("report", *words, *bucket.options())
+    assert done.returncode == 0, done.stderr
+    calls = [key for key in bucket.keys("pages/") if "/calls/" in key]
+    assert len(calls) == 1
+    assert set(bucket.keys("pages/")) - set(calls) == {"pages/2026-03-08.html", "pages/index.html"}
+    page = bucket.get("pages/2026-03-08.html").decode()
+    assert "30 calls" in page
+    assert f'href="calls/{calls[0].rpartition("/")[2]}#t=' in page
+    assert 'href="2026-03-08.html"' in bucket.get("pages/index.html").decode()
 
 
 def test_target():
