@@ -71,11 +71,10 @@ class Outcome:
 def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory(prefix="month-", dir=options.work) as work:
-        wrong, text = compare(
+        wrong, _ = compare(
             Path(work), options.store, options.seed, options.nights, tuple(options.calls),
             options.models, say=lambda line: print(line, flush=True),
         )  # fmt: skip
-    print(text)
     print("\n".join(wrong) or "nothing is wrong")
     sys.exit(1 if wrong else 0)
 

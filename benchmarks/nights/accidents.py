@@ -107,7 +107,7 @@ Accident = Callable[[Played], None]
 
 def roles_swapped(played: Played) -> None:
     """The roles are given the wrong way round."""
-    played.ser(*played.words("--days", 1, roles=SWAPPED))
+    played.ser(*played.words("--days", LATE_NIGHTS, roles=SWAPPED))
     played.swapped_on = played.day
 
 
@@ -115,7 +115,8 @@ def roles_corrected(played: Played) -> None:
     """Some nights later somebody notices, and corrects them by one command."""
     played.run()
     assert played.swapped_on is not None
-    words = played.words("--redo", f"date={played.swapped_on}", day=played.swapped_on)
+    night = played.swapped_on
+    words = played.words("--days", LATE_NIGHTS, "--redo", f"date={night}", day=night)
     played.ser("plan", *words[1:])
     played.ser(*words)
 

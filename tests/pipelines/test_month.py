@@ -26,5 +26,5 @@ def test_nights_with_accidents_end_as_undisturbed_ones(models, tmp_path):
         tmp_path, ["disk"], 3, 5, (4, 8), models, say=nights.append, run=in_this_process
     )
     assert not wrong, "\n".join([*nights, *wrong])
-    assert len(nights) == 6
+    assert len(nights) == 7
     assert '"skipped": []' in counts
