@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,7 @@ from ser_core.examine import Source
 from ser_core.roles import MIXED
 from ser_core.tables import RunCounts, database
 from ser_core.tables.schemas import META
+from ser_core.tables.sketch import Sketch
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Part:
         Of the three files, by table.
     fences : tuple of str
         What was closed round the processes that decoded them; each text once.
+    sketch : Sketch
+        Of its recordings. The seal has that of all parts.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Part:
     dropped: tuple[str, ...] = ()
     sha256: dict[str, str] = field(default_factory=dict)
     fences: tuple[str, ...] = ()
+    sketch: Sketch = field(default_factory=Sketch, compare=False)
 
 
 @dataclass(frozen=True)
@@ -150,23 +155,33 @@ class Listed:
 
 @dataclass(frozen=True)
 class Seal:
-    """What a pipeline writes last: its books, its parts, and whether these hold features.
+    """What a pipeline writes last.
 
-    Parts that are not listed are left over from failed attempts.
+    Parameters
+    ----------
+    books : Books
+    parts : tuple of Part
+        Parts that are not listed are left over from failed attempts.
+    features : bool
+        Whether the parts hold features.
+    sketch : tuple of dict
+        The elements of the column `sketch`.
     """
 
     books: Books
     parts: tuple[Part, ...]
     features: bool = True
+    sketch: tuple[dict[str, Any], ...] = ()
 
     def write(self, path: str) -> None:
         """Write the seal as JSON, whole or not at all."""
-        content = asdict(self)
+        # How people sound is stored nowhere; the sketch of all parts has that of each.
+        parts = tuple(replace(part, spectra=(), sketch=Sketch()) for part in self.parts)
+        content = asdict(replace(self, parts=parts))
         # asdict would count the pairs of a Counter.
         content["books"] |= {name: dict(getattr(self.books, name)) for name in _COUNTERS}
-        # How people sound is stored nowhere.
         for part in content["parts"]:
-            del part["spectra"]
+            del part["spectra"], part["sketch"]
         files.write_whole(path, json.dumps(content))
 
     @classmethod
@@ -181,7 +196,8 @@ class Seal:
             Part(**{**part, **{name: tuple(part.get(name, ())) for name in ("dropped", "fences")}})
             for part in content["parts"]
         )
-        return cls(Books(**books), tuple(parts), content.get("features", True))
+        sketch = tuple(content.get("sketch", ()))
+        return cls(Books(**books), tuple(parts), content.get("features", True), sketch)
 
 
 # What a part lists of the recordings that it dropped.

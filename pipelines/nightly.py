@@ -31,6 +31,7 @@ from pipelines.tried_with import TriedWith
 from ser_core import features, tables, temporary
 from ser_core.examine import Settings
 from ser_core.labelling import labelling_of
+from ser_core.tables.sketch import Binning
 
 __all__ = ["Job", "label", "labelling_of", "run"]
 
@@ -101,7 +102,12 @@ def work_off(job: Job, task: Task) -> int:
         closing(chunks(job, task)) as work,
     ):
         latest = published.latest_run_id(output.root)
-        layout = Layout(job.labelling, tuple(task.meta(output)), task.features)
+        layout = Layout(
+            job.labelling,
+            tuple(task.meta(output)),
+            task.features,
+            bundles.read_binning(job.bundle) if job.bundle else Binning(),
+        )
         for chunk in work:
             cpu_s = usage.cpu_s()
             record = _record(job, task, chunk, latest)

@@ -81,7 +81,7 @@ def publish(
         output.discard(staged)
         return seal
     start = _read_start(output, staged)
-    row = tables.run_row(start, seal.books, _cost(seal, launcher_cpu_s, ended))
+    row = tables.run_row(start, seal.books, _cost(seal, launcher_cpu_s, ended), seal.sketch)
     if warning := policy.warning(start.analysed, start.lawful_basis):
         row["warnings"] = [warning, *row["warnings"]]
     schema = tables.runs_schema()

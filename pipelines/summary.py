@@ -53,6 +53,7 @@ def content(current: attempts.Current) -> dict[str, Any]:
         "versions": dict(last.get("versions") or {}),
         "warnings": list(dict.fromkeys(line for row in rows for line in row["warnings"] or ())),
         "expectations": current.expectations,
+        "drift": current.drift,
         "left_over_runs": [row["run_id"] for row in current.left_over],
         "attempts": [item.as_dict() for item in _since_success(current)],
     }

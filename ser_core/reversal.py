@@ -5,7 +5,8 @@ again and again: for most calls there is another with nearly the same long-term 
 holds for the customers' side instead, the roles are probably the wrong way round.
 
 A side's spectrum is the mean and the standard deviation of logarithmic band levels over its speech,
-without its level. It is compared within a run and stored nowhere.
+without its level. It is compared within a run and stored nowhere, but for a histogram of its tilt
+over the calls of a run (`ser_core.tables.sketch`).
 """
 
 from __future__ import annotations
@@ -78,6 +79,15 @@ def spectrum(levels: np.ndarray) -> tuple[float, ...]:
     means = levels.mean(axis=0)
     values = np.concatenate([means - means.mean(), levels.std(axis=0)])
     return tuple(round(float(value), 3) for value in values)
+
+
+def tilt(spectrum: Sequence[float]) -> float:
+    """Slope of a spectrum, as `spectrum` gives it, in dB per octave."""
+    low, high = (2595 * np.log10(1 + hz / 700) for hz in BANDS_HZ)
+    centres = 700 * (10 ** (np.linspace(low, high, BANDS + 2)[1:-1] / 2595) - 1)
+    octaves = np.log2(centres / centres[0])
+    level_db = np.array(spectrum[:BANDS]) * 10 / np.log(10)
+    return float(np.polyfit(octaves, level_db, 1)[0])
 
 
 def sample(calls: Iterable[Spectra]) -> tuple[Spectra, ...]:

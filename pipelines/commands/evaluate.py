@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import errors
 from pipelines.arguments import add_model, positive, required_signature
 from pipelines.corpus_options import add_corpora, open_corpora
+from pipelines.errors import UsageError
 from pipelines.terminal import (
     check_folder,
     check_target,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ser_core.corpora import Corpus
+    from ser_core.models.bundle import Bundle
     from ser_core.models.evaluation import Evaluation, Result, Tested
 
 HELP = "test a model on a labelled corpus"
@@ -64,6 +67,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="compare groups of labels: "
         + "; ".join(f"{name}: {grouping.description}" for name, grouping in GROUPINGS.items())
         + " (default: the labels themselves)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-overlap", action="store_true",
+        help="go on where the test has clips, recordings or speakers of the model's training; the "
+        "figures then say nothing about other voices",
     )  # fmt: skip
     parser.add_argument("--json", metavar="F.json", help="write all figures to this file")
     parser.add_argument("--page", metavar="F.html", help="write a page with pictures to this file")
@@ -106,6 +114,8 @@ def run(options: Namespace) -> int:
     console = Console(width=min(console.width, _WIDTH) if console.is_terminal else _WIDTH)
     found = []
     with open_corpora(options) as opened:
+        if not options.allow_overlap:
+            _refuse_overlap(tested, opened)
         for corpus in opened:
             with progress_bars() as progress:
                 evaluated = evaluation.evaluate_conditions(
@@ -128,6 +138,23 @@ def run(options: Namespace) -> int:
 
         print(f"ser: page: {pages.write(options.page, evaluation_page.page(found))}")
     return errors.DONE
+
+
+def _refuse_overlap(tested: Sequence[Bundle], corpora: Sequence[Corpus]) -> None:
+    """Raise a UsageError if a test has clips, recordings or speakers of a bundle's training."""
+    from ser_core.models.overlap import find_overlap
+
+    shared = [
+        f"{corpus.name}: {overlap.sentence(f'the training of {bundle.id}')}"
+        for corpus in corpora
+        for bundle in tested
+        if (overlap := find_overlap(bundle.provenance, corpus)) is not None and overlap.found
+    ]
+    if shared:
+        raise UsageError(
+            f"{'; '.join(shared)}: the figures would say nothing about other voices; test on other "
+            "speakers, or add --allow-overlap"
+        )
 
 
 # ---------------------------------------------------------------- the terminal

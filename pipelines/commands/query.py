@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser query` takes."""
     parser.description = (
         "Run one query of DuckDB's SQL over the views of an output folder:\n"
-        "calls (the latest row a recording), segments, features, runs, nights, history.\n"
+        "calls (the latest row a recording), segments, features, runs, nights, history, drift.\n"
         "It reads the output folder and writes nothing but the file of --save."
     )
     parser.add_argument(

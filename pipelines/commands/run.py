@@ -107,6 +107,7 @@ def run(options: Namespace) -> int:
     verdicts = expectations.judge(options.output, expected, nights)
     status = _conclude(verdicts, backfill.worst(statuses.values()))
     _advise(options.output, model, started)
+    _say_drift(options.output, nights)
     if options.report is not None:
         status = _report(options, card, nights, status)
     return say_where(options, status)
@@ -168,6 +169,24 @@ def _conclude(verdicts: Sequence[Verdict], status: int) -> int:
         return status
     attempts.note_message("; ".join(unmet))
     return errors.TOO_MANY_REJECTIONS
+
+
+def _say_drift(output: str, nights: Sequence[date]) -> None:
+    """Print what moved in the nights, and note it for --summary. A run never fails by it."""
+    import logging
+
+    from pipelines import drift
+    from pipelines.storage import attempts
+
+    try:
+        measured = drift.measure_nights(output, nights)
+    except Exception as error:
+        logging.getLogger(__name__).warning("drift is not known: %s", error)
+        return
+    for found in measured:
+        attempts.note_drift(found.summary())
+        for alarm in found.alarms:
+            say(f"warning: drift on {found.night}: {alarm}")
 
 
 def _advise(output: str, model: str, started: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
     from ser_core.corpora import Corpus
+    from ser_core.models import Card
     from ser_core.models.recipes.base import Option, Recipe
 
 HELP = "train a model on labelled speech"
@@ -102,7 +103,26 @@ def run(options: Namespace) -> int:
     print_results(card)
     print(f"ser: {card.id}, {card.terms}: {card.licence}")
     print(f"ser: bundle: {folder}; its CARD.md has all results")
+    if "from" in card.settings:
+        say(_verdict(card))
     return errors.DONE
+
+
+def _verdict(card: Card) -> str:
+    """Whether a bundle is better than that which its training started from, in one sentence."""
+    start, found = card.settings["from"], card.measures.get("against_start")
+    if found is None:
+        return f"{card.id} cannot be compared with {start}, which has other labels"
+    low, high = found["low"], found["high"]
+    figures = f"UAR {100 * found['difference']:+.1f} points"
+    if low is None or high is None:
+        return f"{card.id} is not told apart from {start}: {figures}, of one speaker"
+    figures += f" (95 %: {100 * low:+.1f} to {100 * high:+.1f}, by speakers that were held out)"
+    if low > 0:
+        return f"{card.id} is better than {start}: {figures}"
+    if high < 0:
+        return f"{card.id} is worse than {start}: {figures}; stay with {start}"
+    return f"{card.id} is not told apart from {start}: {figures}; label more, of more speakers"
 
 
 def _recipe_class(options: Namespace) -> type[Recipe]:

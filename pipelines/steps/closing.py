@@ -10,6 +10,7 @@ from pipelines.books import Listed, Part, Seal, check
 from pipelines.steps.parts import Layout, bins, merge
 from pipelines.storage import files, store
 from ser_core import reversal
+from ser_core.tables import sketch
 
 # Parts that are to become one; or the Listed, which goes through as it is.
 Bin: TypeAlias = tuple[Part, ...] | Listed
@@ -45,7 +46,13 @@ def seal(gathered: Iterable[Part | Listed], staged: str, layout: Layout) -> None
     if reversed_roles:
         books = replace(books, warnings=(*books.warnings, reversed_roles))
     with files.naming("--output"):
-        Seal(books, tuple(parts), layout.features).write(files.join(staged, store.SEAL))
+        sealed = Seal(
+            books,
+            tuple(parts),
+            layout.features,
+            tuple(sketch.total(part.sketch for part in parts).rows(layout.binning)),
+        )
+        sealed.write(files.join(staged, store.SEAL))
 
 
 def _separate(gathered: Iterable[Part | Listed]) -> tuple[Listed, list[Part]]:

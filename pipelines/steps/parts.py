@@ -11,8 +11,9 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.books import Part, write_dropped
@@ -22,6 +23,7 @@ from pipelines.storage.sums import HashedFile
 from pipelines.usage import peak_memory_mb, spending
 from ser_core import reversal, tables
 from ser_core.examine import Source
+from ser_core.tables.sketch import Binning, Sketch
 
 # A part is closed at this size. If there are more than a few parts, smaller ones are merged up
 # to it.
@@ -42,11 +44,14 @@ class Layout:
         Names of the columns `meta_<name>`.
     features : bool
         Whether features are written; `ser label` refers to those of earlier runs.
+    binning : Binning
+        Of the model, for the run's sketch.
     """
 
     labelling: tables.Labelling
     meta: tuple[str, ...] = ()
     features: bool = True
+    binning: Binning = field(default_factory=Binning)
 
     def schemas(self) -> dict[str, pa.Schema]:
         """Schemas of the tables that a part has files in."""
@@ -70,6 +75,7 @@ class PartWriter:
         self._spectra: list[reversal.Spectra] = []
         self._dropped: list[Source] = []
         self._fences: set[str] = set()
+        self._sketch = Sketch()
         with self._naming():
             for table, schema in schemas.items():
                 path = files.join(staged, table, self._name)
@@ -112,6 +118,16 @@ class PartWriter:
         peak_mb = peak_memory_mb() + item.decoder_peak_mb
         self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
 
+    def add_to_sketch(self, item: Item, probabilities: np.ndarray, layout: Layout) -> None:
+        """Add a recording to the part's sketch."""
+        self._sketch.add(
+            item.examined,
+            probabilities,
+            layout.labelling.labels,
+            {name: item.meta.get(name) for name in layout.meta},
+            layout.binning,
+        )
+
     def close(self, merged: Sequence[Part] = ()) -> Part:
         """Close the files. `merged` are the parts whose rows were copied into them."""
         with self._naming(), self.spending("write"):
@@ -127,6 +143,7 @@ class PartWriter:
             self._cpu_s.update(part.cpu_s)
             self._spectra += part.spectra
             self._fences |= set(part.fences)
+            self._sketch.merge(part.sketch)
             for process, peak_mb in part.peak_memory_mb.items():
                 self._peak_mb[process] = max(self._peak_mb.get(process, 0.0), peak_mb)
         return Part(
@@ -140,6 +157,7 @@ class PartWriter:
             dropped=tuple(dropped),
             sha256={table: sink.sha256 for table, sink in self._sinks.items()},
             fences=tuple(sorted(self._fences)),
+            sketch=self._sketch,
         )
 
     def _naming(self) -> files.naming:

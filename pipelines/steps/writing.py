@@ -77,6 +77,7 @@ class WriteParts(beam.DoFn):
                         run_id=self._run_id,
                         features_run_id=item.features_run_id,
                     )
+                    self._writer.add_to_sketch(item, probabilities, self._layout)
             examined = [item.examined for item, _ in kept]
             if kept:
                 if self._layout.features:

@@ -113,6 +113,8 @@ class Current:
         How it ends, unless an error tells.
     expectations : list of dict
         Of the night: `expect`, `met`, `found`.
+    drift : list of dict
+        Of each night, as `pipelines.drift.Drift.summary` gives it.
     """
 
     attempt: Attempt
@@ -121,6 +123,7 @@ class Current:
     left_over: list[dict[str, Any]] = field(default_factory=list)
     message: str | None = None
     expectations: list[dict[str, Any]] = field(default_factory=list)
+    drift: list[dict[str, Any]] = field(default_factory=list)
     _written: bool = field(default=False, init=False)
 
     def write(self, *, create: bool = False) -> None:
@@ -223,6 +226,12 @@ def note_expectation(verdict: dict[str, Any]) -> None:
     """Note whether the night met an expectation."""
     if found := current():
         found.expectations.append(verdict)
+
+
+def note_drift(summary: dict[str, Any]) -> None:
+    """Note the drift of a night."""
+    if found := current():
+        found.drift.append(summary)
 
 
 def note_opened(output: str) -> list[str]:

@@ -12,7 +12,9 @@ from ser_core import models
 from ser_core.models import folder
 from ser_core.models.archive import Archive, FeatureStatistics
 from ser_core.models.card import CARD
+from ser_core.models.provenance import Provenance
 from ser_core.models.signature import SIGNATURE, PublicKey
+from ser_core.tables.sketch import Binning
 
 _MODEL = "model"
 T = TypeVar("T")
@@ -51,6 +53,25 @@ def load(
 def read_adaptation(model: str) -> tuple[FeatureStatistics | None, Archive | None]:
     """As `ser_core.models.folder.read_adaptation`; raises what `check` raises."""
     return _read_bundle(model, folder.read_adaptation, "--model", None)
+
+
+def read_binning(model: str) -> Binning:
+    """The bins of a run's sketch, from the quantiles of a bundle's training.
+
+    Those of a bundle without quantiles (of version 0.1.0) have neither features nor outputs. Raises
+    what `check` raises.
+    """
+    card, reference = _read_bundle(model, folder.read_card_and_reference, "--model", None)
+    known = Provenance.read(reference)
+    if known is None:
+        return Binning()
+    return Binning.of_training(
+        card.feature_set,
+        card.labels,
+        known.quantile_levels,
+        known.feature_quantiles,
+        known.output_quantiles,
+    )
 
 
 def _read_bundle(model: str, read: Callable[..., T], option: str, signed_by: PublicKey | None) -> T:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from pipelines.storage import changes, files
+from pipelines.storage import changes, drift_statements, files
 from ser_core.tables import Reader, runs_schema
 from ser_core.tables.reader import label_names, meta_names, run_of
 from ser_core.tables.schemas import UTC, features_columns, recordings_columns, segments_columns
 
-VIEWS = ("calls", "segments", "features", "runs", "nights", "history")
+VIEWS = ("calls", "segments", "features", "runs", "nights", "history", "drift")
 # A run publishes `recordings` after `segments` and `features`. In this order, what is listed later
 # is there for every recording.
 TABLES = ("recordings", "segments", "features", "runs")
@@ -60,6 +60,7 @@ SELECT *, min(date) OVER (PARTITION BY uri, size_bytes, modified_at) AS night
 FROM files.recordings"""
 _RUNS = """\
 CREATE OR REPLACE VIEW runs AS
+SELECT * EXCLUDE (sketch)
 FROM files.runs"""
 _NIGHTS = """\
 CREATE OR REPLACE VIEW nights AS
@@ -150,7 +151,10 @@ SELECT
     ended
 FROM by_run FULL JOIN by_call USING (night)
 ORDER BY night"""
-ON_FILES = (_LATEST, _CALLS, _SEGMENTS, _FEATURES, _RUNS, _HISTORY, _NIGHTS)
+ON_FILES = (
+    _LATEST, _CALLS, _SEGMENTS, _FEATURES, _RUNS, _HISTORY, _NIGHTS, drift_statements.SKETCHES,
+    drift_statements.DRIFT,
+)  # fmt: skip
 
 
 def statements(reader: Reader, paths: Mapping[str, Sequence[str]]) -> list[str]:

@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from ser_core.models.history import HISTORY, histories, history_belief, history_
 from ser_core.models.keras_versions import check_keras_version
 from ser_core.models.network import as_function, lanes_of, load_network, padded_batches
 from ser_core.models.priors import estimate_log_prior
+from ser_core.models.provenance import Provenance
 from ser_core.models.signature import PublicKey
 
 # Other processors and versions round differently. A wrong network is off by far more.
@@ -89,6 +91,13 @@ class Bundle:
     def licence(self) -> str:
         """One line, such as "trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use"."""
         return self.card.licence
+
+    @cached_property
+    def provenance(self) -> Provenance | None:
+        """What it remembers of its training; None for bundles of version 0.1, and unsaved ones."""
+        if REFERENCE not in self._files:
+            return None
+        return Provenance.read(parse_reference(Path(), self.card, self._files[REFERENCE]))
 
     @property
     def unsure_segment_below(self) -> float:

@@ -27,11 +27,12 @@ from ser_core.models.evaluation_plan import (
     true_label,
 )
 from ser_core.models.history import HISTORY
+from ser_core.models.overlap import Overlap, find_overlap
 from ser_core.models.scores import Scores, score
 from ser_core.models.targets import channel_ids
 
 # With fewer speakers, intervals by resampling say little about other speakers.
-FEW_SPEAKERS = 5
+FEW_SPEAKERS, TOO_FEW_SPEAKERS = 10, 5
 # Number of points that are kept of a curve.
 _POINTS = 100
 
@@ -92,7 +93,9 @@ class Tested:
     takes_history : bool
         Whether it uses a channel's other segments.
     trained_on_it : bool
-        Whether it was trained on the corpus.
+        Whether it was trained on a corpus of this name.
+    overlap : Overlap or None
+        What of the test it was trained on; None for bundles that keep no hashes.
     absent : tuple of str
         Labels that no utterance has; they don't count in the UAR.
     no_label : mapping of emotion to count
@@ -110,6 +113,7 @@ class Tested:
     unsure_below: float
     takes_history: bool
     trained_on_it: bool
+    overlap: Overlap | None
     absent: tuple[str, ...]
     no_label: Mapping[str, int]
     tied: int
@@ -339,6 +343,7 @@ def _tested(
         unsure_below=bundle.unsure_segment_below,
         takes_history=bundle.card.channel_normalisation == HISTORY,
         trained_on_it=corpus.name in {trained.get("name") for trained in bundle.card.corpora},
+        overlap=find_overlap(bundle.provenance, corpus),
         absent=tuple(label for i, label in enumerate(plan.labels) if i not in seen),
         no_label=dict(sorted(no_label.items())),
         tied=sum(truth[i] is None for i in left_out),
@@ -353,7 +358,13 @@ def _warnings(
     warnings: list[str] = []
     cautions: list[str] = []
     for bundle in tested:
-        if bundle.trained_on_it:
+        if bundle.overlap is not None:
+            if bundle.overlap.found:
+                warnings.append(
+                    f"{bundle.id}: {bundle.overlap.sentence()}: these figures say nothing about "
+                    "other voices"
+                )
+        elif bundle.trained_on_it:
             warnings.append(
                 f"{bundle.id} was trained on {corpus}: these figures say nothing about other "
                 "voices; see the figures by speaker in `ser model show`"
@@ -366,8 +377,33 @@ def _warnings(
             "take a corpus of several speakers"
         )
     elif fewest < FEW_SPEAKERS:
-        warnings.append(
-            f"{fewest} speakers: the intervals are not reliable; so few speakers say little about "
-            "other voices"
+        (warnings if fewest < TOO_FEW_SPEAKERS else cautions).append(
+            f"{fewest} speakers: each is a {share_of(fewest)} of the test, and intervals that "
+            f"should hold the truth in 95 of 100 tests hold it in about "
+            f"{100 * interval_coverage(fewest):.0f}; test ten or more speakers to speak of other "
+            "voices"
         )
     return warnings, cautions
+
+
+def share_of(count: int) -> str:
+    """The share of one of a few, such as "third"."""
+    names = ("half", "third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth")
+    return names[count - 2]
+
+
+def interval_coverage(speakers: int) -> float:
+    """How often a 95 % interval by resampling a few speakers holds the truth.
+
+    The resampled mean of n values has a spread that is smaller than that of the mean by the factor
+    sqrt((n - 1) / n), and is compared with a normal distribution instead of Student's t.
+
+    Examples
+    --------
+    >>> round(interval_coverage(5), 2)
+    0.85
+    """
+    from scipy.stats import norm, t
+
+    reach = norm.ppf(0.975) * np.sqrt((speakers - 1) / speakers)
+    return float(1 - 2 * t.sf(reach, speakers - 1))

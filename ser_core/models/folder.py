@@ -145,9 +145,16 @@ def read_reference(
     name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
 ) -> dict[str, np.ndarray]:
     """The arrays of a bundle's `reference.npz`; raises as `read_files` and `parse_reference`."""
+    return read_card_and_reference(name_or_path, signed_by=signed_by)[1]
+
+
+def read_card_and_reference(
+    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
+) -> tuple[Card, dict[str, np.ndarray]]:
+    """The card, and the arrays of `reference.npz`; raises as `read_reference`."""
     folder = find(name_or_path)
     card, files = read_files(folder, signed_by)
-    return parse_reference(folder, card, files[REFERENCE])
+    return card, parse_reference(folder, card, files[REFERENCE])
 
 
 def parse_reference(folder: Path, card: Card, content: bytes) -> dict[str, np.ndarray]:

@@ -1,20 +1,22 @@
 """The columns of the table `runs`, which has one row per run.
 
 They are the fields of three dataclasses: what is known when a run starts, what it counts, what it
-cost. A new column is a field here, filled where the run knows its value, and a line in
-docs/tables.md.
+cost; and the sketch of its calls. A new column is a field here, filled where the run knows its
+value, and a line in docs/tables.md.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 import pyarrow as pa
 
 from ser_core.tables.schemas import SCHEMA_VERSION, UTC
+from ser_core.tables.sketch import SKETCH
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ _COLUMNS = {
     for part in (RunStart, RunCounts, RunCost)
     for name, annotation in get_type_hints(part).items()
 }
+_COLUMNS["sketch"] = SKETCH
 for _name in ("started", "ended"):
     _COLUMNS[_name] = _COLUMNS.pop(_name)
 
@@ -97,10 +100,16 @@ def runs_schema() -> pa.Schema:
     return pa.schema(_COLUMNS, metadata={"schema_version": str(SCHEMA_VERSION)})
 
 
-def run_row(start: RunStart, counts: RunCounts, cost: RunCost) -> dict[str, Any]:
-    """The row of a run."""
-    return {
+def run_row(
+    start: RunStart,
+    counts: RunCounts,
+    cost: RunCost,
+    sketch: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The row of a run. `sketch` has the elements of that column, as `Sketch.rows` gives them."""
+    row = {
         item.name: getattr(part, item.name)
         for part, columns in ((start, RunStart), (counts, RunCounts), (cost, RunCost))
         for item in fields(columns)
     }
+    return row | {"sketch": list(sketch)}

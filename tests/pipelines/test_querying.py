@@ -99,7 +99,10 @@ def test_statements_that_read(ask, sql):
         ("-- nothing", "no statement found"),
         ("SELEC 1", 'syntax error at or near "SELEC"'),
         ("SELECT labl FROM calls", "columns of calls: recording_id, uri"),
-        ("FROM recordings", "the views are calls, segments, features, runs, nights, history"),
+        (
+            "FROM recordings",
+            "the views are calls, segments, features, runs, nights, history, drift",
+        ),
         ("SELECT uri::INT FROM calls", "Could not convert string '/c/"),
         ("@/no/such/file.sql", "/no/such/file.sql: cannot be read"),
     ],

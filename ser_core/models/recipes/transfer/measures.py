@@ -16,10 +16,11 @@ from ser_core.models.calibration import (
     reliability,
     unsure_below,
 )
+from ser_core.models.comparison import resampled_difference
 from ser_core.models.recipes.base import Curve
 from ser_core.models.recipes.preparation import LabelledClips
 from ser_core.models.recipes.transfer.start import Start
-from ser_core.models.scores import Scores, score
+from ser_core.models.scores import Scores, count_confusions, score, unweighted_average_recall
 
 # With fewer clips than these, calibration and thresholds stay the bundle's where the labels do.
 LEAST_TO_CALIBRATE = 50
@@ -34,7 +35,8 @@ class Measured:
     results : mapping of name to Scores
         `after`; and `before` where the labels are the start's.
     measures : mapping
-        Calibration, and what the threshold does; for the card.
+        Calibration, what the threshold does, and the difference from the start (None where that
+        has other labels); for the card.
     temperature, unsure_below : float
     bins : mapping of words to the bins of a reliability picture
     curves : mapping of words to a risk-coverage curve
@@ -87,21 +89,38 @@ def measure(start: Start, after: np.ndarray, clips: LabelledClips, scaled: np.nd
     bins = {"new speakers": reliability(confidence, right)}
     results = {"after": _scored(clips, probabilities, "as recorded, by speaker")}
     own = start.card.labels
+    against_start = None
     if set(clips.labels) <= set(own):
         before = calibrate(start.head(scaled), start.card.temperature)[agreed]
         places = [own.index(label) for label in clips.labels]
         results["before"] = _scored(clips, before[:, places], f"{start.card.id} on the same")
+        against_start = _difference(clips, probabilities, before[:, places])
     return Measured(
         results=results,
         measures={
             "calibration_error": {words: calibration_error(b) for words, b in bins.items()},
             "unsure": {"segments": sure},
+            "against_start": against_start,
         },
         temperature=temperature,
         unsure_below=below,
         bins=bins,
         curves={"segments": (coverage, risk, (sure["sure"], 1 - sure["right_if_sure"]))},
     )
+
+
+def _difference(
+    clips: LabelledClips, after: np.ndarray, before: np.ndarray
+) -> dict[str, float | None]:
+    """UAR after the training less that before it, with its interval by resampling speakers."""
+    truth, speakers = clips.truth[clips.agreed], clips.speakers[clips.agreed]
+    confusions = [
+        count_confusions(truth, answers.argmax(axis=1), speakers, len(clips.labels))
+        for answers in (after, before)
+    ]
+    uars = [unweighted_average_recall(confusion.sum(axis=0)) for confusion in confusions]
+    low, high, p = resampled_difference(*confusions)
+    return {"difference": uars[0] - uars[1], "low": low, "high": high, "p": p}
 
 
 def _sure_by_fold(confidence: np.ndarray, right: np.ndarray, fold: np.ndarray) -> dict[str, float]:
