@@ -333,21 +333,6 @@ def load(name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None)
     return bundle
 
 
-def load_keras_model(
-    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
-) -> tuple[Card, Any]:
-    """A bundle's card, and its network as a Keras model to train further.
-
-    Raises
-    ------
-    BundleError
-        As `load`.
-    """
-    folder = find(name_or_path)
-    card, files = read_files(folder, signed_by)
-    return card, load_network(folder / MODEL, files[MODEL], card)
-
-
 def from_keras(model: Any, card: Card, reference: Mapping[str, np.ndarray] | None = None) -> Bundle:
     """A bundle of a Keras model that is not saved.
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ from ser_core.models.card import (
 )
 from ser_core.models.card_page import markdown
 from ser_core.models.file_checks import ADVICE, DAMAGED, read_arrays
-from ser_core.models.network import first_line
+from ser_core.models.network import first_line, load_network
 from ser_core.models.signature import PublicKey, check_signature
 
 # The array of `reference.npz` with the labels of the network's outputs; older ones lack it.
@@ -207,6 +208,21 @@ def read_adaptation(
     columns = len(features.get(card.feature_set).names)
     training = FeatureStatistics.of(parse_reference(folder, card, files[REFERENCE]), columns)
     return training, read_archive(folder, card, files[ARCHIVE]) if ARCHIVE in files else None
+
+
+def load_keras_model(
+    name_or_path: str | os.PathLike, *, signed_by: PublicKey | None = None
+) -> tuple[Card, Any]:
+    """A bundle's card, and its network as a Keras model to train further.
+
+    Raises
+    ------
+    BundleError
+        As `bundle.load`.
+    """
+    folder = find(name_or_path)
+    card, files = read_files(folder, signed_by)
+    return card, load_network(folder / MODEL, files[MODEL], card)
 
 
 def write_card(folder: Path, card: Card, pictures: Collection[str] = ()) -> None:

@@ -18,6 +18,7 @@ from ser_core.errors import BundleError
 from ser_core.models import archive, bundle
 from ser_core.models.archive import Archive, ArchiveStatistics, FeatureStatistics, mapping, measure
 from ser_core.models.card import ARCHIVE, CARD, MODEL, REFERENCE
+from ser_core.models.folder import load_keras_model
 from ser_core.models.priors import estimate_log_prior
 from tests import tiny_bundle
 
@@ -333,7 +334,7 @@ def test_matrices_that_are_none(loaded):
 
 def test_a_network_that_is_not_saved_cannot_be_written(loaded, tmp_path):
     loaded.save(tmp_path / "b")
-    card, model = bundle.load_keras_model(tmp_path / "b")
+    card, model = load_keras_model(tmp_path / "b")
     reference = {"feature_mean": MEAN, "feature_std": STD}
     unsaved = bundle.from_keras(model, card, reference)
     with pytest.raises(BundleError, match="not saved"):

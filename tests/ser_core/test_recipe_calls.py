@@ -17,7 +17,7 @@ from ser_core.errors import CorpusError, FeatureError, TrainingError
 from ser_core.models import archive, bundle
 from ser_core.models.archive import TRAINING, FeatureStatistics
 from ser_core.models.calibration import calibrate
-from ser_core.models.folder import read_training
+from ser_core.models.folder import load_keras_model, read_training
 from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls import data
@@ -354,7 +354,7 @@ def test_predictions_are_those_of_the_classifier(
     work = Work(jobs=1, cache=buzz_cache)
     parts = [gather(corpus, LABELS, "telephone", USED, work) for corpus in (buzzes, hums)]
     classifier = train(parts, decay=QUICK.decay, conditions=USED)
-    card, network = bundle.load_keras_model(calls_bundle)
+    card, network = load_keras_model(calls_bundle)
     # A buzz is easy: calibrated, all is certain.
     card = replace(card, temperature=3.0)
     loaded = bundle.from_keras(network, card, read_training(calls_bundle))

@@ -16,6 +16,7 @@ from ser_core.errors import BundleError, TrainingError
 from ser_core.models import bundle
 from ser_core.models.archive import TRAINING, FeatureStatistics
 from ser_core.models.calibration import calibrate
+from ser_core.models.folder import load_keras_model
 from ser_core.models.provenance import Provenance
 from ser_core.models.recipes.base import Work
 from ser_core.models.recipes.calls.head import Head
@@ -63,7 +64,7 @@ def fitted(callers, calls_bundle, buzz_cache, tmp_path_factory):
 
 
 def test_a_bundle_taken_apart_answers_as_before(calls_bundle, start, matrix):
-    card, network = bundle.load_keras_model(calls_bundle)
+    card, network = load_keras_model(calls_bundle)
     card = replace(card, temperature=3.0)
     expected = bundle.from_keras(network, card).predict(matrix)
     head = start.head_for(card.labels)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.errors import BundleError
-from ser_core.models import bundle
 from ser_core.models.archive import FeatureStatistics
 from ser_core.models.card import Card, read_card
-from ser_core.models.folder import read_training
+from ser_core.models.folder import load_keras_model, read_training
 from ser_core.models.recipes.calls.data import head_input
 from ser_core.models.recipes.calls.head import Head
 from ser_core.models.runtime import load_keras
@@ -73,7 +72,7 @@ def take_apart(name: str | os.PathLike, *, signed_by: PublicKey | None = None) -
             "or calls-fast"
         )
     keras = load_keras()
-    card, model = bundle.load_keras_model(name, signed_by=signed_by)
+    card, model = load_keras_model(name, signed_by=signed_by)
     card = card.base  # of an adapted bundle
     scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     heads = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
