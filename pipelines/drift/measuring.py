@@ -62,7 +62,7 @@ def measure(db: Any, night: dt.date) -> Drift:
     finally:
         db.execute(f"DROP TABLE IF EXISTS {_SKETCHES}")
     rows = tuple(
-        Row(*record[:8], record[8] or {}, record[9] or {})
+        Row(*(*record[:8], record[8] or {}, record[9] or {}))
         for record in records
         if record[-1] == night
     )

@@ -165,7 +165,7 @@ class Binning:
         output_quantiles : np.ndarray [shape=(q, labels)]
         """
         definition = features.get(feature_set)
-        step = float(definition.parameters.get("step", 0.0))  # type: ignore[arg-type]
+        step = float(definition.parameters.get("step", 0.0))
         chosen = {}
         for i in choose(feature_set, definition.names):
             bins = Bins.of_quantiles(levels, feature_quantiles[:, i], step=step)
