@@ -110,13 +110,14 @@ class Config:
         parser = parser_of(self.commands, command)
         on_line = {word.partition("=")[0] for word in given}
         actions = parser._option_string_actions
-        decided = {actions[option].dest for option in on_line if option in actions}
+        chosen = {actions[option].dest for option in on_line if option in actions}
+        decided = set(chosen)
         for nights, others in (_NIGHTS, _NIGHTS[::-1]):
-            if decided & nights:
+            if chosen & nights:
                 decided |= others
         for group in parser._mutually_exclusive_groups:
             members = {action.dest for action in group._group_actions}
-            if decided & members:
+            if chosen & members:
                 decided |= members
         words: list[str] = []
         for setting in self.settings.values():

@@ -106,7 +106,7 @@ def test_from_the_archive_to_labels(ser_here, archive, level, tmp_path, capsys):
     shares = {label: count / 1_080 for label, count in found}
     assert shares == pytest.approx(card.adapted.shares_after)
 
-    assert model.run(Namespace(model=str(here))) == 0
+    assert model.run(Namespace(model=str(here), html=False, save=None)) == 0
     page = capsys.readouterr().out
     assert card.id in page
     assert "Fitted to an archive" in page
