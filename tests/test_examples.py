@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 
 import pyarrow.dataset
 import pytest
@@ -43,7 +42,10 @@ def test_label_call():
 
 def test_the_readmes_python(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python\n")[2]
-    code = textwrap.dedent(text.partition("\n\n[")[0])
+    text = text.partition("\n## ")[0]
+    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    assert "label_file" in code
+    assert "bundle.predict" in code
     (tmp_path / "a.wav").write_bytes((CALLS / "billing" / "20260301T091500_c0001.wav").read_bytes())
     done = run_python("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
