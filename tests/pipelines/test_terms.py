@@ -96,10 +96,10 @@ def test_the_page_and_ser_model_show_name_all_that_is_due(tmp_path, capsys):
         any_use=True, attribution=("B by somebody",),
         training=(np.zeros(193), np.ones(193)),
     )  # fmt: skip
-    assert model.run(Namespace(model=str(folder))) == 0
+    assert model.run(Namespace(model=str(folder), html=False, save=None)) == 0
     assert "B by somebody" in capsys.readouterr().out
     (folder / "CARD.md").unlink()
-    assert model.run(Namespace(model=str(folder))) == 0
+    assert model.run(Namespace(model=str(folder), html=False, save=None)) == 0
     assert "attribution: B by somebody" in capsys.readouterr().out
     here = models.load(folder).adapted(np.random.default_rng(0).normal(size=(60, 193)))
     assert here.card.terms == "free for any use with attribution"

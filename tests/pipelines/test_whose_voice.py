@@ -237,7 +237,9 @@ def test_nothing_of_what_is_named_is_there(level_model, ser_here, tmp_path):
     ],
 )  # fmt: skip
 def test_status_by_what_is_rejected_for_the_first_time(books, status):
-    job = types.SimpleNamespace(say=lambda line: None, fields=UriFields(), max_reject_ratio=0.2)
+    job = types.SimpleNamespace(
+        say=lambda line: None, fields=UriFields(), max_reject_ratio=0.2, output="out"
+    )
     assert conclusion.conclude(job, books) == status
 
 
