@@ -122,11 +122,10 @@ def compare(
         say(f"{store}:")
         with STORES[store](work, store) as place:
             disturbed = play(month, place, script, models, work / f"told-{store}", say, run)
-        wrong += [
-            f"{store}: {line}"
-            for line in (*disturbed.wrong, *differences(disturbed, calm, left_out))
-        ]
+        found = (*disturbed.wrong, *differences(disturbed, calm, left_out))
+        wrong += [f"{store}: {line}" for line in found]
         texts.append(f"{store}: {table_of(disturbed, calm)}")
+        say("\n".join([*found, texts[-1]]))
     return wrong, "\n".join(texts)
 
 
