@@ -160,13 +160,15 @@ def row(variable: str, shares: dict, before: dict, psi: float = 0.5, group=(None
         ([("customer_share", {"0.2": 1.0}, {"0.3": 1.0})], "Calls that run differently: "),
         ([("first_speech_s", {"0.5": 1.0, "1": 0}, {"5": 1.0, "7": 0}), ("f1", {}, {})],
          "Agents and customers look swapped: first analysed speech 0.8 s into the call on median "
-         "(6.0 before); what the model hears of the voices moved (1 of 1, PSI up to 0.50)."),
+         "(6.0 before); what the model hears moved (1 of 1 features)."),
         ([("bandwidth_hz", {"2000": 1, "2400": 0}, {"3400": 1, "3600": 0}), ("f1", {}, {})],
          "A narrower band: bandwidth 2,200 Hz on median (3,500 before); what the model"),
         ([("tilt_db_per_octave", {"-9": 1}, {"-4": 1}), ("f1", {}, {})],
-         "A duller sound, as of another microphone or line: spectral tilt"),
+         "A duller sound, as of another microphone, line or codec: spectral tilt"),
+        ([("tilt_db_per_octave", {"-3": 1}, {"-5": 1}), ("f1", {}, {}), ("p_angry", {}, {})],
+         "Other voices or another language: spectral tilt"),
         ([("f1", {}, {})], "Other voices or another language: "),
-        ([("p_angry", {}, {})], "Other emotions, while the sound is as before: the emotions"),
+        ([("p_angry", {}, {})], "Other emotions, while the sound is as before: its answers"),
         ([("snr_db", {"10": 1}, {"30": 1})], "Another noise or line: "),
     ],
 )  # fmt: skip
