@@ -20,6 +20,8 @@ from ser_core.tables.sketch import CATEGORIES, EDGES, ROLE
 LARGE_PSI = 0.25
 # Of the features and of the emotions: where nearly all move, it is not only the line.
 MOST = 0.75
+# A group explains what moved in all calls if it moved farther by this factor.
+FARTHER = 2.0
 # Variables in a sentence, those that moved most.
 MOST_NAMED = 3
 # Variables that are named in a sentence: the name, a unit, and decimals.
@@ -31,10 +33,10 @@ _NAMED = {
     "bandwidth_hz": ("bandwidth", " Hz", 0),
     "tilt_db_per_octave": ("spectral tilt", " dB per octave", 1),
     "snr_db": ("level of speech above noise", " dB", 1),
-    "clipping_ratio": ("clipped share", "", 4),
-    "customer_share": ("customer's share of the speech", "", 2),
+    "clipping_ratio": ("clipped samples", " %", 3),
+    "customer_share": ("customer's share of the speech", " %", 0),
     "first_speech_s": ("first analysed speech", " s into the call", 1),
-    "speech_share": ("share of speech in a call", "", 2),
+    "speech_share": ("share of speech in a call", " %", 0),
 }
 
 
@@ -82,14 +84,15 @@ def _scopes(
     moved = {group for group, rows in by_group.items() if any(row.moved for row in rows)}
     if not moved:
         return []
-    alone = []
+    alone, overall = [], _largest(by_group.get((None, None), ()))
     for column in dict.fromkeys(column for column, _ in by_group if column is not None):
         values = [group for group in by_group if group[0] == column]
-        of_column = [group for group in values if group in moved]
-        # In half of the groups or more, it is no matter of a group.
-        if (of_column and 2 * len(of_column) < len(values)) or len(values) == 2 == 2 * len(
-            of_column
-        ):
+        # What moved in most groups, or in all calls about as far, is no matter of a group.
+        of_column = [
+            group for group in values
+            if group in moved and _largest(by_group[group]) >= FARTHER * overall
+        ]  # fmt: skip
+        if of_column and (len(of_column) == 1 < len(values) or 2 * len(of_column) < len(values)):
             alone.append(of_column)
     if alone:
         # The column whose groups moved most.
@@ -209,7 +212,10 @@ def _detail(row: Row) -> str:
             for bin_ in bins[:2]
         ]
         return f"{name} {', '.join(parts)}"
-    now, before = (f"{median(shares):,.{decimals}f}" for shares in (row.shares, row.shares_before))
+    scale = 100 if unit == " %" else 1
+    now, before = (
+        f"{scale * median(shares):,.{decimals}f}" for shares in (row.shares, row.shares_before)
+    )
     if now == before:
         return f"{name} around {now}{unit}, spread otherwise than before"
     return f"{name} {now}{unit} on median ({before} before)"

@@ -178,16 +178,18 @@ def test_what_moved_together_is_one_sentence(moved, start):
 
 
 def test_what_moved_in_most_groups_is_said_of_all_calls():
-    def rows(groups):
-        return [row("codec", {"a": 1}, {"b": 1}, group=("meta_queue", name)) for name in groups] + [
-            Row("codec", "meta_queue", "calm", 100, None, 0.0, 0.5, False, {}, {})
-        ]
+    def rows(groups, psi=2.0):
+        return [
+            row("codec", {"a": 1}, {"b": 1}, psi, group=("meta_queue", name)) for name in groups
+        ] + [Row("codec", "meta_queue", "calm", 100, None, 0.0, 0.5, False, {}, {})]
 
     everyone = row("codec", {"a": 1}, {"b": 1})
     [sentence] = words.alarms([everyone, *rows(["x", "y"])])
     assert sentence.startswith("Another codec or sample rate: ")
     [sentence] = words.alarms([everyone, *rows(["x"])])
     assert sentence.startswith("Another codec or sample rate in queue=x: ")
+    [sentence] = words.alarms([everyone, *rows(["x"], psi=0.6)])
+    assert sentence.startswith("Another codec or sample rate: ")
     assert words.alarms(rows([])) == ()
 
 
