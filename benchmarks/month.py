@@ -127,7 +127,7 @@ def compare(
             for line in (*disturbed.wrong, *differences(disturbed, calm, left_out))
         ]
         texts.append(f"{store}: {table_of(disturbed, calm)}")
-        say("\n".join([*found, texts[-1]]))
+        say("\n".join([*wrong, texts[-1]]))
     return wrong, "\n".join(texts)
 
 
