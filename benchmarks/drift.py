@@ -247,15 +247,18 @@ def main() -> None:
         )
         print(f"{condition.title}: {len(calls[name])} calls", file=sys.stderr, flush=True)
     model_id, binning = models.read_card(options.model).id, bundles.read_binning(options.model)
+    examples: list[str] = []
     lines = [
         f"| archive, model `{options.model}` | calls a night | nights | nights with an alarm "
-        "| noticed on the first night | an alarm |",
-        "| --- | ---: | ---: | ---: | ---: | --- |",
+        "| noticed on the first night |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for size in options.night:
-        for line in measure(calls, size, options.archives, model_id, binning):
-            print(line, file=sys.stderr, flush=True)
+        for line, example in measure(calls, size, options.archives, model_id, binning):
+            print(line, example, file=sys.stderr, flush=True)
             lines.append(line)
+            examples += [f"- {example}"] * bool(example)
+    lines += ["", *examples]
     print("\n".join(lines))
     if options.save:
         options.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -274,8 +277,8 @@ def kept(path: Path | None, make: Callable[[], list[Call]]) -> list[Call]:
 
 def measure(
     calls: dict[str, list[Call]], size: int, archives: int, model_id: str, binning: Binning
-) -> Iterator[str]:
-    """The lines of the table, of nights of one size."""
+) -> Iterator[tuple[str, str]]:
+    """The lines of the table, of nights of one size; and an alarm of each, if there is one."""
     ordinary = calls["ordinary"]
     found: dict[int, tuple[str, ...]] = {}
     for seed in range(archives):
@@ -285,7 +288,7 @@ def measure(
         found |= {ORDINARY * seed + n: alarm for n, alarm in of_archive.items()}
     false = [alarm for alarm in found.values() if alarm]
     example = false[0][0] if false else ""
-    yield f"| ordinary | {size} | {len(found)} | {len(false)} | | {example} |"
+    yield f"| ordinary | {size} | {len(found)} | {len(false)} | |", example
     for share in (1.0, 0.25):
         for name in [name for name in CONDITIONS if name != "ordinary"]:
             noticed, first, example = 0, 0, ""
@@ -304,7 +307,8 @@ def measure(
             title = CONDITIONS[name].title + ("" if share == 1 else f", {share:.0%} of the calls")
             yield (
                 f"| {title} | {size} | {archives * SHIFTED_NIGHTS} | {noticed} "
-                f"| {first} of {archives} | {example} |"
+                f"| {first} of {archives} |",
+                example,
             )
 
 
