@@ -18,7 +18,13 @@ from ser_core.tables.sketch import CATEGORIES, EDGES, ROLE
 
 # By custom, from 0.25 on an index is called a large shift.
 LARGE_PSI = 0.25
-# Variables with a sentence of their own, in this order: the name, a unit, and decimals.
+# Of the features and of the emotions: where nearly all move, it is not only the line.
+MOST = 0.75
+# A group explains what moved in all calls if it moved farther by this factor.
+FARTHER = 2.0
+# Variables in a sentence, those that moved most.
+MOST_NAMED = 3
+# Variables that are named in a sentence: the name, a unit, and decimals.
 _NAMED = {
     "codec": ("codec", "", 0),
     "sample_rate_hz": ("sample rate", " Hz", 0),
@@ -27,13 +33,11 @@ _NAMED = {
     "bandwidth_hz": ("bandwidth", " Hz", 0),
     "tilt_db_per_octave": ("spectral tilt", " dB per octave", 1),
     "snr_db": ("level of speech above noise", " dB", 1),
-    "clipping_ratio": ("clipped share", "", 4),
-    "customer_share": ("customer's share of the speech", "", 2),
+    "clipping_ratio": ("clipped samples", " %", 3),
+    "customer_share": ("customer's share of the speech", " %", 0),
     "first_speech_s": ("first analysed speech", " s into the call", 1),
-    "speech_share": ("share of speech in a call", "", 2),
+    "speech_share": ("share of speech in a call", " %", 0),
 }
-_TALK = ("customer_share", "first_speech_s", "speech_share")
-_SOUND = [name for name in _NAMED if name not in _TALK]
 
 
 def alarms(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -80,14 +84,15 @@ def _scopes(
     moved = {group for group, rows in by_group.items() if any(row.moved for row in rows)}
     if not moved:
         return []
-    alone = []
+    alone, overall = [], _largest(by_group.get((None, None), ()))
     for column in dict.fromkeys(column for column, _ in by_group if column is not None):
         values = [group for group in by_group if group[0] == column]
-        of_column = [group for group in values if group in moved]
-        # In half of the groups or more, it is no matter of a group.
-        if (of_column and 2 * len(of_column) < len(values)) or len(values) == 2 == 2 * len(
-            of_column
-        ):
+        # What moved in most groups, or in all calls about as far, is no matter of a group.
+        of_column = [
+            group for group in values
+            if group in moved and _largest(by_group[group]) >= FARTHER * overall
+        ]  # fmt: skip
+        if of_column and (len(of_column) == 1 < len(values) or 2 * len(of_column) < len(values)):
             alone.append(of_column)
     if alone:
         # The column whose groups moved most.
@@ -98,7 +103,7 @@ def _scopes(
 
 
 def _largest(rows: Iterable[Row]) -> float:
-    return max((row.psi_before or 0.0 for row in rows if row.moved), default=0.0)
+    return max((_size(row) for row in rows if row.moved), default=0.0)
 
 
 def _sentence(rows: Sequence[Row]) -> str:
@@ -106,24 +111,29 @@ def _sentence(rows: Sequence[Row]) -> str:
     where = f" in {rows[0].group}" if rows[0].column != ROLE and rows[0].group else ""
     if rows[0].column == ROLE:
         where = f" on the side of the {rows[0].value}"
-    details = [_detail(moved[name]) for name in _NAMED if name in moved]
-    for text, count, total, largest in (
-        ("what the model hears of the voices moved", *_of(rows, features=True)),
-        ("the emotions moved", *_of(rows, features=False)),
-    ):
-        if count:
-            details.append(f"{text} ({count} of {total}, PSI up to {largest:.2f})")
+    named = sorted((row for row in rows if row.moved and row.variable in _NAMED), key=_size)
+    details = [_detail(row) for row in named[: -MOST_NAMED - 1 : -1]]
+    features, of_features = _of(rows, features=True)
+    emotions, of_emotions = _of(rows, features=False)
+    if features:
+        details.append(f"what the model hears moved ({features} of {of_features} features)")
+    if emotions:
+        details.append(f"its answers moved ({emotions} of {of_emotions} emotions)")
     return f"{_diagnosis(rows, moved)}{where}: {'; '.join(details)}."
 
 
-def _of(rows: Sequence[Row], *, features: bool) -> tuple[int, int, float]:
-    """Of features, or of outputs: how many moved, of how many, and by how much."""
+def _size(row: Row) -> float:
+    return row.psi_before or 0.0
+
+
+def _of(rows: Sequence[Row], *, features: bool) -> tuple[int, int]:
+    """Of features, or of outputs: how many moved, and of how many."""
     chosen = [
         row for row in rows
         if row.variable not in EDGES and row.variable not in CATEGORIES
         and row.variable.startswith(PROBABILITY) != features
     ]  # fmt: skip
-    return sum(row.moved for row in chosen), len(chosen), _largest(chosen)
+    return sum(row.moved for row in chosen), len(chosen)
 
 
 def _diagnosis(rows: Sequence[Row], moved: Mapping[str, Row]) -> str:
@@ -136,14 +146,18 @@ def _diagnosis(rows: Sequence[Row], moved: Mapping[str, Row]) -> str:
         return "Another number of channels"
     if "bandwidth_hz" in moved:
         return f"A {'narrower' if _change(moved['bandwidth_hz']) < 0 else 'wider'} band"
-    features, _, _ = _of(rows, features=True)
-    outputs, _, _ = _of(rows, features=False)
+    features, of_features = _of(rows, features=True)
+    outputs, of_outputs = _of(rows, features=False)
     level, tilt = moved.get("level_db"), moved.get("tilt_db_per_octave")
     if level is not None and _largest([level]) == _largest(rows):
         return f"A {'lower' if _change(level) < 0 else 'higher'} level"
+    if features and outputs and features >= MOST * of_features and outputs >= MOST * of_outputs:
+        return "Other voices or another language"
     if tilt is not None:
         duller = _change(tilt) < 0
-        return f"A {'duller' if duller else 'brighter'} sound, as of another microphone or line"
+        return (
+            f"A {'duller' if duller else 'brighter'} sound, as of another microphone, line or codec"
+        )
     if level is not None and features:
         return "Another level and sound, as of another microphone or line"
     if features:
@@ -198,7 +212,10 @@ def _detail(row: Row) -> str:
             for bin_ in bins[:2]
         ]
         return f"{name} {', '.join(parts)}"
-    now, before = (f"{median(shares):,.{decimals}f}" for shares in (row.shares, row.shares_before))
+    scale = 100 if unit == " %" else 1
+    now, before = (
+        f"{scale * median(shares):,.{decimals}f}" for shares in (row.shares, row.shares_before)
+    )
     if now == before:
         return f"{name} around {now}{unit}, spread otherwise than before"
     return f"{name} {now}{unit} on median ({before} before)"

@@ -91,6 +91,9 @@ def test_a_night_that_ends_with_3(night):
     assert content["nights"] == ["2026-03-01"]
     assert content["message"] == attempt["message"]
     assert content["audio_hours"] == pytest.approx(10 / 3600, rel=0.01)
+    [drift] = content["drift"]
+    assert (drift["night"], drift["calls"], drift["alarms"]) == ("2026-03-01", 2, [])
+    assert "level_db" in {row["variable"] for row in drift["rows"]}
     found = gauges((folder / "ser.prom").read_text())
     assert found["ser_last_exit_code"] == 3
     assert found["ser_last_recordings labelled"] == 2

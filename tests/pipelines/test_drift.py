@@ -160,13 +160,15 @@ def row(variable: str, shares: dict, before: dict, psi: float = 0.5, group=(None
         ([("customer_share", {"0.2": 1.0}, {"0.3": 1.0})], "Calls that run differently: "),
         ([("first_speech_s", {"0.5": 1.0, "1": 0}, {"5": 1.0, "7": 0}), ("f1", {}, {})],
          "Agents and customers look swapped: first analysed speech 0.8 s into the call on median "
-         "(6.0 before); what the model hears of the voices moved (1 of 1, PSI up to 0.50)."),
+         "(6.0 before); what the model hears moved (1 of 1 features)."),
         ([("bandwidth_hz", {"2000": 1, "2400": 0}, {"3400": 1, "3600": 0}), ("f1", {}, {})],
          "A narrower band: bandwidth 2,200 Hz on median (3,500 before); what the model"),
         ([("tilt_db_per_octave", {"-9": 1}, {"-4": 1}), ("f1", {}, {})],
-         "A duller sound, as of another microphone or line: spectral tilt"),
+         "A duller sound, as of another microphone, line or codec: spectral tilt"),
+        ([("tilt_db_per_octave", {"-3": 1}, {"-5": 1}), ("f1", {}, {}), ("p_angry", {}, {})],
+         "Other voices or another language: spectral tilt"),
         ([("f1", {}, {})], "Other voices or another language: "),
-        ([("p_angry", {}, {})], "Other emotions, while the sound is as before: the emotions"),
+        ([("p_angry", {}, {})], "Other emotions, while the sound is as before: its answers"),
         ([("snr_db", {"10": 1}, {"30": 1})], "Another noise or line: "),
     ],
 )  # fmt: skip
@@ -176,16 +178,18 @@ def test_what_moved_together_is_one_sentence(moved, start):
 
 
 def test_what_moved_in_most_groups_is_said_of_all_calls():
-    def rows(groups):
-        return [row("codec", {"a": 1}, {"b": 1}, group=("meta_queue", name)) for name in groups] + [
-            Row("codec", "meta_queue", "calm", 100, None, 0.0, 0.5, False, {}, {})
-        ]
+    def rows(groups, psi=2.0):
+        return [
+            row("codec", {"a": 1}, {"b": 1}, psi, group=("meta_queue", name)) for name in groups
+        ] + [Row("codec", "meta_queue", "calm", 100, None, 0.0, 0.5, False, {}, {})]
 
     everyone = row("codec", {"a": 1}, {"b": 1})
     [sentence] = words.alarms([everyone, *rows(["x", "y"])])
     assert sentence.startswith("Another codec or sample rate: ")
     [sentence] = words.alarms([everyone, *rows(["x"])])
     assert sentence.startswith("Another codec or sample rate in queue=x: ")
+    [sentence] = words.alarms([everyone, *rows(["x"], psi=0.6)])
+    assert sentence.startswith("Another codec or sample rate: ")
     assert words.alarms(rows([])) == ()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.commands import train
 from ser_core import features, models
 from tests.conftest import CALLS
 from tests.pipelines.test_mistakes import ends
@@ -103,7 +105,11 @@ def test_a_feature_set_of_another_package_is_trained_and_labels_a_night(ser_here
     )  # fmt: skip
     assert again.returncode == 0, again.stdout + again.stderr
     assert "penalty" in again.stdout + again.stderr or "do not help" in again.stdout + again.stderr
-    assert models.read_card(tmp_path / "again").settings["from"] == card.id
+    after = models.read_card(tmp_path / "again")
+    assert after.settings["from"] == card.id
+    last = again.stdout.strip().splitlines()[-1]
+    assert f"{after.id} is " in last
+    assert f"{card.id}: UAR " in last
     done = ser_here(
         "run", "--input", CALLS, "--output", tmp_path / "out", "--model", tmp_path / "simple",
         "--channel-roles", "agent,customer", "--date", "2026-03-01",
@@ -147,3 +153,24 @@ def test_mistakes_of_labels_end_a_training_before_it_begins(ser_here, labels, tm
 def test_settings_that_do_not_go_together(ser_here, labels, tmp_path, words, says):
     done = ser_here("train", "--corpus", f"csv={labels}", "--save", tmp_path / "ours", *words)
     ends(done, 2, says)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence"),
+    [
+        (0.012, 0.139, "is better than calls-1: UAR +7.3 points (95 %: +1.2 to +13.9"),
+        (-0.012, 0.139, "is not told apart from calls-1: UAR +7.3 points (95 %: -1.2 to +13.9"),
+        (-0.139, -0.012, "is worse than calls-1: UAR +7.3 points"),
+        (None, None, "is not told apart from calls-1: UAR +7.3 points, of one speaker"),
+    ],
+)
+def test_a_training_from_a_bundle_ends_with_its_verdict(low, high, sentence):
+    found = {"difference": 0.073, "low": low, "high": high, "p": None}
+    card = replace(
+        models.read_card("calls"), settings={"from": "calls-1"}, measures={"against_start": found}
+    )
+    assert train._verdict(card).startswith(f"{card.id} {sentence}")
+    card = replace(card, measures={"against_start": None})
+    assert train._verdict(card) == (
+        f"{card.id} cannot be compared with calls-1, which has other labels"
+    )
