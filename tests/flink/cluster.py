@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,8 @@ HERE = Path(__file__).parent
 WORK = HERE.parent.parent / ".flink"
 TASKMANAGERS = ("taskmanager-1", "taskmanager-2")
 UP_S = 180.0
+# Below those that Linux gives to whoever asks for any: nobody takes one before the JVM does.
+PORTS = range(20_000, 30_000)
 _JOBMANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASKMANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 # What Flink reaches into on Java 17; from the configuration file that it comes with.
@@ -133,7 +136,7 @@ class Cluster:
         Raises
         ------
         RuntimeError
-            They are not, after a while; the message says where the logs are.
+            They are not, after a while, or a JVM ended; the message has the end of its log.
         """
         built(self.work)
         if not self._runs("jobmanager"):
@@ -230,6 +233,9 @@ class Cluster:
     def _wait(self, taskmanagers: int) -> None:
         end = time.monotonic() + UP_S
         while time.monotonic() < end:
+            for name in ("jobmanager", *TASKMANAGERS):
+                if not self._runs(name):
+                    raise RuntimeError(f"Flink: {name} ended: {self._last_words(name)}")
             with suppress(OSError, ValueError):
                 found = self.get("/overview")
                 # A TaskManager offers its slots a moment after it is known.
@@ -238,8 +244,18 @@ class Cluster:
             time.sleep(0.3)
         raise RuntimeError(
             f"Flink: {taskmanagers} TaskManagers expected within {UP_S:g} s; "
-            f"the logs in {self.folder} say more"
+            f"the logs in {self.folder} end with: "
+            + "".join(
+                f"\n{name}: {self._last_words(name)}" for name in ("jobmanager", *TASKMANAGERS)
+            )
         )
+
+    def _last_words(self, name: str, length: int = 2_000) -> str:
+        texts = []
+        for path in (self.folder / f"{name}.log", self.folder / f"{name}.out"):
+            with suppress(OSError):
+                texts.append(path.read_text(errors="replace")[-length:].strip())
+        return "\n".join(filter(None, texts)) or "it wrote nothing"
 
 
 def _temporary(folder: Path) -> Path:
@@ -249,11 +265,13 @@ def _temporary(folder: Path) -> Path:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
+    free = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise RuntimeError(f"no {count} free ports from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def _session(process: psutil.Process) -> int | None:
