@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from pipelines.errors import NothingMatchedError, UsageError
+from ser_core.names import readable
 from ser_core.report.call import Call, Channel, Segment
 from ser_core.tables.schemas import META, PROBABILITY, QUARTERS
 
@@ -34,19 +35,22 @@ def find(db: Any, recording: str) -> str:
     UsageError
         There are several.
     """
-    wanted = recording.replace("\\", "/")
-    whole = db.execute(
-        "SELECT uri FROM calls WHERE uri IN (?, ?) LIMIT 1", [wanted, os.path.abspath(wanted)]
-    ).fetchone()
-    if whole:
-        return whole[0]
-    found = []
-    if len(wanted) >= 4:
-        found = db.execute(
-            "SELECT uri FROM calls WHERE starts_with(recording_id, ?) OR ends_with(uri, ?) "
-            "ORDER BY uri LIMIT 4",
-            [wanted, f"/{wanted.lstrip('/')}"],
-        ).fetchall()
+    given = readable(recording)
+    found: list[tuple[str]] = []
+    # A backslash is part of a name, or stands for a slash where Windows wrote the path.
+    for wanted in dict.fromkeys((given, given.replace("\\", "/"))):
+        path = readable(os.path.abspath(wanted))
+        whole = db.execute(
+            "SELECT uri FROM calls WHERE uri IN (?, ?) LIMIT 1", [wanted, path]
+        ).fetchone()
+        if whole:
+            return whole[0]
+        if len(wanted) >= 4 and not found:
+            found = db.execute(
+                "SELECT uri FROM calls WHERE starts_with(recording_id, ?) OR ends_with(uri, ?) "
+                "ORDER BY uri LIMIT 4",
+                [wanted, f"/{wanted.lstrip('/')}"],
+            ).fetchall()
     if not found:
         raise NothingMatchedError(
             f"--recording {recording}: no id begins and no URI ends with this; "

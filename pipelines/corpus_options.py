@@ -58,10 +58,11 @@ def open_corpora(options: Namespace, *, to_train: bool = False) -> Iterator[list
     with ExitStack() as fetched:
 
         def locate(file: Path, uri: str) -> Path:
-            from pipelines.storage import files, inputs
+            from pipelines.storage import files
+            from ser_core.names import path_of
 
             if not files.is_remote(uri):
-                return Path(inputs.local_path(str(file.parent / uri)))
+                return file.parent / path_of(uri)
             return Path(fetched.enter_context(files.local_copy(uri)))
 
         opened, unused = [], set(table)

@@ -333,6 +333,7 @@ def _free_gb(path: str) -> float:
 def readable(pattern: str) -> Iterator[Finding]:
     """Find the first recording of a pattern, and read its first bytes."""
     from pipelines.storage import files, inputs
+    from ser_core.names import path_of
 
     check = f"input {pattern}"
     dates = [dt.date.today() - dt.timedelta(days=i) for i in range(_DAYS)]
@@ -345,7 +346,7 @@ def readable(pattern: str) -> Iterator[Finding]:
             advice = "a pattern such as 'calls/**/*.wav'"
             yield Finding(check, PROBLEM, found or "nothing matches", advice)
             return
-        path = first.uri if files.is_remote(first.uri) else inputs.local_path(first.uri)
+        path = first.uri if files.is_remote(first.uri) else path_of(first.uri)
         with files.read(path) as file:
             file.read(64)
     except Exception as error:

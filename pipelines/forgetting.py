@@ -22,6 +22,7 @@ from pipelines.storage.erasing import Hits
 from pipelines.storage.forgotten import FEATURES, Forgetting, Marks
 from pipelines.storage.lists import read_list
 from ser_core import tables
+from ser_core.names import readable
 from ser_core.tables import database
 from ser_core.tables.reader import night_of
 
@@ -105,8 +106,8 @@ def matching(text: str, uris: set[str]) -> set[str]:
     >>> matching("/calls/call[1].wav", {"/calls/call[1].wav", "/calls/call1.wav"})
     {'/calls/call[1].wav'}
     """
-    path = text if files.is_remote(text) else files.absolute(text)
-    for exact in (text, path):
+    path = readable(text if files.is_remote(text) else files.absolute(text))
+    for exact in (readable(text), path):
         if exact in uris:
             return {exact}
     folder = f"{path.rstrip('/')}/"

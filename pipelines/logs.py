@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from pipelines.secrets import redacted
+from ser_core.names import readable
 
 FORMATS = ("text", "json")
 INFO, WARNING, ERROR = "info", "warning", "error"
@@ -93,7 +94,7 @@ def recording_id(uri: str) -> str:
 
 def cleaned(line: str) -> str:
     """A line without secrets; with --log-private, without names of recordings, too."""
-    line = redacted(line)
+    line = redacted(readable(line))
     if not _log.private:
         return line
 

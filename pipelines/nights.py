@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipelines.call_times import zone_named
 from pipelines.errors import UsageError
 from pipelines.storage import inputs
+from ser_core.names import readable
 
 # What `--date` takes besides a date: days before today.
 DAYS_AGO = {"today": 0, "yesterday": 1}
@@ -60,7 +61,7 @@ def redo(options: Namespace) -> tuple[str, ...]:
         kind, equals, value = text.partition("=")
         if equals and kind == "date" and value in DAYS_AGO:
             text = f"date={resolve(value, options.time_zone)}"
-        found.append(text)
+        found.append(readable(text))
     return tuple(found)
 
 

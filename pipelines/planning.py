@@ -21,13 +21,13 @@ from pipelines.redo import Redo
 from pipelines.role_rule import RoleRule
 from pipelines.storage import files, published
 from pipelines.storage import inputs as inputs_of
-from pipelines.storage.inputs import local_path
 from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
 from ser_core import features
 from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
 from ser_core.guarded import Guard, HeaderReader
+from ser_core.names import path_of
 from ser_core.roles import Roles, roles_of
 
 # The headers of so many recordings are read; of more, those of a random sample of this size. In an
@@ -232,7 +232,7 @@ def _probe(reader: HeaderReader, source: Source, roles: Roles) -> _Probe:
             with files.read(source.uri) as file:
                 header = reader.read(file, source.uri)
         else:
-            header = reader.read(local_path(source.uri), source.uri)
+            header = reader.read(path_of(source.uri), source.uri)
     except Exception as error:
         if files.is_unavailable(error):
             return _Probe(problem="unreadable")

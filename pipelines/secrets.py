@@ -9,6 +9,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from ser_core.names import readable
+
 _SECRET = ("secret", "password", "passwd", "token", "access_key", "credential", "private_key")
 
 
@@ -68,4 +70,4 @@ def without_secrets(words: Sequence[str]) -> str:
         elif kept and kept[-1].startswith("--") and is_secret(kept[-1]):
             word = "***" if "=" not in kept[-1] else word
         kept.append(word)
-    return redacted(shlex.join(kept))
+    return redacted(readable(shlex.join(kept)))

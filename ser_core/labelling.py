@@ -19,6 +19,7 @@ from ser_core import models, policy
 from ser_core.errors import AudioError
 from ser_core.examine import Examined, Settings, Source
 from ser_core.guarded import Examiner
+from ser_core.names import uri_of
 from ser_core.tables.rows import recording_row, segment_rows
 from ser_core.tables.schemas import Labelling, recordings_schema, segments_schema
 
@@ -163,7 +164,7 @@ def _source(path: str | os.PathLike) -> Source:
 
 def _uri(path: str | os.PathLike) -> str:
     """As a night names a local file."""
-    return os.fsencode(Path(path).absolute()).decode("utf-8", "backslashreplace")
+    return uri_of(Path(path).absolute())
 
 
 def _table(examined: Examined, bundle: models.Bundle, labelling: Labelling) -> pd.DataFrame:

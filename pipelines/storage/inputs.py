@@ -19,6 +19,7 @@ from pipelines.errors import StoreError
 from pipelines.storage import files
 from pipelines.storage.lists import read_list
 from ser_core.examine import Source
+from ser_core.names import path_of, readable, uri_of
 
 _MAGIC = re.compile(r"[*?\[]")
 _FIELD = re.compile(r"\{date:([^{}]*)\}")
@@ -169,11 +170,11 @@ def _missing(pattern: str) -> Match:
 
 
 def _nowhere(path: str) -> Source:
-    return Source(_uri(path), None, None)
+    return Source(readable(path) if files.is_remote(path) else uri_of(path), None, None)
 
 
 def covers(pattern: str, uri: str) -> bool:
-    """Whether a pattern, absolute and of one place, covers a URI; no file is looked at.
+    """Whether a pattern of URIs, absolute and of one place, covers a URI; no file is looked at.
 
     Examples
     --------
@@ -183,16 +184,8 @@ def covers(pattern: str, uri: str) -> bool:
     if files.is_remote(pattern) != files.is_remote(uri):
         return False
     if files.is_remote(pattern):
-        return _covers(_parts(_uri(pattern)), _parts(uri))
-    return _covers(_uri(pattern).strip("/").split("/"), uri.strip("/").split("/"))
-
-
-def local_path(uri: str) -> str:
-    """The path of a local recording; undoes the escapes of `_uri` in a name that is not UTF-8."""
-    if "\\x" in uri and not os.path.lexists(uri):
-        raw = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), uri.encode())
-        return os.fsdecode(raw)
-    return uri
+        return _covers(_parts(pattern), _parts(uri))
+    return _covers(pattern.strip("/").split("/"), uri.strip("/").split("/"))
 
 
 @contextmanager
@@ -205,22 +198,18 @@ def as_local_file(source: Source) -> Iterator[str]:
         It cannot be fetched.
     """
     if not files.is_remote(source.uri):
-        yield local_path(source.uri)
+        yield path_of(source.uri)
         return
     with files.local_copy(source.uri) as path:
         yield path
-
-
-def _uri(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _source(path: str) -> Source:
     try:
         stat = os.stat(path)
     except OSError:
-        return Source(_uri(path), None, None)
-    return Source(_uri(path), stat.st_size, stat.st_mtime_ns // 1000)
+        return Source(uri_of(path), None, None)
+    return Source(uri_of(path), stat.st_size, stat.st_mtime_ns // 1000)
 
 
 def _match_local(pattern: str) -> Iterator[Match]:
@@ -301,13 +290,13 @@ def _listed(folder: str, exact: bool = True) -> list[os.DirEntry]:
         if not exact:  # the pattern does not ask for this folder
             return []
         raise StoreError(
-            f"--input: the folder {_uri(folder)} cannot be listed: {error.strerror}; "
+            f"--input: the folder {readable(folder)} cannot be listed: {error.strerror}; "
             "give the job permission to read it, or leave it out of the pattern"
         ) from error
 
 
 def _match_remote(pattern: str) -> Iterator[Match]:
-    pattern = _uri(pattern)
+    pattern = readable(pattern)
     magic = _MAGIC.search(pattern)
     prefix = pattern[: magic.start()] if magic else pattern.rstrip("/")
     parts = _parts(pattern)

@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.storage.inputs import as_local_file, local_path
+from pipelines.storage.inputs import as_local_file
 from ser_core.audio import open_regular
 from ser_core.errors import SerError
 from ser_core.examine import Source
+from ser_core.names import path_of
 
 
 class ReplacedError(SerError):
@@ -54,7 +55,7 @@ def verify_local(source: Source, recording_id: str) -> str:
     OSError
         The recording no longer exists or cannot be read.
     """
-    path = local_path(source.uri)
+    path = path_of(source.uri)
     stat = os.stat(path)
     if (stat.st_size, stat.st_mtime_ns // 1000) != (source.size_bytes, source.modified_us):
         _verify(path, source.uri, recording_id)

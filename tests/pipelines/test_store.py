@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import HeldError, StoreError, UsageError
 from pipelines.storage import files, inputs, store
+from ser_core.names import path_of
 from tests import small_tables
 
 NIGHT = dt.date(2026, 3, 1)
@@ -105,7 +106,7 @@ def test_names_that_are_not_utf8(tmp_path):
         file.write(b"1")
     (found,) = match(str(tmp_path))
     assert found.uri.endswith("/K\\xfchn.wav")
-    assert os.fsencode(inputs.local_path(found.uri)) == raw
+    assert os.fsencode(path_of(found.uri)) == raw
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
