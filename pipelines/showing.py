@@ -85,7 +85,7 @@ def write_call_page(
     recording : str
         URI or recording_id; as `ser show --recording` takes it.
     save : str
-        The page, a local path.
+        The page; a path, or an address in an object store.
     clips : bool
         Whether the page holds a compressed copy of the recording.
     back : str, optional
@@ -129,13 +129,15 @@ def _in_words(call: Call) -> str:
 
 def _write(call: Call, output: str, save: str, *, clips: bool, back: str | None) -> Playback:
     """Write the page of a call; returns how it plays."""
-    if files.is_remote(save):
-        raise UsageError(f"--save {save}: a local file expected")
     waves, _, problem = _waves(call)
     playback = find_original(call, files.absolute(save))
     if clips and not problem:
         playback = _copied(call)
     page = call_page.render(call, waves, playback, output=output, back=back, without_waves=problem)
+    if files.is_remote(save):
+        with files.naming(f"--save {save}"):
+            files.write_whole(save, page, files.HTML)
+        return playback
     try:
         pages.write(save, page)
     except SerError as error:

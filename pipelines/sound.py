@@ -115,7 +115,7 @@ def find_original(call: Call, page: str) -> Playback:
     ----------
     call : Call
     page : str
-        Absolute path of the page.
+        Absolute path of the page, or its address in an object store.
     """
     if files.is_remote(call.uri):
         if call.uri.lower().startswith(("http://", "https://")):
@@ -134,10 +134,13 @@ def find_original(call: Call, page: str) -> Playback:
         return Playback(problem=f"{_sentence(_GONE)}.")
     if format_name := not_played(header, call.codec):
         return Playback(problem=f"Browsers do not play {format_name}: {CLIPS}")
+    address = "file://" + quote(os.fsencode(path))
+    if files.is_remote(page):
+        return Playback((address,))
     # First the file itself; where page and recordings have moved together, or a server has both,
     # what lies at the same place from here.
     relative = os.path.relpath(path, os.path.dirname(page))
-    return Playback(("file://" + quote(os.fsencode(path)), quote(os.fsencode(relative))))
+    return Playback((address, quote(os.fsencode(relative))))
 
 
 def _sentence(text: str) -> str:

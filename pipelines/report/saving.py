@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +80,7 @@ class Target:
             It cannot be written.
         """
         with files.naming(self.option):
-            files.write_whole(path, page)
+            files.write_whole(path, page, files.HTML)
 
 
 def save(
@@ -142,7 +141,8 @@ def _links(target: Target) -> dict[dt.date, str]:
     """The pages of nights that lie in the folder."""
     with files.naming(target.option):
         if files.is_remote(target.folder):
-            names = [item.path.rpartition("/")[2] for item in files.below(target.folder)]
+            start = target.folder + "/"
+            names = [item.path.removeprefix(start) for item in files.below(target.folder)]
         else:
             names = os.listdir(target.folder)
     found = filter(None, map(_NIGHT.fullmatch, names))
@@ -169,7 +169,9 @@ def _with_pages(
             row = rows[call.row]
             name = f"{row['recording_id'] or i}.html"
             try:
-                _write_call_page(output, row["uri"], target, name, f"../{back}", db)
+                showing.write_call_page(
+                    output, row["uri"], target.path(CALLS, name), back=f"../{back}", db=db
+                )
             except (SerError, NotImplementedError) as error:
                 problems.append(f"{row['uri']}: {error}")
             else:
@@ -190,18 +192,3 @@ def _keep(db: Any, uris: Sequence[str]) -> None:
         found = db.execute("SELECT DISTINCT date FROM calls").fetchall()
         # The files of other dates are not read.
         dates = f" AND date IN ({statements.dates([day for (day,) in found])})"
-
-
-def _write_call_page(
-    output: str, uri: str, target: Target, name: str, back: str, db: object
-) -> None:
-    path = target.path(CALLS, name)
-    if not files.is_remote(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        showing.write_call_page(output, uri, path, back=back, db=db)
-        return
-    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
-        local = os.path.join(folder, name)
-        showing.write_call_page(output, uri, local, back=back, db=db)
-        with open(local, encoding="utf-8") as file:
-            target.write(path, file.read())

@@ -21,6 +21,8 @@ from pipelines.errors import StoreError
 from ser_core import temporary
 
 _REMOTE = re.compile(r"[a-z][a-z0-9+]*://", re.IGNORECASE)
+# Types of content that a store gives to a browser: a page is shown, anything else is downloaded.
+BYTES, HTML = "application/octet-stream", "text/html; charset=utf-8"
 # The end of the name of a small file that is being written.
 UNFINISHED = ".tmp"
 # Objects copied or deleted in one call.
@@ -75,10 +77,10 @@ def read_text(path: str) -> str:
 
 
 @contextmanager
-def written(path: str) -> Iterator[BinaryIO]:
+def written(path: str, content_type: str = BYTES) -> Iterator[BinaryIO]:
     """Write a new file; it is complete once the context has ended without an error."""
     if is_remote(path):
-        file = _opened(path, "wb")
+        file = _opened(path, "wb", content_type)
         yield file
         file.close()
         return
@@ -89,10 +91,10 @@ def written(path: str) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def write_whole(path: str, text: str) -> None:
+def write_whole(path: str, text: str, content_type: str = BYTES) -> None:
     """Write a small file whole or not at all, even if the power fails."""
     if is_remote(path):
-        with written(path) as file:
+        with written(path, content_type) as file:
             file.write(text.encode("utf-8"))
         return
     temporary = path + UNFINISHED
@@ -377,14 +379,14 @@ def _shared_s3_client() -> Any:
     return _s3_clients[key]
 
 
-def _opened(path: str, mode: str) -> Any:
+def _opened(path: str, mode: str, content_type: str = BYTES) -> Any:
     beam = _beam(path)
     if path.lower().startswith("s3://"):
         from apache_beam.io.aws.s3io import S3IO
 
-        return S3IO(client=_beam_s3_client()).open(path, mode)
+        return S3IO(client=_beam_s3_client()).open(path, mode, mime_type=content_type)
     opened = beam.open if mode == "rb" else beam.create
-    return opened(path, compression_type=_uncompressed())
+    return opened(path, mime_type=content_type, compression_type=_uncompressed())
 
 
 def beam_options() -> Any:

@@ -293,8 +293,8 @@ def test_rejected_calls_have_a_page_too(ser_here, soft_model, visit, tmp_path):
 def test_mistakes(ser_here, night, tmp_path):
     with pytest.raises(NothingMatchedError, match="no id begins"):
         write_call_page(str(night), "nobody.wav", str(tmp_path / "c.html"))
-    with pytest.raises(UsageError, match="a local file expected"):
-        write_call_page(str(night), "mono.wav", "s3://pages/c.html")
+    with pytest.raises(UsageError, match="the page cannot be written"):
+        write_call_page(str(night), "mono.wav", "/proc/c.html")
     for words, message in (
         (("--html",), "--recording names the call"),
         (("--recording", "mono.wav", "--clips"), "add --html"),

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -149,13 +150,18 @@ def test_a_night_and_a_second_one(bucket, archive, level_model, here):
         bucket.put(f"models/level/{name}", (level_model / name).read_bytes())
     bucket.put("lists/tonight.txt", f"# all\n{bucket.url}/in/**/*.wav\n".encode())
     words = (f"@{bucket.url}/lists/tonight.txt", f"{bucket.url}/out", f"{bucket.url}/models/level")
-    summary = ("--summary", f"{bucket.url}/reports/s.json")
-    done = night(*words, *summary, *bucket.options(), env=bucket.environment())
+    reports = ("--summary", f"{bucket.url}/reports/s.json", "--report", f"{bucket.url}/pages")
+    done = night(*words, *reports, *bucket.options(), env=bucket.environment())
     assert done.returncode == 0, done.stderr
     assert json.loads(bucket.get("reports/s.json"))["books"]["labelled"] == 4
     assert "5 matched = 4 labelled + 0 without speech + 1 rejected" in done.stdout
     same(bucket, "out", "in", here, archive)
     assert not bucket.keys("out/_staging/")
+    page = bucket.get("pages/2026-03-01.html").decode()
+    links = {f"pages/{link}" for link in re.findall(r'href="(calls/[^"#]+)', page)}
+    pages = {"pages/2026-03-01.html", "pages/index.html"}
+    assert links
+    assert set(bucket.keys("pages/")) == pages | links
     # The second night: one is new, one was replaced.
     bucket.put("in/q0/call_9.wav", (archive / "q0" / "call_0.wav").read_bytes())
     bucket.put("in/notes.wav", b"still no sound")

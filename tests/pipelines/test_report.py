@@ -327,7 +327,7 @@ def bucket(monkeypatch):
     FileSystems._pipeline_options = before
 
 
-def test_tables_and_pages_in_an_object_store(bucket, tmp_path, ser_here):
+def test_tables_in_an_object_store_and_pages_beside_them(bucket, tmp_path, ser_here):
     fill(tmp_path, 1, calls=30)
     for path in tmp_path.rglob("*.parquet"):
         bucket.put(f"out/{path.relative_to(tmp_path).as_posix()}", path.read_bytes())
@@ -341,6 +341,19 @@ def test_tables_and_pages_in_an_object_store(bucket, tmp_path, ser_here):
     assert "30 calls" in page
     assert f'href="calls/{calls[0].rpartition("/")[2]}#t=' in page
     assert 'href="2026-03-08.html"' in bucket.get("pages/index.html").decode()
+    assert 'href="../2026-03-08.html"' in bucket.get(calls[0]).decode()
+    for key in bucket.keys("pages/"):  # a browser shows the pages, and does not download them
+        about = files.s3_client().head_object(Bucket=object_stores.BUCKET, Key=key)
+        assert about["ContentType"] == "text/html; charset=utf-8"
+    exported = []
+    for place in (f"{bucket.url}/out", str(tmp_path)):
+        path = tmp_path / f"{len(exported)}.csv"
+        words = ("--output", place, "--format", "csv", "--save", path, *bucket.options())
+        done = ser_here("export", *words)
+        assert done.returncode == 0, done.stderr
+        exported.append(path.read_text(encoding="utf-8"))
+    assert exported[0] == exported[1]
+    assert exported[0].count("\n") > 30
 
 
 def test_target():
