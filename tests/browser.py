@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,51 @@ def chromium(*switches: str) -> Iterator:
             yield browser
         finally:
             browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A Chromium for the tests of a module, which plays sound without a click before."""
+    with chromium("--autoplay-policy=no-user-gesture-required") as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser) -> Iterator[Callable[..., tuple[Any, list[str], list[str]]]]:
+    """Opens a page; gives it, the addresses it asked for, and what went wrong in it.
+
+    It takes a path, what follows it in the address, and settings of Playwright's `new_context`,
+    or a `context` that is there already.
+    """
+    contexts = []
+
+    def open_(path: Path, at: str = "", *, width: int = 1280, context: Any = None, **settings: Any):
+        if context is None:
+            context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
+            contexts.append(context)
+        page = context.new_page()
+        asked: list[str] = []
+        faults: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
+        page.goto(path.as_uri() + at)
+        return page, asked, faults
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def until(page: Any, holds: str, seconds: float = 20) -> None:
+    """Wait for a condition (Playwright's own waiting needs `eval`, which the pages forbid)."""
+    ends = time.monotonic() + seconds
+    while not page.evaluate(holds):
+        assert time.monotonic() < ends, f"never: {holds}"
+        page.wait_for_timeout(20)
 
 
 @cache

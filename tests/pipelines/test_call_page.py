@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,7 +13,7 @@ from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.showing import write_call_page
 from pipelines.sound import not_played
 from pipelines.storage import views
-from tests.browser import chromium
+from tests.browser import browser, serious_faults, until, visit  # noqa: F401
 from tests.pipelines.review_nights import (  # noqa: F401
     HOSTILE,
     RATE,
@@ -24,44 +23,6 @@ from tests.pipelines.review_nights import (  # noqa: F401
     soft_model,
 )
 from tests.speechlike import call
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium("--autoplay-policy=no-user-gesture-required") as running:
-        yield running
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page; gives it, the addresses it asked for, and what went wrong in it."""
-    contexts = []
-
-    def open_(path, at="", **settings):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | settings)
-        contexts.append(context)
-        page, asked, faults = context.new_page(), [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if message.type == "error" else None,
-        )
-        page.goto(path.as_uri() + at)
-        return page, asked, faults
-
-    yield open_
-    for context in contexts:
-        context.close()
-
-
-def until(page, holds: str, seconds: float = 20) -> None:
-    """Wait for a condition (Playwright's own waiting needs `eval`, which the page forbids)."""
-    ends = time.monotonic() + seconds
-    while not page.evaluate(holds):
-        assert time.monotonic() < ends, f"never: {holds}"
-        page.wait_for_timeout(20)
-
 
 PLAYS = "!audio.paused && audio.currentTime > 0 && !audio.seeking"
 
@@ -239,7 +200,7 @@ def test_hostile_names_are_text_and_the_policy_is_strict(visit, night, tmp_path)
 def test_on_a_phone_and_on_paper(visit, night, tmp_path):
     path = tmp_path / "c.html"
     write_call_page(str(night), "mono.wav", str(path))
-    page, _, faults = visit(path, viewport={"width": 390, "height": 800}, color_scheme="dark")
+    page, _, faults = visit(path, width=390, color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.locator("#play").bounding_box()["height"] >= 44
     assert "Both sides may be on one channel" in page.inner_text("header")
@@ -247,6 +208,16 @@ def test_on_a_phone_and_on_paper(visit, night, tmp_path):
     assert not page.is_visible("#play")
     assert page.locator(".list tbody tr").count() == page.locator(".seg").count() > 0
     assert not faults
+
+
+@pytest.mark.parametrize(("width", "colours"), [(390, "dark"), (1280, "light")])
+def test_no_serious_fault_for_people_with_other_means(visit, night, tmp_path, width, colours):
+    path = tmp_path / "c.html"
+    write_call_page(str(night), HOSTILE[1], str(path), back="../report.html")
+    page, _, _ = visit(path, width=width, color_scheme=colours)
+    for details in page.locator("details").all():
+        details.locator("summary").first.click()
+    assert serious_faults(page) == []
 
 
 def test_the_numbers_are_those_of_the_queries(visit, night, tmp_path):

@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import pytest
 
+from pipelines.report import measuring
 from ser_core.report import morning, pages
-from tests.browser import chromium, serious_faults
-from tests.pipelines.test_report import HOSTILE, measured, out  # noqa: F401
+from tests.browser import browser, serious_faults, visit  # noqa: F401
+from tests.pipelines.test_report import HOSTILE, NIGHT, measured, out  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("served")
 
 
 @pytest.fixture(scope="module")
-def served(measured, tmp_path_factory):  # noqa: F811
+def served(measured, tmp_path_factory):
     """The page of the night on a disk."""
     return pages.write(tmp_path_factory.mktemp("pages") / "night.html", morning.page(measured))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
 @pytest.fixture
-def visit(browser, served):
+def show(visit, served):
     """Opens the page; afterwards nothing was fetched and nothing went wrong in it."""
-    contexts, asked, faults = [], [], []
+    visits = []
 
     def open_(width=1280, fragment="", **settings):
-        context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if message.type == "error" else None,
-        )
-        page.goto(served.as_uri() + fragment)
-        return page
+        visits.append(visit(served, fragment, width=width, **settings))
+        return visits[-1][0]
 
     yield open_
-    for context in contexts:
-        context.close()
-    assert {url.partition("#")[0] for url in asked} == {served.as_uri()}
-    assert faults == []
+    for _, asked, faults in visits:
+        assert {url.partition("#")[0] for url in asked} == {served.as_uri()}
+        assert faults == []
 
 
 def seen(page, table):
@@ -59,8 +45,8 @@ def seen(page, table):
     ]
 
 
-def test_hostile_names_are_text(visit, measured):  # noqa: F811
-    page = visit()
+def test_hostile_names_are_text(show, measured):
+    page = show()
     assert page.title() == "Night of 2026-03-08"
     assert page.locator("img").count() == 0
     assert HOSTILE in page.inner_text("#negativity")
@@ -70,22 +56,22 @@ def test_hostile_names_are_text(visit, measured):  # noqa: F811
     assert re.match(r"default-src 'none'; img-src data:; style-src 'sha256-", policy)
 
 
-def test_the_verdict_is_seen_without_scrolling(visit):
+def test_the_verdict_is_seen_without_scrolling(show):
     """How many calls, was anything wrong, is it worse than usual, which call to hear first."""
-    page = visit()
+    page = show()
     for question in ("How many calls", "Was anything wrong", "worse than usual", "hear first"):
         box = page.get_by_text(question).first.bounding_box()
         assert box["y"] + box["height"] < 500
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(visit, width):
-    page = visit(width)
+def test_nothing_is_wider_than_the_screen(show, width):
+    page = show(width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_sorting_with_the_keyboard(visit):
-    page = visit()
+def test_sorting_with_the_keyboard(show):
+    page = show()
     table = page.locator("#negativity table").first
     head = table.locator("thead th").nth(1)
     head.locator("button").focus()
@@ -101,8 +87,8 @@ def test_sorting_with_the_keyboard(visit):
     assert len(calls) == 3
 
 
-def test_filtering_and_showing_all(visit, measured):  # noqa: F811
-    page = visit()
+def test_filtering_and_showing_all(show, measured):
+    page = show()
     table = "#listen table"
     names = [call.name for call in measured.heard]
     assert seen(page, table) == names[: morning.SHOWN_CALLS]
@@ -119,14 +105,14 @@ def test_filtering_and_showing_all(visit, measured):  # noqa: F811
     assert seen(page, table) == names
 
 
-def test_a_link_to_a_call_shows_its_row(visit, measured):  # noqa: F811
+def test_a_link_to_a_call_shows_its_row(show, measured):
     last = f"call-{len(measured.heard)}"
-    page = visit(fragment=f"#{last}")
+    page = show(fragment=f"#{last}")
     assert page.locator(f"#{last}").is_visible()
 
 
-def test_the_statement_is_folded_and_can_be_opened(visit):
-    page = visit()
+def test_the_statement_is_folded_and_can_be_opened(show):
+    page = show()
     details = page.locator("#negativity details").first
     assert not details.locator("pre").is_visible()
     details.locator("summary").focus()
@@ -134,11 +120,11 @@ def test_the_statement_is_folded_and_can_be_opened(visit):
     assert details.locator("pre").inner_text().startswith("SELECT")
 
 
-def test_light_and_dark_and_print(visit):
+def test_light_and_dark_and_print(show):
     def background(page):
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
-    light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
+    light, dark = show(color_scheme="light"), show(color_scheme="dark")
     assert background(light) == "rgb(255, 255, 255)"
     assert background(dark) != background(light)
     dark.emulate_media(media="print")
@@ -147,14 +133,27 @@ def test_light_and_dark_and_print(visit):
     assert not dark.locator("nav").is_visible()
 
 
-def test_without_scripts_all_rows_are_there(visit, measured):  # noqa: F811
-    page = visit(java_script_enabled=False)
+def test_without_scripts_all_rows_are_there(show, measured):
+    page = show(java_script_enabled=False)
     assert len(seen(page, "#listen table")) == len(measured.heard)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_fault_for_people_with_other_means(visit, scheme):
-    page = visit(color_scheme=scheme)
+def test_no_serious_fault_for_people_with_other_means(show, scheme):
+    page = show(color_scheme=scheme)
     for details in page.locator("details").all():
         details.locator("summary").first.click()
     assert serious_faults(page) == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_index_has_no_serious_fault(visit, out, tmp_path, width, scheme):
+    links = {day: f"{day}.html" for day in (NIGHT, NIGHT - dt.timedelta(days=1))}
+    html = morning.index(measuring.index_of(str(out), links))
+    page, _, faults = visit(
+        pages.write(tmp_path / "index.html", html), width=width, color_scheme=scheme
+    )
+    assert serious_faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("tbody a").count() == 2
+    assert faults == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,7 +13,7 @@ import soundfile
 from pipelines.review import (
     listing,
 )  # fmt: skip
-from tests.browser import chromium, serious_faults
+from tests.browser import browser, serious_faults, until, visit  # noqa: F401
 from tests.pipelines.review_nights import (  # noqa: F401
     HOSTILE,
     LABELS,
@@ -82,37 +81,6 @@ def test_mistakes(night, tmp_path, monkeypatch, capsys, words, status, message):
 # ---------------------------------------------------------------- the page, in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium("--autoplay-policy=no-user-gesture-required") as running:
-        yield running
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a page; gives it, the addresses it asked for, and what went wrong in it."""
-    contexts = []
-
-    def open_(path, width=1280, context=None):
-        if context is None:
-            context = browser.new_context(viewport={"width": width, "height": 800})
-            contexts.append(context)
-        page = context.new_page()
-        asked, faults = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda message: faults.append(message.text) if message.type == "error" else None,
-        )
-        page.goto(path.as_uri())
-        return page, asked, faults
-
-    yield open_
-    for context in contexts:
-        context.close()
-
-
 def name(page, who="ana"):
     page.fill("#annotator", who)
     page.keyboard.press("Enter")
@@ -120,14 +88,6 @@ def name(page, who="ana"):
 
 def place(page) -> float:
     return page.evaluate("audio.currentTime")
-
-
-def until(page, holds: str, seconds: float = 12) -> None:
-    """Wait for a condition (Playwright's own waiting needs `eval`, which the page forbids)."""
-    ends = time.monotonic() + seconds
-    while not page.evaluate(holds):
-        assert time.monotonic() < ends, f"never: {holds}"
-        page.wait_for_timeout(20)
 
 
 def test_page_plays_the_segment_alone(visit, night, tmp_path):
