@@ -8,7 +8,7 @@ measured once for each feature set (`benchmarks/plan.py`); the factor is that of
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ser_core.tables import Reader
@@ -85,17 +85,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of this output on this machine.
+    """Costs of this output.
 
     Parameters
     ----------
     rates : Rates
     runs : sequence of Run
-        The newest runs on this machine.
+        The newest runs on this machine, else on any: the pods of a cluster never meet their own.
+    elsewhere : bool
+        The runs were on other machines.
     """
 
     rates: Rates
     runs: Sequence[Run] = field(default_factory=tuple)
+    elsewhere: bool = False
 
     @property
     def speech_share(self) -> float:
@@ -135,9 +138,10 @@ class Costs:
     def basis(self) -> str:
         """What the estimate is made from, in words."""
         if not self.runs:
-            return "an estimate: no run on this machine yet"
+            return "an estimate: no run yet"
         count = len(self.runs)
-        return "as in the last run" if count == 1 else f"as in the last {count:,} runs"
+        runs = "the last run" if count == 1 else f"the last {count:,} runs"
+        return f"as in {runs}" + (", on other machines" if self.elsewhere else "")
 
 
 def _factor(pairs: Iterable[tuple[float, float]]) -> float:
@@ -156,8 +160,9 @@ def read(reader: Reader, feature_set: str) -> Costs:
         "workers", "settings",
     ]  # fmt: skip
     rates = RATES.get(feature_set, RATES["voice"])
-    found: list[Run] = []
-    hours, host = 0.0, socket.gethostname()
+    here: list[Run] = []
+    elsewhere: list[Run] = []
+    host = socket.gethostname()
     for path in reversed(reader.paths("runs")):
         with reader.open_file(path) as file:
             if not set(columns) <= set(file.schema_arrow.names):
@@ -165,15 +170,27 @@ def read(reader: Reader, feature_set: str) -> Costs:
             rows = file.read(columns=columns).to_pylist()
         for row in sorted(rows, key=lambda row: row["run_id"], reverse=True):
             # `ser label` decodes nothing, and costs another thing.
-            if not row["settings"] or row["host"] != host:
-                continue
-            if not row["channel_hours"]:
-                continue
-            found.append(_run(row))
-            hours += row["audio_hours"]
-        if hours >= _HOURS:
+            if row["settings"] and row["channel_hours"]:
+                (here if row["host"] == host else elsewhere).append(_run(row))
+        if _hours(here) >= _HOURS:
             break
-    return Costs(rates, tuple(found))
+    if here:
+        return Costs(rates, tuple(here))
+    return Costs(rates, tuple(_newest(elsewhere)), elsewhere=bool(elsewhere))
+
+
+def _hours(runs: Sequence[Run]) -> float:
+    return sum(run.work.audio_h for run in runs)
+
+
+def _newest(runs: Sequence[Run]) -> Iterator[Run]:
+    """The first of these that have enough hours together."""
+    hours = 0.0
+    for run in runs:
+        if hours >= _HOURS:
+            return
+        yield run
+        hours += run.work.audio_h
 
 
 def _run(row: dict) -> Run:

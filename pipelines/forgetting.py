@@ -93,9 +93,23 @@ def by_uri(patterns: Sequence[str]) -> Choice:
         wanted: set[str] = set()
         for text in texts:
             wanted |= matching(text, known)
+        if not wanted:
+            _check_folders(texts, known)
         return _of_uris(reader, wanted)
 
     return choose
+
+
+def _check_folders(texts: Sequence[str], uris: set[str]) -> None:
+    """Raise an error for a name without a folder: it means this folder alone."""
+    names = [text for text in texts if "/" not in text]
+    if names and uris:
+        example = min(uris)
+        root = "/".join(example.split("/")[:3]) if files.is_remote(example) else ""
+        raise NothingMatchedError(
+            f"--uri: no recording is {files.absolute(names[0])}; URIs in the tables are as "
+            f"{example}: give '{root}/**/{names[0]}' for that name in every folder"
+        )
 
 
 def matching(text: str, uris: set[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def forget(out: Path, request) -> forgetting.Hits:
 
 def request(choice, only: str | None = None) -> forgetting.Request:
     return forgetting.Request("uri", choice, only)
+
+
+@pytest.mark.parametrize("folder", ["/calls", "s3://calls/new"])
+def test_a_name_without_a_folder_is_told_how_to_name_every_folder(tmp_path, folder):
+    add_run(tmp_path, [call(f"{folder}/2026/a1.wav")])
+    with pytest.raises(NothingMatchedError, match=r"'(/|s3://calls/)[*][*]/a[*]'") as error:
+        forgetting.preview(str(tmp_path), request(forgetting.by_uri(["a*"])))
+    pattern = re.search("'(.*)'", str(error.value))[1]
+    assert forgetting.preview(str(tmp_path), request(forgetting.by_uri([pattern]))).uris
 
 
 def test_all_rows_of_a_call_go_from_everything(out):

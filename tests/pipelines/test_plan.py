@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import socket
 from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -141,3 +143,20 @@ def test_runs_that_decode_nothing_do_not_count(tmp_path):
     reader = published.open_reader(tmp_path)
     assert costs.read(reader, "voice").runs == ()
     assert costs.read(reader, "voice").basis.startswith("an estimate")
+
+
+def test_without_a_run_on_this_machine_those_on_others_count(tmp_path):
+    """As in a cluster, where each night has a pod of another name."""
+    for hosts, elsewhere in ((("pod-1", "pod-2"), True), (("pod-1", socket.gethostname()), False)):
+        out = tmp_path / hosts[1]
+        for host in hosts:
+            add_run(out, [call(f"/{host}")])
+        reader = published.open_reader(out)
+        for path, host in zip(reader.paths("runs"), hosts, strict=True):
+            row = pq.read_table(path, partitioning=None).to_pylist()[0]
+            row |= {"host": host, "settings": {"a": "b"}, "channel_hours": 0.1}
+            schema = pq.read_schema(path)
+            pq.write_table(pa.Table.from_pylist([row], schema), path)
+        known = costs.read(reader, "voice")
+        assert (len(known.runs), known.elsewhere) == (2 if elsewhere else 1, elsewhere)
+        assert known.basis.endswith(", on other machines") == elsewhere
