@@ -467,3 +467,23 @@ def test_views_of_a_store_are_made_in_memory(configured, tmp_path, ser_here):
     assert done.stdout.splitlines() == ["uri", "a.wav", "b.wav"], done.stderr
     done = ser_here("query", "FROM read_text('/etc/hostname')", *words)
     assert done.returncode == 2
+
+
+def test_doctor_looks_into_a_store(configured, ser_here, archive):
+    fill(configured, archive, "doctor")
+    words = ("doctor", "--json", *configured.options())
+
+    def look(source: str, out: str) -> dict[str, dict]:
+        done = ser_here(*words, "--input", source, "--output", out)
+        return {finding["check"]: finding for finding in json.loads(done.stdout)}
+
+    source, out = f"{configured.url}/doctor", f"{configured.url}/doctor-out"
+    found = look(source, out)
+    assert found[f"input {source}"]["state"] == "ok", found
+    assert found["output"]["state"] == "ok", found
+    assert not configured.keys("doctor-out"), "it leaves nothing behind"
+    nowhere = configured.url.replace("calls", "no-such-bucket")
+    found = look(f"{nowhere}/in", f"{nowhere}/out")
+    for check in (f"input {nowhere}/in", "output"):
+        assert found[check]["state"] == "problem", found
+        assert found[check]["advice"], found
