@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from ser_core.report.call import Call, Channel, Segment
 from ser_core.tables.schemas import META, PROBABILITY, QUARTERS
 
 # Columns that a field of `Call` has the name of.
-_SAME = {field.name for field in fields(Call)} - {"by_channel"}
+_SAME = {field.name for field in fields(Call)} - {"by_channel", "duration_s", "status"}
 _SEGMENT = ("channel", "role", "start_s", "end_s", "label", "confidence", "unsure", "rms_db")
 
 
@@ -99,28 +100,67 @@ def _rows(db: Any, sql: str, values: Sequence[Any]) -> Iterator[dict]:
 
 
 def _call(row: dict, segments: Sequence[dict]) -> Call:
-    """A call from its rows. Its labels are the columns that its model filled."""
+    """A call from its rows. Its labels are the columns that its model filled.
+
+    Rows that were written by hand or damaged may contradict each other: what cannot be shown is
+    left out and counted.
+    """
     labels = tuple(
         name.removeprefix(PROBABILITY)
         for name, value in row.items()
         if name.startswith(PROBABILITY) and value is not None
     )
     values = {name: row[name] for name in _SAME if name in row}
+    found = [
+        Segment(
+            **{name: segment[name] for name in _SEGMENT},
+            probabilities=tuple(segment[f"{PROBABILITY}{label}"] for label in labels),
+        )
+        for segment in segments
+        if _is_whole(segment, labels)
+    ]
     return Call(
         **values,
+        status=row["status"] or "unknown",
+        duration_s=row["duration_s"] if _is_positive(row["duration_s"]) else None,
         meta={
             name.removeprefix(META): value
             for name, value in row.items()
             if name.startswith(META) and value is not None
         },
-        quarters=tuple(row[name] for name in QUARTERS),
-        by_channel=tuple(Channel(**channel) for channel in row["by_channel"] or ()),
-        labels=labels,
-        segments=tuple(
-            Segment(
-                **{name: segment[name] for name in _SEGMENT},
-                probabilities=tuple(segment[f"{PROBABILITY}{label}"] for label in labels),
+        quarters=tuple(row.get(name) for name in QUARTERS),
+        by_channel=tuple(
+            Channel(
+                **channel
+                | {
+                    "role": channel["role"] or "unknown",
+                    "speech_s": channel["speech_s"] or 0.0,
+                }
             )
-            for segment in segments
+            for channel in row["by_channel"] or ()
+            if channel is not None and channel["channel"] is not None
         ),
+        labels=labels,
+        segments=tuple(found),
+        unusable_segments=len(segments) - len(found),
     )
+
+
+def _is_whole(segment: dict, labels: Sequence[str]) -> bool:
+    """Whether a segment has all that is shown of it, and a label of the call's model."""
+    numbers = [segment["confidence"], *(segment[f"{PROBABILITY}{label}"] for label in labels)]
+    return (
+        segment["label"] in labels
+        and all(value is not None and math.isfinite(value) for value in numbers)
+        and segment["start_s"] is not None
+        and segment["start_s"] >= 0
+        and _is_positive(segment["end_s"])
+        and segment["end_s"] > segment["start_s"]
+        and segment["channel"] is not None
+        and segment["role"] is not None
+    )
+
+
+def _is_positive(value: float | None) -> bool:
+    """Whether it is a number above zero, and finite."""
+    return value is not None and math.isfinite(value) and value > 0

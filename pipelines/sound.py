@@ -16,7 +16,7 @@ from pipelines.storage import files
 from pipelines.storage.originals import ReplacedError, open_original, verify_local
 from ser_core import audio
 from ser_core.audio.formats import container_of
-from ser_core.errors import AudioError
+from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source
 from ser_core.report.call import Call
 from ser_core.report.call_page import Playback
@@ -55,7 +55,14 @@ def _opened(call: Call) -> Iterator[audio.AudioStream]:
     """
     if not (call.duration_s and call.recording_id and call.codec):
         raise NoSoundError("the recording could not be decoded")
-    raw = audio.RawFormat.of_row(call.uri, call.codec, call.sample_rate_hz or 0, call.channels or 0)
+    if not call.by_channel:
+        raise NoSoundError("its row names no channel")
+    try:
+        raw = audio.RawFormat.of_row(
+            call.uri, call.codec, call.sample_rate_hz or 0, call.channels or 0
+        )
+    except SerError as error:
+        raise NoSoundError(f"its row contradicts itself: {error}") from error
     # A recording that a night has examined is not too large here.
     limits = audio.Limits(max_duration_s=math.inf, max_bytes=1 << 62)
     try:
@@ -63,6 +70,10 @@ def _opened(call: Call) -> Iterator[audio.AudioStream]:
             open_original(_source(call), call.recording_id) as path,
             audio.open(path, call.uri, limits=limits, raw=raw) as stream,
         ):
+            if len(call.by_channel) > stream.channels:
+                raise NoSoundError(
+                    f"its row names {len(call.by_channel)} channels, and {stream.channels} found"
+                )
             yield stream
     except ReplacedError:
         raise NoSoundError(_REPLACED) from None

@@ -61,6 +61,8 @@ class Call:
         In the order of channels, then time.
     quarters : tuple of 4 floats or None
         Negativity by quarter of the call, 0 to 1; None for a quarter without speech.
+    unusable_segments : int
+        Rows of segments that are not shown, since they contradict the call's row or lack a value.
     meta : mapping of str to str
         The columns `meta_<name>`, without the prefix.
     """
@@ -95,6 +97,7 @@ class Call:
     by_channel: tuple[Channel, ...] = ()
     labels: tuple[str, ...] = ()
     segments: tuple[Segment, ...] = ()
+    unusable_segments: int = 0
     model_id: str | None = None
     run_id: str | None = None
     night: dt.date | None = None

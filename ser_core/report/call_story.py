@@ -81,6 +81,11 @@ def remarks(call: Call) -> list[str]:
         )
     if any(channel.role == "mixed" and channel.analysed for channel in call.by_channel):
         found.append("Both sides may be on one channel, so a label may be the agent's.")
+    if call.unusable_segments:
+        found.append(
+            f"{call.unusable_segments:,} rows of the table `segments` contradict the row of the "
+            "call or lack a value, and are left out; `ser check` tells whether the output is whole."
+        )
     if (call.music_s or 0) >= 1:
         found.append(f"{call.music_s:.0f} s of hold music, tones or noise are left out.")
     if (call.crosstalk_s or 0) >= 1:

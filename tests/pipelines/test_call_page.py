@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from urllib.parse import unquote
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -258,6 +261,42 @@ def test_rejected_calls_have_a_page_too(ser_here, soft_model, visit, tmp_path):
     page, _, faults = visit(tmp_path / "r.html")
     assert page.inner_text("h1") == "Rejected: unsupported format"
     assert "Text, not audio." in page.inner_text("header")
+    assert not faults
+
+
+CONTRADICTIONS = {
+    "codec of one channel": ({"codec": "gsm"}, {}, "its row contradicts itself: 2 channels of gsm"),
+    "no channels": ({"channels": 0, "codec": "mulaw"}, {}, "channels=0 found"),
+    "too many channels": (
+        {"by_channel": [{"channel": i, "role": "agent", "analysed": False} for i in range(3)]},
+        {}, "its row names 3 channels, and 2 found",
+    ),
+    "empty channels": ({"by_channel": [None, {"channel": None}]}, {}, "Stretch by stretch"),
+    "endless": ({"duration_s": float("inf")}, {}, "Id"),
+    "no status": ({"status": None, "label": None, "confidence": None}, {}, "Not labelled yet"),
+    "codec without a name": ({"codec": "<b>"}, {}, "Browsers do not play <b> in WAV"),
+    "another model's label": ({}, {"label": "bored"}, "3 rows of the table segments contradict"),
+    "no probability": ({}, {"p_angry": None}, "3 rows of the table segments contradict"),
+    "ends before it starts": ({}, {"end_s": 0.0}, "3 rows of the table segments contradict"),
+    "another channel": ({}, {"channel": 7}, "Stretch by stretch"),
+    "after the end": ({}, {"start_s": 900.0, "end_s": 903.0}, "Stretch by stretch"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_rows_that_contradict_each_other_or_the_recording(visit, night, tmp_path, name):
+    of_call, of_segments, words = CONTRADICTIONS[name]
+    out, path = shutil.copytree(night, tmp_path / "out"), tmp_path / "c.html"
+    for table, changes in (("recordings", of_call), ("segments", of_segments)):
+        [file] = out.glob(f"{table}/**/*.parquet")
+        rows = pq.read_table(file)
+        altered = [row | changes for row in rows.to_pylist()]
+        pq.write_table(pa.Table.from_pylist(altered, schema=rows.schema), file)
+    for clips in (True, False):
+        write_call_page(str(out), HOSTILE[1], str(path), clips=clips)
+    page, asked, faults = visit(path)
+    assert words in page.inner_text("body")
+    assert only_page(asked, path)
     assert not faults
 
 
