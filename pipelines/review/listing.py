@@ -13,8 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipelines.errors import UsageError
 from pipelines.review import Progress, Say
 from pipelines.review.clips import Playback, find_originals, lead_s, write_clips
@@ -25,9 +23,10 @@ from pipelines.terminal import defuse
 from ser_core.emotions import RAVDESS_EIGHT
 from ser_core.report import pages, review_page
 
-# Columns that `ser train` reads, and columns that it ignores.
+# Columns that `ser train` reads, and columns that it ignores. None tells a listener how sure the
+# model was: confidence and label are in the table `segments`, under the same keys.
 READ_BACK = ("uri", "channel", "start_s", "end_s", "label", "annotator", "speaker")
-EXTRA = ("why", "weight", "confidence", "recording_id", "run_id")
+EXTRA = ("weight", "recording_id", "run_id")
 GUESS = "guess"
 
 
@@ -186,9 +185,7 @@ def _row(choice: Choice, columns: Sequence[str]) -> list[str]:
         "start_s": repr(choice.start_s),
         "end_s": repr(choice.end_s),
         "speaker": choice.speaker or "",
-        "why": choice.why,
         "weight": "" if choice.weight is None else repr(choice.weight),
-        "confidence": str(np.float32(choice.confidence)),
         "recording_id": choice.recording_id,
         "run_id": choice.run_id,
         GUESS: choice.label,

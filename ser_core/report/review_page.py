@@ -43,7 +43,8 @@ def render(
     segments : int
         Number of segments from which the list was picked.
     columns, rows : sequences of str
-        The list; `label` and `annotator` are among the columns.
+        The list; `label`, `annotator` and `weight` are among the columns. Only segments that were
+        drawn at random have a weight.
     items : sequence of mappings
         One per row: `url` (empty where the audio is missing, and then a `problem`), `clip` (whether
         the audio is the segment alone), `name`, `channel`, `channels`, `role`, `start_s`, `end_s`,
@@ -59,8 +60,8 @@ def render(
         How the names of downloaded lists begin.
     """
     list_id = hashlib.sha256(json.dumps([columns, rows]).encode()).hexdigest()[:16]
-    why = columns.index("why")
-    drawn = sum(row[why] == "random" for row in rows)
+    weight = columns.index("weight")
+    drawn = sum(bool(row[weight]) for row in rows)
     return pages.render(
         "review",
         night=night,
