@@ -18,6 +18,7 @@ from ser_core.models.bundle import Bundle
 from ser_core.models.card import Card
 from ser_core.models.evaluation_plan import CHANNEL, NOTHING
 from ser_core.models.history import HISTORY
+from ser_core.models.provenance import describe_training
 from ser_core.models.targets import channel_ids, label_indices
 
 RATE_HZ = 8_000
@@ -240,9 +241,16 @@ def test_one_speaker_gives_no_interval_and_few_a_warning(tones, cache):
     assert verdict.verdict(alone).startswith("not to be relied on: no verdict: with one speaker")
     four = among("abcd")
     assert four.bundles[0].of("clean").scores.interval is not None
-    assert any(each.startswith("4 speakers: ") for each in four.warnings)
-    [six] = among(SPEAKERS).warnings
-    assert six.startswith("6 speakers: each is a sixth of the test, and intervals")
+    assert any(each.startswith("4 speakers: ") for each in four.serious)
+    # Fewer than ten are a caution, which says what it means.
+    found = among(SPEAKERS)
+    [six] = found.warnings
+    assert six == (
+        "6 speakers: each is a sixth of the test, and intervals that should hold the truth in 95 "
+        "of 100 tests hold it in about 87; test ten or more speakers to speak of other voices"
+    )
+    assert found.serious == ()
+    assert not verdict.verdict(found).startswith("not to be relied on")
 
 
 def test_a_corpus_that_it_was_trained_on_is_named(tones, cache):
@@ -250,6 +258,21 @@ def test_a_corpus_that_it_was_trained_on_is_named(tones, cache):
     found = evaluation.evaluate_conditions([model], tones, ["clean"], jobs=1, cache=cache)
     assert found.bundles[0].trained_on_it
     assert "was trained on Tones: these figures say nothing about other voices" in found.warnings[0]
+
+
+def test_clips_and_speakers_of_the_training_are_a_serious_warning(tones, cache, monkeypatch):
+    def tested(trained):
+        provenance = describe_training(trained, np.ones((1, 2)), np.ones((1, 2)))
+        monkeypatch.setattr(Bundle, "provenance", provenance)
+        return evaluation.evaluate_conditions([right()], tones, ["clean"], jobs=1, cache=cache)
+
+    found = tested([clip for clip in tones.utterances if clip.speaker in "ab"])
+    [warning] = found.serious
+    assert "18 of 54 clips and 2 of 6 speakers stood in its training" in warning
+    assert found.warnings[0] == warning
+    assert verdict.verdict(found).startswith("not to be relied on: ")
+    other = replace(tones.utterances[0], path=Path(__file__), speaker="somebody else")
+    assert tested([other]).serious == ()
 
 
 def test_parts_of_a_recording_share_its_channel_and_clips_their_speaker():
