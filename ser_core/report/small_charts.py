@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 ARC_WIDTH, ARC_HEIGHT = 120, 28
 RANGE_WIDTH, RANGE_HEIGHT = 120, 16
-NIGHT_WIDTH, NIGHTS_HEIGHT, MARGIN = 20, 110, 44
+# Of the nights: the width of one, and of all at most; beside them is room for a number.
+NIGHT_WIDTH, NIGHTS_WIDTH, NIGHTS_HEIGHT, MARGIN = 20.0, 560.0, 110, 64
 
 
 def arc(
@@ -93,7 +94,9 @@ def nights(
     """Shares of nights in a row, the last one marked, over the range of ordinary nights."""
     known = [value for value in shares if value is not None]
     top = max([*known, usual_high or 0.0, 0.02]) * 1.1
-    width = NIGHT_WIDTH * max(len(shares), 1)
+    count = max(len(shares), 1)
+    night_width = min(NIGHT_WIDTH, NIGHTS_WIDTH / count)
+    width = night_width * count
 
     def at(value: float) -> float:
         return (NIGHTS_HEIGHT - 14) * (1 - value / top) + 4
@@ -101,13 +104,13 @@ def nights(
     drawn = [_text(width + 6, at(0.0) + 4, "0 %")]
     if usual_low is not None and usual_high is not None:
         drawn.append(
-            Markup('<rect class="usual" x="0" y="{:.1f}" width="{}" height="{:.1f}"/>').format(
+            Markup('<rect class="usual" x="0" y="{:.1f}" width="{:.0f}" height="{:.1f}"/>').format(
                 at(usual_high), width, max(1.0, at(usual_low) - at(usual_high))
             )
         )
-    drawn.append(Markup('<path class="axis" d="M0 {:.1f}H{}"/>').format(at(0.0), width))
+    drawn.append(Markup('<path class="axis" d="M0 {:.1f}H{:.0f}"/>').format(at(0.0), width))
     places = [
-        (NIGHT_WIDTH * (i + 0.5), at(value)) for i, value in enumerate(shares) if value is not None
+        (night_width * (i + 0.5), at(value)) for i, value in enumerate(shares) if value is not None
     ]
     if len(places) > 1:
         line = " ".join(f"{x:.0f},{y:.1f}" for x, y in places)
