@@ -175,12 +175,12 @@ def _check_files(root: str, found: tables.Reader, checked: Checked) -> dict[str,
                 sets[reader.feature_set_of(schema)] += 1
             if table == "features":
                 vectors[str(schema.field("vector").type)] += 1
-    for counted, what in ((sets, "feature sets"), (vectors, "lengths of vectors")):
-        if len(counted) > 1:
+    for counts, kind in ((sets, "feature sets"), (vectors, "lengths of vectors")):
+        if len(counts) > 1:
             checked.add(
                 "schema",
-                f"several {what} found: "
-                + ", ".join(f"{value} in {count:,} files" for value, count in counted.items()),
+                f"several {kind} found: "
+                + ", ".join(f"{value} in {count:,} files" for value, count in counts.items()),
                 "an output holds one; move the others' files to a folder of their own",
             )
     return readable

@@ -36,7 +36,7 @@ class Redo:
 
     Parameters
     ----------
-    what : tuple of str
+    selections : tuple of str
         Each `rejected`, `run=ID`, `date=YYYY-MM-DD`, or a URI or a pattern of URIs.
     settings : dict
         With which it is done again, as in the column `settings` of `runs`.
@@ -45,7 +45,7 @@ class Redo:
         Other nights of the same command may match what this one does not.
     """
 
-    what: tuple[str, ...]
+    selections: tuple[str, ...]
     settings: dict[str, str] = field(default_factory=dict)
     model_id: str | None = None
     in_backfill: bool = False
@@ -75,7 +75,7 @@ def select(db: Any, output: str, redo: Redo) -> None:
         "LEFT JOIN nights ON nights.run = latest.examined"
     )
     db.execute("CREATE TABLE redo (uri VARCHAR)")
-    for text in redo.what:
+    for text in redo.selections:
         condition, values = _condition(db, text)
         db.execute(f"INSERT INTO redo SELECT uri FROM candidates WHERE {condition}", values)
         if not database.count(db, "redo"):
@@ -162,7 +162,7 @@ def _runs_of_unfinished(reader: Reader, redo: Redo) -> list[str]:
     same = [
         row
         for row in sorted(found, key=lambda row: row["run_id"], reverse=True)
-        if tuple(row["redo"] or ()) == redo.what
+        if tuple(row["redo"] or ()) == redo.selections
         and dict(row["settings"] or ()) == redo.settings
         and row["model_id"] == redo.model_id
     ]
@@ -186,7 +186,7 @@ def check_matched(db: Any, redo: Redo) -> list[str]:
         "SELECT count(*), count(matched.uri), min(redo.uri) FILTER (matched.uri IS NULL) "
         "FROM redo LEFT JOIN matched USING (uri)"
     ).fetchall()[0]
-    text = " ".join(f"--redo {what}" for what in redo.what)
+    text = " ".join(f"--redo {selection}" for selection in redo.selections)
     if selected and not matched and redo.in_backfill:
         return [f"{text}: none of {selected:,} recordings selected is matched on this night"]
     if selected and not matched:

@@ -30,6 +30,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `ser review` takes."""
     add_output(parser)
     parser.set_defaults(takes_beam_options=True)
+    _add_choice(parser)
+    _add_listening(parser)
+
+
+def _add_choice(parser: ArgumentParser) -> None:
+    """Declare which segments are picked."""
     night = parser.add_mutually_exclusive_group()
     night.add_argument(
         "--date", type=date, metavar="YYYY-MM-DD", help="night to pick from (default: the latest)"
@@ -60,13 +66,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     parser.add_argument(
-        "--save", metavar="F.csv",
-        help="list to write; `ser train` reads it once it has labels (default: "
-        "review-<night>.csv, with a number where that is taken)",
-    )  # fmt: skip
+        "--speaker-field", metavar="NAME", help="the column meta_NAME names the speaker"
+    )
     parser.add_argument(
         "--labelled", nargs="+", default=(), metavar="F.csv",
         help="lists with labels: what they have is left out (always with those beside --save)",
+    )  # fmt: skip
+
+
+def _add_listening(parser: ArgumentParser) -> None:
+    """Declare what the list, the page and the clips are."""
+    parser.add_argument(
+        "--save", metavar="F.csv",
+        help="list to write; `ser train` reads it once it has labels (default: "
+        "review-<night>.csv, with a number where that is taken)",
     )  # fmt: skip
     parser.add_argument(
         "--page",
@@ -84,9 +97,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "bundle's labels, if it has others)",
     )  # fmt: skip
     parser.add_argument("--annotator", default="", metavar="NAME", help="name of the listener")
-    parser.add_argument(
-        "--speaker-field", metavar="NAME", help="the column meta_NAME names the speaker"
-    )
     parser.add_argument(
         "--show-guess", action="store_true",
         help="include the model's label in the list, and show it on the page after an answer",

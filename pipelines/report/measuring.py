@@ -27,7 +27,7 @@ _CALLS = (
     "negativity_q1", "negativity_q2", "negativity_q3", "negativity_q4", "arc", "by_channel",
     "model_id",
 )  # fmt: skip
-# The measures of a whole night: name, title, what it is, what counts, and which calls take part
+# The measures of a whole night: name, title, explanation, what counts, and which calls take part
 # (None: those that the model labelled).
 _MEASURES: tuple[tuple[str, str, str, str, str | None], ...] = (
     ("clear", "Clearly negative", "negative label, and the model is sure", statements.CLEAR, None),
@@ -223,7 +223,7 @@ def _drift(measured: drift.Drift, night: dt.date) -> Drift:
     sql = measured.sql.replace("?", f"DATE '{night}'", 1).replace("?", model, 1)
     rows = tuple(
         Moved(
-            what=row.variable,
+            variable=row.variable,
             group="all calls" if row.column is None else f"{row.column} {row.value}",
             calls=row.calls,
             psi_training=row.psi_training,

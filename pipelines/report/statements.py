@@ -227,6 +227,31 @@ def listen(
     """
     fields = "".join(f"\n    {quoted(column)}," for column in meta)
     return f"""\
+{_strongest_stretches(window, labels, days)}
+SELECT
+    uri,
+    recording_id,
+    call_time,{fields}
+    label,
+    unsure,
+    negativity,
+    coalesce(negativity_q1, negativity_q2, negativity_q3) AS began,
+    coalesce(negativity_q4, negativity_q3, negativity_q2) AS ended,
+    arc,
+    duration_s,
+    stretch.from_s,
+    stretch.to_s,
+    stretch.negative_s,
+    stretch.weight * CASE arc WHEN 'worse' THEN {WORSE_COUNTS} ELSE 1 END AS weight
+FROM strongest JOIN calls USING (uri, run_id)
+WHERE {window.of_model}
+ORDER BY unsure, weight DESC, uri
+LIMIT {LISTED}"""
+
+
+def _strongest_stretches(window: Window, labels: Sequence[str], days: Sequence[dt.date]) -> str:
+    """The clause WITH that ends in `strongest`: the heaviest negative stretch of each call."""
+    return f"""\
 WITH spoken AS (
     SELECT
         uri,
@@ -275,26 +300,7 @@ strongest AS (
         ) AS stretch
     FROM stretches
     GROUP BY uri, run_id
-)
-SELECT
-    uri,
-    recording_id,
-    call_time,{fields}
-    label,
-    unsure,
-    negativity,
-    coalesce(negativity_q1, negativity_q2, negativity_q3) AS began,
-    coalesce(negativity_q4, negativity_q3, negativity_q2) AS ended,
-    arc,
-    duration_s,
-    stretch.from_s,
-    stretch.to_s,
-    stretch.negative_s,
-    stretch.weight * CASE arc WHEN 'worse' THEN {WORSE_COUNTS} ELSE 1 END AS weight
-FROM strongest JOIN calls USING (uri, run_id)
-WHERE {window.of_model}
-ORDER BY unsure, weight DESC, uri
-LIMIT {LISTED}"""
+)"""
 
 
 def negativity_of(labels: Sequence[str]) -> str:

@@ -148,7 +148,7 @@ class Heard:
 class Moved:
     """A row of the table of drift; see `pipelines.drift.Row`."""
 
-    what: str
+    variable: str
     group: str
     calls: int
     psi_training: float | None
