@@ -56,8 +56,8 @@ TABLE: dict[str, Condition] = {
     "copy_line": Condition("hard line", "hard_line", for_training=True),
     "copy_line_any": Condition("random line and codec", "random_line", for_training=True),
     "copy_codec": Condition("GSM or Opus, random level", "gsm_or_opus", for_training=True),
-    "copy_slow": Condition("slower, random codec", "slow", for_training=True),
-    "copy_fast": Condition("faster, random codec", "fast", for_training=True),
+    "copy_slower": Condition("slower, mu-law", "slower", for_training=True),
+    "copy_faster": Condition("faster, mu-law", "faster", for_training=True),
     "copy_noisy": Condition("room noise, random codec", "noisy", for_training=True),
 }
 CONDITIONS = {name: row for name, row in TABLE.items() if not row.for_training}

@@ -164,14 +164,14 @@ def gsm_or_opus(samples: np.ndarray, random: np.random.Generator, noise: Path | 
     return codec(set_level(samples, random.uniform(-28, -16)))
 
 
-def slow(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
-    """3 to 10 % slower and lower, with a random codec."""
-    return _random_speed(samples, random, 0.9, 0.97)
+def slower(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
+    """4 to 10 % slower and lower, like a longer throat, over mu-law."""
+    return mulaw(change_speed(samples, random.uniform(0.9, 0.96)))
 
 
-def fast(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
-    """3 to 10 % faster and higher, with a random codec."""
-    return _random_speed(samples, random, 1.03, 1.1)
+def faster(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
+    """4 to 11 % faster and higher, like a shorter throat, over mu-law."""
+    return mulaw(change_speed(samples, random.uniform(1.04, 1.11)))
 
 
 def noisy(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
@@ -186,13 +186,6 @@ def _random_codec(samples: np.ndarray, random: np.random.Generator) -> np.ndarra
         mulaw, alaw, gsm, lambda x: opus(x, kbits_per_s=random.uniform(6, 20)), unchanged,
     )  # fmt: skip
     return codecs[random.choice(len(codecs), p=(0.35, 0.15, 0.2, 0.2, 0.1))](samples)
-
-
-def _random_speed(
-    samples: np.ndarray, random: np.random.Generator, low: float, high: float
-) -> np.ndarray:
-    x = change_speed(samples, random.uniform(low, high))
-    return _random_codec(set_level(x, random.uniform(-30, -14)), random)
 
 
 def _rms(samples: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from ser_core.emotions import ARC_CHANGE, NEGATIVE
 from ser_core.tables import runs_schema
 from ser_core.tables.schemas import recordings_columns, segments_columns
 
-MODEL = "calls-6cfbcd24"
+MODEL = "calls-c0606967"
 LABELS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 # How negativity falls to the labels, and the rest of it.
 _SPLIT = np.array([0.9, 0.1, 0.12, 0.8, 0.05, 0.03])

@@ -268,7 +268,7 @@ def test_pages_of_two_nights_and_their_index(out, tmp_path, ser_here):
     [
         (("--output", "nothing"), 4, "no tables found; `ser run` fills them"),
         (("--date", "2026-01-01"), 4, "the tables hold 2026-03-08, 2026-03-07"),
-        (("--model", "seed"), 2, "it is seed-5a242070; the night was labelled by calls-6cfbcd24"),
+        (("--model", "seed"), 2, "it is seed-5a242070; the night was labelled by calls-c0606967"),
         (("--model", "nobody"), 2, "--model nobody:"),
         (("--time-zone", "Mars"), 2, "no such zone"),
         (("--calls", "-1"), 2, "a whole number of 0 or more expected"),

@@ -34,7 +34,7 @@ def test_speech_stays_recognisable_and_results_are_reproducible(name):
     assert changed.dtype == np.float32
     assert np.isfinite(changed).all()
     assert rate == (RATE_HZ if name == "clean" else 8_000)
-    speed = 1.12 if name in ("copy_slow", "copy_fast") else 1.0
+    speed = 1.12 if name in ("copy_slower", "copy_faster") else 1.0
     assert 3.0 / speed - 0.15 < len(changed) / rate < 3.0 * speed + 0.4
     again, _ = degrade(samples, RATE_HZ, name, key="a")
     np.testing.assert_array_equal(changed, again)

@@ -26,6 +26,7 @@ from ser_core.models.recipes.calls.data import (
     COPIES,
     HEADLINE,
     INTENDED,
+    SPEEDS,
     TESTED,
     Clips,
     gather,
@@ -328,7 +329,7 @@ def test_a_bundle_is_trained_measured_and_described(calls_bundle, buzzes, hums):
     assert card.results["hums2_mulaw_alone"]["recall"]["calm"] is None
     assert card.settings["recipe"] == "calls"
     assert card.settings["trained on"] == list(USED)
-    assert (card.settings["copies"], card.settings["speeds"]) == (COPIES, 0)
+    assert (card.settings["copies"], card.settings["speeds"]) == (COPIES, SPEEDS)
     assert set(card.measures) == {"questions", "calibration_error", "unsure", "fitted_to"}
     assert {row["grouping"] for row in card.measures["questions"]} == {"angry", "negative"}
     json.dumps(card.measures, allow_nan=False)

@@ -18,13 +18,13 @@ from ser_core.models.recipes.calls.head import SMALLEST_LENGTH, Head, fit
 from ser_core.models.targets import label_indices, label_shares
 
 # What is trained on: clips over mu-law; copies over bad lines and with noise, each of which counts
-# `COPIES` times as much; and slower and faster copies by `SPEEDS`, where it is not 0. Then what is
-# tested under. See `ser_core.conditions`.
+# `COPIES` times as much; and slower and faster copies, as other speakers would sound, by `SPEEDS`.
+# Then what is tested under. See `ser_core.conditions`.
 HEADLINE = "mulaw"
 COPIED = ("copy_line_any", "copy_noisy")
-SPED = ("copy_slow", "copy_fast")
-COPIES = 0.05
-SPEEDS = 0.0
+SPED = ("copy_slower", "copy_faster")
+COPIES = 0.1
+SPEEDS = 0.5
 TESTED = ("clean", "mulaw", "hard")
 # The share of what the speaker meant in the targets of a corpus that knows it. The rest are the
 # listeners' votes, balanced, since listeners say "neutral" wherever they are unsure.
