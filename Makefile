@@ -12,7 +12,7 @@ FIELDS := (?P<queue>[^/]+)/(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)
 # The floor of the coverage is fail_under in pyproject.toml. `make test COVERAGE=` measures none.
 COVERAGE := --cov --cov-report=term
 
-.PHONY: help demo test fuzz quick check lint types imports spelling docs docs-serve models encoder lock audit sbom licences \
+.PHONY: help demo test fuzz reliability quick check lint types imports spelling docs docs-serve models encoder lock audit sbom licences \
     wheel flink-up flink-down clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make quick   the tests that take seconds"
 	@echo "make check   linter, types, import contracts, spelling"
 	@echo "make fuzz    ten minutes of mutated recordings, texts and tables"
+	@echo "make reliability  plants every fault, and writes docs/reliability.md"
 	@echo "make docs    the documentation site, in site/ (make docs-serve: as you write)"
 	@echo "make models  train the bundled models again from the corpora in SER_DATA (an hour)"
 	@echo "make encoder make the speech encoder again from the published weights, and compare"
@@ -51,6 +52,9 @@ test: $(READY) lint
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --minutes 10 --save .fuzz
+
+reliability: $(READY)
+	$(BIN)/python -m pytest -p tests.reliability --reliability docs/reliability.md -m fault tests
 
 quick: $(READY)
 	$(BIN)/python -m pytest -m 'not long' tests/ser_core tests/deploy \

@@ -8,6 +8,7 @@ runs, so that `ser --help` answers at once.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -84,6 +85,7 @@ class _Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _escape_names()
     debug = "--debug" in argv
     report, options = Report(), None
     with _logging_disabled(not debug), _sigterm_raises():
@@ -143,6 +145,13 @@ _UNREAD = (
     "command does the rest"
 )
 _STOPPED = "{}; what was published stays, and the next command does the rest"
+
+
+def _escape_names() -> None:
+    """Let a name that the terminal's encoding has no letters for be printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

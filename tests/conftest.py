@@ -65,6 +65,12 @@ def with_one_worker(words) -> list[str]:
 
 
 @pytest.fixture
+def tried(record_property):
+    """Takes how often a test planted its fault, for docs/reliability.md."""
+    return lambda times: record_property("tried", times)
+
+
+@pytest.fixture
 def ser():
     """Runs the command in a process of its own: `ser("run", …)` -> CompletedProcess."""
 

@@ -127,12 +127,17 @@ class Faults:
     slow_s : float
     denied : tuple of str
         Methods that are answered by 403.
+    down_after : int
+        After so many requests all are answered by 503, for `down_s` seconds; 0 is never.
     """
 
     error_every: int = 0
     slow_every: int = 0
     slow_s: float = 1.0
     denied: tuple[str, ...] = ()
+    down_after: int = 0
+    down_s: float = 0.0
+    up_at: float | None = None
     requests: int = 0
     errors: int = 0
     seen: list[str] = field(default_factory=list)
@@ -152,6 +157,9 @@ def proxy(target: str, faults: Faults) -> Iterator[str]:
                 faults.requests += 1
                 faults.seen.append(f"{self.command} {self.path}")
                 fails = faults.error_every and faults.requests % faults.error_every == 0
+                if faults.down_after and faults.requests > faults.down_after:
+                    faults.up_at = faults.up_at or time.monotonic() + faults.down_s
+                    fails = fails or time.monotonic() < faults.up_at
                 late = faults.slow_every and faults.requests % faults.slow_every == 0
                 faults.errors += bool(fails)
             if late:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +56,26 @@ def test_pictures_are_those_of_the_script():
         assert text == pictures[name](), "out of date: run python docs/pictures.py"
         for path in re.findall(r">([\w/]+(?:\.py|/))<", text):
             assert (ROOT / path).exists() or (ROOT / "pipelines" / path).exists(), path
+
+
+def test_each_row_of_the_reliability_page_names_a_test_of_a_fault():
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\) \|$", text, re.M))
+    assert len(listed) == len(re.findall(r"^\| (?!fault \||---)", text, re.M))
+    marked = {
+        (function, path.relative_to(ROOT).as_posix())
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for function in _with_marker(path)
+    }
+    assert listed
+    assert listed <= marked, "out of date: run make reliability"
+
+
+def _with_marker(path: Path) -> list[str]:
+    """The tests of a file that are marked as faults."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and any("mark.fault(" in ast.unparse(decorator) for decorator in node.decorator_list)
+    ]

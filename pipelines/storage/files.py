@@ -30,6 +30,9 @@ _BATCH = 100
 # Packages whose exceptions come from a store's client.
 _CLIENTS = ("apache_beam", "boto", "google", "requests", "urllib3")
 _EXTRAS = {"gs": "gcp", "s3": "aws"}
+# boto3 gives up after 5 attempts, within some seconds. 15 of its mode `standard` wait for up to 4
+# minutes, on average for 105 s: a store that is down for a minute fails no night.
+_S3_RETRIES = {"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "15"}
 
 
 @dataclass(frozen=True)
@@ -313,6 +316,8 @@ def _beam(path: str) -> Any:
     """Beam's FileSystems, if it knows the scheme of a path."""
     from apache_beam.io.filesystems import FileSystems
 
+    if path.lower().startswith("s3://"):
+        _be_patient()
     try:
         FileSystems.get_filesystem(path)
     except (ValueError, ImportError) as error:
@@ -327,6 +332,12 @@ def _beam(path: str) -> Any:
             )
         ) from error
     return FileSystems
+
+
+def _be_patient() -> None:
+    """Let the clients of S3 that this process makes wait for a store, unless the user says how."""
+    for name, value in _S3_RETRIES.items():
+        os.environ.setdefault(name, value)
 
 
 def _uncompressed() -> str:
@@ -372,6 +383,7 @@ def _shared_s3_client() -> Any:
     from apache_beam.io.aws.clients.s3 import boto3_client
     from apache_beam.options.pipeline_options import S3Options
 
+    _be_patient()
     options = beam_options()
     key = repr(sorted(options.view_as(S3Options).get_all_options(drop_default=True).items()))
     if key not in _s3_clients:

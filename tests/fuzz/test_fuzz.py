@@ -24,7 +24,12 @@ def seeds():
     return sorted(recordings().items())
 
 
-def test_mutated_recordings_give_samples_or_a_reason(seeds):
+@pytest.mark.fault(
+    "input", "Mutated recordings of each format (`make fuzz`: 100,000 and more)",
+    "samples in [-1, 1] or a reason; no crash, time and memory within limits",
+)  # fmt: skip
+def test_mutated_recordings_give_samples_or_a_reason(seeds, tried):
+    tried(800)
     outcomes = decoding.decode_many(seeds, 800, seed=1)
     assert outcomes.findings == []
     assert outcomes.by_outcome.total() == 800
@@ -35,8 +40,13 @@ def test_mutated_recordings_give_samples_or_a_reason(seeds):
 
 
 @pytest.mark.parametrize("name", texts.TARGETS)
-def test_mutated_texts_are_read_or_refused(name):
+@pytest.mark.fault(
+    "file", "Mutated manifests, cards, `reference.npz`, configurations, lists, tables, label lists",
+    "read, or refused by name",
+)  # fmt: skip
+def test_mutated_texts_are_read_or_refused(name, tried):
     count = 20 if name == "config" else 60
+    tried(count)
     outcomes = texts.read_many(name, count, seed=1)
     assert outcomes.findings == []
     assert outcomes.by_outcome.total() == count
@@ -52,6 +62,9 @@ def test_whole_seeds_are_read(name, tmp_path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.fault(
+    "file", "Files that once broke something (`tests/data/hostile`)", "each gives its reason"
+)
 def test_what_broke_something_stays_mended(path, tmp_path):
     name, expected, *_ = path.name.split("-")
     if name == "recording":
@@ -80,7 +93,10 @@ def _wav_of(channels: int, rate_hz: int, promised: int) -> bytes:
     return bytes(data)
 
 
-def test_a_header_that_promises_4_gb_allocates_nothing_near_it(seeds):
+@pytest.mark.fault(
+    "input", "Headers that promise 4 GB, or 10,000 files in one", "nothing near it is allocated"
+)
+def test_a_header_that_promises_4_gb_allocates_nothing_near_it(seeds, tried):
     """Each runs in a process that has 512 MB, and the seeds are not mutated."""
     promises = [_wav_of(2, 192_000, size) for size in (0x7FFFFFFF, 0xFFFFFFF0, 0xFFFFFFFF)]
     flac = bytearray(dict(seeds)["FLAC.flac"])
@@ -90,6 +106,7 @@ def test_a_header_that_promises_4_gb_allocates_nothing_near_it(seeds):
     # And one that promises 10,000 files of Ogg, none of which is there.
     promises.append(b"x" + b"OggS\0\2" * 10_000 + bytes(1 << 20))
     promises += [bytes(flac), caf[:at] + b"\x7f" + b"\xff" * 7 + caf[at + 8 :]]
+    tried(len(promises))
     outcomes = decoding.Outcomes()
     for data in promises:
         found = decoding.decode_many([("", data)], 1, mutated=False)

@@ -150,7 +150,12 @@ def test_a_role_that_nobody_knows_is_said(tmp_path, both):
     assert (found.reason, found.detail) == ("channel_roles_unknown", "role 'operator' found")
 
 
-def test_bad_files_are_rejected_with_their_reason(tmp_path):
+@pytest.mark.fault(
+    "input", "Files that are no call: empty, text, damaged, too long, impossible rates, not finite",
+    "each is rejected with its reason",
+)  # fmt: skip
+def test_bad_files_are_rejected_with_their_reason(tmp_path, tried):
+    tried(len(make_bad_files(tmp_path)))
     for name, reason in make_bad_files(tmp_path).items():
         found = examine.examine(tmp_path / name, Source(name, None, None), ROLES)
         assert (name, found.reason) == (name, reason)

@@ -33,7 +33,12 @@ def source(path):
     return Source(str(path), 1, 1)
 
 
-def test_faults_cost_one_recording_each(calls):
+@pytest.mark.fault(
+    "process", "Decoding crashes, hangs, eats the memory or raises",
+    "that recording is rejected as `crashed` or `timed_out`, the ones between are examined",
+)  # fmt: skip
+def test_faults_cost_one_recording_each(calls, tried):
+    tried(4)
     with Examiner(SETTINGS, GUARD) as examiner:
         rejections = {}
         for name in ("good", "crash", "good", "hang", "good", "eat", "good", "raise", "good"):
@@ -94,6 +99,7 @@ def test_a_child_that_cannot_start_says_why(calls):
         examiner.examine(str(calls / "good_1.wav"), source("a.wav"))
 
 
+@pytest.mark.fault("process", "Decoding never ends and takes CPU", "rejected as `timed_out`")
 def test_a_decoder_that_takes_too_many_cpu_seconds_is_ended(calls):
     path = str(calls / "spin_1.wav")
     with Examiner(SETTINGS, replace(GUARD, timeout_s=60, cpu_s=1)) as examiner:

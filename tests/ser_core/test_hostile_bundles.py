@@ -30,6 +30,10 @@ def bundle_here(tiny, tmp_path, monkeypatch):
     return tiny
 
 
+@pytest.mark.fault(
+    "file", "Bundles with code, pickles, paths that climb out, bombs, swapped weights or labels",
+    "refused by name before anything runs",
+)  # fmt: skip
 @pytest.mark.parametrize("attack", HOSTILE, ids=lambda attack: attack.__name__)
 def test_a_hostile_bundle_is_refused_by_name(attack, bundle_here):
     attack(bundle_here)
