@@ -17,8 +17,9 @@ from tests.ser_core.problems import Problem, distance, make_problem, objective
 
 @pytest.mark.parametrize("with_start", [False, True])
 @pytest.mark.parametrize("decay", [0.01, 1.0])
-def test_a_fit_is_at_its_minimum(decay, with_start):
-    problem = make_problem()
+@pytest.mark.parametrize("rows", [60, 3])  # more, and fewer, than features
+def test_a_fit_is_at_its_minimum(rows, decay, with_start):
+    problem = make_problem(rows)
     random = np.random.default_rng(1)
     start = Head(random.normal(size=(5, 3)), random.normal(size=3)) if with_start else None
     head = fit(*problem.arrays, decay=decay, start=start)

@@ -95,26 +95,31 @@ def fit(
     from scipy.optimize import minimize
 
     x = np.ascontiguousarray(scaled, dtype=np.float32)
-    d, k = x.shape[1], targets.shape[1]
-    weight = (weight / weight.sum()).astype(np.float32)[:, None]
-    masked = np.where(allowed, np.float32(0), np.float32(_MASKED))
-    origin = np.zeros((d, k), np.float32) if start is None else start.kernel
+    k = targets.shape[1]
+    origin = np.zeros((x.shape[1], k), np.float32) if start is None else start.kernel
     bias = np.zeros(k, np.float32) if start is None else start.bias
+    fixed = x @ origin + np.where(allowed, np.float32(0), np.float32(_MASKED))
+    basis = None
+    if len(x) < x.shape[1]:
+        # The penalty keeps what is added to the kernel in the space that the rows span.
+        basis, coordinates = np.linalg.qr(x.T)
+        x = np.ascontiguousarray(coordinates.T)
+    weight = (weight / weight.sum()).astype(np.float32)[:, None]
+    size = x.shape[1] * k
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel = values[: d * k].reshape(d, k).astype(np.float32)
-        logits = x @ kernel + values[d * k :].astype(np.float32) + masked
+        added = values[:size].reshape(-1, k).astype(np.float32)
+        logits = fixed + x @ added + values[size:].astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         exponentials = np.exp(logits)
         total = exponentials.sum(axis=1, keepdims=True)
         entropy = -float((weight * targets * (logits - np.log(total))).sum(dtype=np.float64))
         slope = weight * (exponentials / total - targets)
-        moved = kernel - origin
-        penalty = 0.5 * decay * float(np.square(moved, dtype=np.float64).sum())
-        gradient = np.concatenate([(x.T @ slope + decay * moved).ravel(), slope.sum(axis=0)])
+        penalty = 0.5 * decay * float(np.square(added, dtype=np.float64).sum())
+        gradient = np.concatenate([(x.T @ slope + decay * added).ravel(), slope.sum(axis=0)])
         return entropy + penalty, gradient.astype(np.float64)
 
-    first = np.concatenate([origin.ravel(), bias]).astype(np.float64)
+    first = np.concatenate([np.zeros(size), bias])
     found = minimize(
         loss, first, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "maxcor": 15}
     )
@@ -123,5 +128,6 @@ def fit(
             "the training diverged: its loss is not finite; check that all vectors of the feature "
             "set are"
         )
-    kernel, bias = found.x[: d * k].reshape(d, k), found.x[d * k :]
-    return Head(kernel.astype(np.float32), bias.astype(np.float32))
+    added = found.x[:size].reshape(-1, k)
+    kernel = origin + (added if basis is None else basis @ added)
+    return Head(kernel.astype(np.float32), found.x[size:].astype(np.float32))
