@@ -65,7 +65,7 @@ def refresh(output: str | os.PathLike) -> None:
         with open(made, "rb") as source, files.written(new) as target:
             shutil.copyfileobj(source, target)
         # Whoever opens it for writing is refused, since the next run replaces it.
-        os.chmod(new, 0o444)
+        os.chmod(new, os.stat(new).st_mode & 0o444)
         os.replace(new, path)
         files.sync(root)
         with suppress(FileNotFoundError):

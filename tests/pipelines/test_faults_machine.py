@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -17,7 +20,7 @@ from pipelines.storage import attempts, views
 from ser_core.examine import CHANGED, Settings, Source
 from ser_core.guarded import Examiner, Guard
 from tests.conftest import with_one_worker
-from tests.pipelines.faults import RATE_HZ, assert_whole, make_archive, rows
+from tests.pipelines.faults import RATE_HZ, assert_whole, ends, make_archive, rows
 from tests.pipelines.outputs import add_run, call
 from tests.speechlike import call as speech
 
@@ -268,3 +271,38 @@ def test_signals_at_many_moments(tmp_path, tried):
 def rows_of(out: Path) -> list[tuple]:
     with views.connect(str(out)) as db:
         return db.execute("SELECT uri FROM history").fetchall()
+
+
+@pytest.mark.long
+@pytest.mark.fault(
+    "process", "Nothing can be written into /dev/shm", "the night is that of any machine"
+)  # fmt: skip
+def test_no_dev_shm(tmp_path, level_model):
+    unshared = ["unshare", "--mount", "--map-root-user"]
+    if not shutil.which("unshare") or subprocess.run([*unshared, "true"]).returncode:
+        pytest.skip("unshare may not be used here")
+    out = tmp_path / "out"
+    a_night_after("mount -t tmpfs -o ro none /dev/shm", out, level_model, unshared)
+
+
+@pytest.mark.fault(
+    "process", "`umask 077`", "the night is that of any machine; only its owner can read the files"
+)  # fmt: skip
+def test_private_umask(tmp_path, level_model):
+    out = tmp_path / "out"
+    a_night_after("umask 077", out, level_model)
+    assert {stat.S_IMODE(path.lstat().st_mode) & 0o077 for path in out.rglob("*")} == {0}
+
+
+def a_night_after(script: str, out: Path, model: Path, before: Sequence[str] = ()) -> None:
+    """A night over two calls in a shell that did something first."""
+    archive = make_archive(out.parent / "calls", 2)
+    words = with_one_worker(["run", "--input", archive, "--output", out, "--model", model])
+    done = subprocess.run(
+        [*before, "sh", "-c", f'{script} && exec "$@"', "sh", sys.executable, "-m", "pipelines",
+         *map(str, words)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    ends(done, 0)
+    assert "2 labelled" in done.stdout
+    assert_whole(out, [f"{archive}/good_{i}.wav" for i in range(2)])
