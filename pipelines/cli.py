@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _escape_names()
     debug = "--debug" in argv
     report, options = Report(), None
-    with _logging_disabled(not debug), _sigterm_raises():
+    with _logging_disabled(not debug), _signals_raise():
         try:
             options, rest = _read(argv)
             _refuse_secrets(options)
@@ -168,19 +168,37 @@ def _logging_disabled(disabled: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Raise `_Terminated` on SIGTERM; only the main thread may handle signals."""
+def _signals_raise() -> Iterator[None]:
+    """Raise `_Terminated` on SIGTERM; only the main thread may handle signals.
+
+    Where Python may not raise an error, such as in a callback of the garbage collector, it prints
+    and forgets it. A signal that is met there is sent again a moment later.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    again: list[threading.Timer] = []
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise _Terminated
 
+    def forgotten(error: sys.UnraisableHookArgs) -> None:
+        if isinstance(error.exc_value, (_Terminated, KeyboardInterrupt)):
+            met = signal.SIGTERM if isinstance(error.exc_value, _Terminated) else signal.SIGINT
+            again.append(threading.Timer(0.05, os.kill, (os.getpid(), met)))
+            again[-1].daemon = True
+            again[-1].start()
+        else:
+            hook(error)
+
     before = signal.signal(signal.SIGTERM, terminate)
+    hook, sys.unraisablehook = sys.unraisablehook, forgotten
     try:
         yield
     finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 
 

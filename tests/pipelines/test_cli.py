@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -42,6 +45,34 @@ def test_sigterm_ends_a_command_in_order(failing, monkeypatch, capsys):
     )
     assert cli.main(["model", "show"]) == errors.TERMINATED
     assert "ended by SIGTERM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, errors.TERMINATED), (signal.SIGINT, errors.INTERRUPTED)],
+)
+def test_a_signal_that_is_met_where_nothing_may_be_raised_ends_it_all_the_same(
+    monkeypatch, capsys, number, status
+):
+    """Python forgets what is raised in a callback of the garbage collector."""
+
+    class Thing:
+        pass
+
+    def run(options):
+        thing = Thing()
+        watched = weakref.ref(thing, lambda _: signal.raise_signal(number))
+        del thing
+        time.sleep(30)
+        return watched and errors.DONE
+
+    monkeypatch.setattr(cli.COMMANDS["model"], "run", run)
+    hook = sys.unraisablehook
+    started = time.monotonic()
+    assert cli.main(["model", "show"]) == status
+    assert time.monotonic() - started < 10
+    assert "Traceback" not in capsys.readouterr().err
+    assert sys.unraisablehook is hook
 
 
 @pytest.mark.parametrize(

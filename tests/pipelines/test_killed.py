@@ -117,6 +117,10 @@ def repeat(command: str, out: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.fault(
+    "process", "SIGKILL before each step of `ser forget` and `ser compact` on the disk",
+    "the next command ends what was begun; a reader never sees half of it",
+)  # fmt: skip
 @pytest.mark.parametrize("command", ["forget", "compact"])
 def test_the_next_command_goes_on(out, tmp_path, monkeypatch, command):
     monkeypatch.setattr(erasing, "GRACE_S", 0.0)

@@ -144,6 +144,10 @@ def test_folders_without_permission(tmp_path, archive, level_model):
     ends(as_nobody(words), 1, "secret cannot be listed: Permission denied")
 
 
+@pytest.mark.fault(
+    "disk", "The disk of the output is full from the start of a night",
+    "status 1 and one line; with room again the same command ends the night",
+)  # fmt: skip
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 def test_full_disk(ser, ser_here, tmp_path, archive, level_model):
     small = tmp_path / "small"
@@ -197,6 +201,10 @@ def test_interrupted(ser_here, tmp_path, archive, level_model, number, status):
 
 
 @pytest.mark.long
+@pytest.mark.fault(
+    "process", "A worker gets SIGKILL in the middle of a night, as for memory",
+    "status 1 and one line; the next run ends the night",
+)  # fmt: skip
 def test_a_worker_killed_from_outside(ser_here, tmp_path, archive, level_model):
     out = tmp_path / "out"
     job = start([*run_words(archive, out, level_model), "--workers", "2"])
@@ -223,6 +231,12 @@ def undisturbed(archive, level_model, tmp_path_factory):
 
 
 @pytest.mark.long
+@pytest.mark.fault(
+    "process",
+    "A whole run gets SIGKILL: when matched, started, at its first, middle and last recording, "
+    "when sealed",
+    "the next run publishes what was sealed, does the rest, and equals an undisturbed one",
+)  # fmt: skip
 @pytest.mark.parametrize("moment", ["matched", "started", "first", "half", "last", "sealed"])
 def test_killed(ser_here, tmp_path, archive, level_model, undisturbed, moment):
     """SIGKILL at several moments; the next run ends with the tables of an undisturbed one."""
@@ -252,6 +266,10 @@ def _done(out: Path) -> int:
 
 
 @pytest.mark.long
+@pytest.mark.fault(
+    "process", "In one night, decoders that crash, hang, eat the memory or raise",
+    "one rejected recording each, with the reason; the others are labelled",
+)  # fmt: skip
 def test_faults_while_decoding_cost_one_recording_each(ser, tmp_path, archive):
     from tests.tiny_bundle import make, threshold
 
