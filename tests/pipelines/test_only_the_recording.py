@@ -57,8 +57,9 @@ class Watched:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._server.accept()[0].close()
+                connection = self._server.accept()[0]
                 self.connections += 1
+                connection.close()
 
     @property
     def was_opened(self) -> bool:
