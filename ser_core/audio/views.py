@@ -63,6 +63,11 @@ class View(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+    def read(self, size: int = -1) -> bytes:
+        # Room is made for all that is asked for, which may be what a damaged header says.
+        left = max(0, self.size - self._at)
+        return super().read(left if size < 0 else min(size, left)) or b""
+
     def readinto(self, buffer: Any) -> int:
         start, target = self._at, memoryview(buffer).cast("B")
         count = 0
