@@ -130,16 +130,16 @@ def _check_books(db: Any, checked: Checked) -> None:
         f"coalesce(found.{name}, 0) <> coalesce(runs.{name}, 0)" for name in _OUTCOMES
     )
     missing = 0
-    for run_id, expected, stored, more in db.execute(
+    for run_id, expected, found, more in db.execute(
         f"SELECT runs.run_id, {_total('runs')}, {_total('found')}, "
         + " OR ".join(f"coalesce(found.{name}, 0) > coalesce(runs.{name}, 0)" for name in _OUTCOMES)
         + f" FROM runs LEFT JOIN found USING (run_id) WHERE {less} ORDER BY 1"
     ).fetchall():
-        missing += expected - stored
+        missing += expected - found
         if more or not checked.erased:
             checked.add(
                 "books",
-                f"run {run_id}: {stored:,} rows in recordings, {expected:,} in its books, by status",
+                f"run {run_id}: {found:,} rows in recordings, {expected:,} in its books, by status",
                 "restore the files of this run from a backup, or do it again: ser run --redo "
                 f"run={run_id}",
             )
