@@ -81,6 +81,7 @@ setup(
         "pandas>=2.2",  # label_file
         "psutil>=5.9",
         "pyarrow>=17",
+        "regex>=2024.4",
         "rich>=13",
         "scikit-learn>=1.5",
         "scipy>=1.13",

@@ -316,8 +316,9 @@ def _warnings(db: Any) -> Iterator[str]:
         extension = os.path.splitext(first)[1][1:]
         both = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in extension)
         yield (
-            f"{count:,} files are left out because --input is written in another case, the first: "
-            f"{first}; write both cases, such as *.{both or '[wW][aA][vV]'}, or add a pattern"
+            f"{count:,} files were not read: small and capital letters differ between their names "
+            f"and --input, the first: {first}; write both cases, such as "
+            f"*.{both or '[wW][aA][vV]'}, or add a pattern"
         )
     count, first = _beside(db, inputs.NOTHING)
     if first is not None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import dataclass
+
+import regex
 
 from pipelines.call_times import read_time, zone_named
 from pipelines.errors import UsageError
 
 TIME = "time"
+# A search takes some 20 us. One that goes on for so much longer has met a repetition of a
+# repetition, or the like, which Python's own `re` would search for ever.
+SEARCH_LIMIT_CPU_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class UriFields:
 
     def __post_init__(self) -> None:
         try:
-            groups = re.compile(self.pattern).groupindex
-        except re.error as error:
+            groups = regex.compile(self.pattern).groupindex
+        except regex.error as error:
             raise UsageError(
                 f"--uri-fields {self.pattern!r}: not a regular expression: {error}"
             ) from error
@@ -59,19 +63,29 @@ class UriFields:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns `meta_<name>`, in the order of the groups."""
-        return tuple(name for name in re.compile(self.pattern).groupindex if name != TIME)
+        return tuple(name for name in regex.compile(self.pattern).groupindex if name != TIME)
 
     @property
     def has_time(self) -> bool:
         """Whether the pattern has the group `time`."""
-        return TIME in re.compile(self.pattern).groupindex
+        return TIME in regex.compile(self.pattern).groupindex
 
     def read(self, uri: str) -> tuple[dt.datetime | None, dict[str, str | None]]:
-        """The call's time and the values by name. What the URI does not contain is None."""
-        match = re.search(self.pattern, uri) if self.pattern else None
+        """The call's time and the values by name.
+
+        What the URI does not contain is None, and everything if the search is not done after
+        `SEARCH_LIMIT_CPU_S`.
+        """
+        match = self._search(uri) if self.pattern else None
         groups = match.groupdict() if match else {}
         text = groups.get(TIME)
         time = None
         if text is not None:
             time = read_time(text, time_format=self.time_format, zone=self.time_zone)
         return time, {name: groups.get(name) for name in self.names}
+
+    def _search(self, uri: str) -> regex.Match | None:
+        try:
+            return regex.search(self.pattern, uri, timeout=SEARCH_LIMIT_CPU_S)
+        except TimeoutError:
+            return None

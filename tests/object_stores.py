@@ -125,6 +125,8 @@ class Faults:
     error_every, slow_every : int
         Each so-manieth request is answered by 503, or late; 0 is never.
     slow_s : float
+    lost_every : int
+        Each so-manieth request is done, but answered by 503; 0 is never.
     denied : tuple of str
         Methods that are answered by 403.
     down_after : int
@@ -134,6 +136,7 @@ class Faults:
     error_every: int = 0
     slow_every: int = 0
     slow_s: float = 1.0
+    lost_every: int = 0
     denied: tuple[str, ...] = ()
     down_after: int = 0
     down_s: float = 0.0
@@ -161,13 +164,15 @@ def proxy(target: str, faults: Faults) -> Iterator[str]:
                     faults.up_at = faults.up_at or time.monotonic() + faults.down_s
                     fails = fails or time.monotonic() < faults.up_at
                 late = faults.slow_every and faults.requests % faults.slow_every == 0
+                lost = faults.lost_every and faults.requests % faults.lost_every == 0
+                faults.errors += bool(lost)
                 faults.errors += bool(fails)
             if late:
                 time.sleep(faults.slow_s)
             if self.command in faults.denied:
                 return self.answer(403, {}, _ACCESS_DENIED)
             if fails:
-                return self.answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
+                return self.answer(503, {}, _SLOW_DOWN)
             passed = {
                 name: value
                 for name, value in self.headers.items()
@@ -177,7 +182,10 @@ def proxy(target: str, faults: Faults) -> Iterator[str]:
             try:
                 connection.request(self.command, self.path, body or None, passed)
                 answer = connection.getresponse()
-                return self.answer(answer.status, answer.headers, answer.read())
+                content = answer.read()
+                if lost:
+                    return self.answer(503, {}, _SLOW_DOWN)
+                return self.answer(answer.status, answer.headers, content)
             finally:
                 connection.close()
 
@@ -211,4 +219,5 @@ def proxy(target: str, faults: Faults) -> Iterator[str]:
         server.server_close()
 
 
+_SLOW_DOWN = b"<Error><Code>SlowDown</Code></Error>"
 _ACCESS_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"

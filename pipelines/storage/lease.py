@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import uuid
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class Lease:
 
     path: str
     holder: dict[str, Any]
+    _name: str = field(init=False, default_factory=lambda: uuid.uuid4().hex, repr=False)
     _store: _Store = field(init=False, repr=False)
     _version: Any = field(init=False, default=None, repr=False)
     _until: dt.datetime = field(init=False, repr=False)
@@ -129,11 +131,21 @@ class Lease:
 
     def _write(self) -> None:
         until = _now() + dt.timedelta(seconds=EXPIRES_S)
-        self._version = self._store.write(self._text(until), self._version)
+        try:
+            self._version = self._store.write(self._text(until), self._version)
+        except Changed:
+            # Maybe by this process: a write whose answer was lost, in an outage, was done.
+            found = self._store.read()
+            if found is None or not self._wrote(found[0]):
+                raise
+            self._version = self._store.write(self._text(until), found[1])
         self._until = until
 
+    def _wrote(self, text: str) -> bool:
+        return json.loads(text).get("lease") == self._name
+
     def _text(self, until: dt.datetime) -> str:
-        return json.dumps({**self.holder, "until": until.isoformat()})
+        return json.dumps({**self.holder, "lease": self._name, "until": until.isoformat()})
 
     def _try(self) -> None:
         """Renew the lease; if the store does not answer, it is lost only once it has expired."""

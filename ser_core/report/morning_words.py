@@ -180,7 +180,7 @@ def too_few(nights: int) -> str:
 
 
 def moved_groups(m: Morning) -> str:
-    """The groups that are unlike their own nights before: "billing is up: 19 %".
+    """The groups that are unlike their own nights before: "billing is up: 19 % (usually 5 to 9)".
 
     Of the first column that has any; those of further columns are often the same calls.
     """
@@ -191,15 +191,19 @@ def moved_groups(m: Morning) -> str:
             for group in m.groups
         ]
         first = next(filter(None, by_column), [])
-        named = [f"{_group_name(group, item)} {share(item.share)}" for group, item in first]
+        named = [f"{_group_name(group, item)} {_against_usual(item)}" for group, item in first]
         rest = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         if len(named) == 1:
             group, item = first[0]
             name = _group_name(group, item)
-            texts.append(f"{name} is {direction}: {share(item.share)}")
+            texts.append(f"{name} is {direction}: {_against_usual(item)}")
         elif named:
             texts.append(f"{direction}: {', '.join(named[:_NAMED])}{rest}")
     return "; ".join(texts)
+
+
+def _against_usual(item: Share) -> str:
+    return f"{share(item.share)} (usually {between(item.usual_low, item.usual_high)})"
 
 
 def _group_name(group: Group, item: Share) -> str:

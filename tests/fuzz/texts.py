@@ -154,6 +154,7 @@ _TEXTS = {
     "uri fields": [
         "(?P<queue>[^/]+)/(?P<time>\\d{8}T\\d{6})_(?P<call_id>[^/.]+)\n/calls/billing/20260301T091500_c1.wav",
         "(?P<role>agent|customer)\n/calls/agent/a.wav",
+        "(?P<queue>(?:a|aa|[^/])+)+\\.mp3$\n/calls/" + "a" * 200 + ".mp3.wav",
     ],
     "list": [
         "/calls/a.wav\n# old\n'/calls/b c.wav'\r\n\"/calls/\"\"d\"\".wav\"\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -167,9 +169,7 @@ def test_locales(tmp_path, value):
     "the later run's rows count, and nothing counts twice",
 )  # fmt: skip
 def test_clock_goes_back_between_nights(tmp_path):
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    if library is None:
-        pytest.skip("libfaketime is not installed")
+    library = faketime("libfaketime.so.1")
     out = tmp_path / "out"
     uris = [f"/q/{i}.wav" for i in range(3)]
     add_run(out, [call(uri, "before", modified_us=1) for uri in uris])
@@ -191,6 +191,51 @@ def test_clock_goes_back_between_nights(tmp_path):
     last = add_run(out, [call(uris[0], "last", modified_us=3)])
     found = rows(out, "SELECT uri, run_id FROM calls ORDER BY uri")
     assert found == [(uris[0], last), (uris[1], later), (uris[2], later)]
+
+
+@pytest.mark.long
+@pytest.mark.fault(
+    "process", "The clock goes back and on by up to 90 days every 0.4 s of a night (libfaketime)",
+    "the books close; the next night finds what is done, and does the rest",
+)  # fmt: skip
+def test_clock_changes_within_a_night(tmp_path, tried):
+    library = faketime("libfaketimeMT.so.1")
+    out, clock = tmp_path / "out", tmp_path / "clock"
+    clock.write_text("+0")
+    archive = make_archive(tmp_path / "calls", 4)
+    words = ["extract", "--input", archive, "--output", out, "--feature-set", "test_simple"]
+    words = [*with_one_worker(words), "--chunk", "2"]
+    environment = {
+        **os.environ, "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+    changes, changed = itertools.cycle(["-1d", "+0", "-3600", "+2h", "-90d"]), 0
+    for added, said in ((0, "4 matched = 4 extracted"), (1, "5 matched = 1 extracted")):
+        if added:
+            (make_archive(tmp_path / "more", 5) / "good_4.wav").rename(archive / "good_4.wav")
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipelines", *map(str, words)], env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as night:  # fmt: skip
+            while night.poll() is None:
+                (tmp_path / "next").write_text(next(changes))
+                (tmp_path / "next").replace(clock)
+                changed += 1
+                time.sleep(0.4)
+            text, errors = night.communicate()
+        assert night.returncode == 0, text + errors
+        assert "Traceback" not in errors
+        assert said in text
+    tried(changed)
+    assert_whole(out, [f"{archive}/good_{i}.wav" for i in range(5)])
+
+
+def faketime(name: str) -> Path:
+    """The library that changes what a process is told of the time."""
+    library = next(Path("/usr/lib").glob(f"*/faketime/{name}"), None)
+    if library is None:
+        pytest.skip("libfaketime is not installed")
+    return library
 
 
 # ---------------------------------------------------------------- signals

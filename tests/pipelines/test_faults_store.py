@@ -1,4 +1,4 @@
-"""A store that answers nothing but 503 for a while."""
+"""A store that answers nothing but 503 for a while, or does what is asked and answers 503."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.storage import files
+from pipelines.errors import HeldError
+from pipelines.storage import files, lease, store
 from tests import object_stores
 from tests.object_stores import KEYS, Faults
 
@@ -17,8 +18,8 @@ DOWN_S = 12.0
 
 
 @pytest.fixture
-def store(monkeypatch):
-    """A bucket behind a proxy that is down for a while after the first request."""
+def faulty(monkeypatch):
+    """A bucket, and a proxy before it that the options of the process name."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     for name in files._S3_RETRIES:
@@ -27,7 +28,7 @@ def store(monkeypatch):
     monkeypatch.setattr(files, "_s3_clients", {})
     monkeypatch.setattr(files, "_latest_s3", [])
     before = FileSystems._pipeline_options
-    faults = Faults(down_after=1, down_s=DOWN_S)
+    faults = Faults()
     with object_stores.s3() as bucket:
         for name in ("read", "copied", "deleted"):
             bucket.put(f"in/{name}.txt", name.encode())
@@ -37,28 +38,74 @@ def store(monkeypatch):
     FileSystems._pipeline_options = before
 
 
-@pytest.mark.fault(
-    "store", "S3 answers 503 to every request, for 12 s in the test and for a minute by hand",
-    "each request waits and is done: list, read, write, copy, delete",
-)  # fmt: skip
-def test_an_outage_is_waited_for(store, tried):
-    bucket, faults = store
+def works_on(bucket):
+    """List, read, write, copy, delete."""
     url = f"{bucket.url}/in"
-    assert files.exists(f"{url}/read.txt")
-    works = [
+    return [
         lambda: sorted(item.path.rpartition("/")[2] for item in files.listed(f"{url}/r")),
         lambda: files.read_text(f"{url}/read.txt"),
         lambda: files.write_whole(f"{bucket.url}/out/written.txt", "written"),
         lambda: files.copy([(f"{url}/copied.txt", f"{bucket.url}/out/copied.txt")]),
         lambda: files.delete([f"{url}/deleted.txt"]),
     ]
-    started = time.monotonic()
-    with ThreadPoolExecutor(len(works)) as threads:
-        found = [done.result() for done in [threads.submit(work) for work in works]]
-    assert time.monotonic() - started >= DOWN_S - 1
-    assert faults.errors >= 5 * 3
+
+
+def check_works(bucket, found):
     assert found[:2] == [["read.txt"], "read"]
     assert bucket.get("out/written.txt") == b"written"
     assert bucket.get("out/copied.txt") == b"copied"
     assert "in/deleted.txt" not in bucket.keys("in/")
+
+
+@pytest.mark.fault(
+    "store", "S3 answers 503 to every request, for 12 s in the test and for a minute by hand",
+    "each request waits and is done: list, read, write, copy, delete",
+)  # fmt: skip
+def test_an_outage_is_waited_for(faulty, tried):
+    bucket, faults = faulty
+    faults.down_after, faults.down_s = 1, DOWN_S
+    assert files.exists(f"{bucket.url}/in/read.txt")
+    started = time.monotonic()
+    works = works_on(bucket)
+    with ThreadPoolExecutor(len(works)) as threads:
+        check_works(bucket, [done.result() for done in [threads.submit(work) for work in works]])
+    assert time.monotonic() - started >= DOWN_S - 1
+    assert faults.errors >= 5 * 3
     tried(len(works))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.fault(
+    "store", "S3 does what is asked, and its answer is lost: every second one, or the others",
+    "each request is repeated, and is done: list, read, write, copy, delete",
+)  # fmt: skip
+def test_lost_answers(faulty, first, tried):
+    bucket, faults = faulty
+    faults.requests, faults.lost_every = first, 2
+    works = works_on(bucket)
+    check_works(bucket, [work() for work in works])
+    assert faults.errors >= 4
+    tried(len(works))
+
+
+@pytest.mark.fault(
+    "store", "S3 does what is asked, and its answer is lost, on the lock of the output",
+    "the lock is taken, renewed and kept; another run is told who holds it",
+)  # fmt: skip
+def test_lost_answers_about_the_lock(faulty, monkeypatch, tried):
+    """A write that is repeated finds the object changed, by itself."""
+    bucket, faults = faulty
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 600.0)
+    faults.lost_every = 2
+    with store.Output(f"{bucket.url}/held") as output:
+        for _ in range(3):
+            output.check_held()
+        with pytest.raises(HeldError, match="another run holds it"):
+            store.Output(f"{bucket.url}/held").__enter__()
+        lock = output._lock
+        # A renewal of which no try was answered: the next one finds it.
+        lock = output._lock
+        lock._store.write(lock._text(lock._until), lock._version)
+        output.check_held()
+    assert faults.errors >= 5
+    tried(5)

@@ -196,7 +196,7 @@ def test_counts_and_warnings(tmp_path):
     assert names == ["a.wav", "gone.wav"]
     assert (counts.matched, counts.todo, counts.skipped) == (2, 2, 1)
     case, nothing = counts.warnings
-    assert case.startswith("2 files are left out because --input is written in another case")
+    assert case.startswith("2 files were not read: small and capital letters differ")
     assert f"the first: {calls}/b.WAV; write both cases, such as *.[wW][aA][vV]" in case
     assert nothing == f"1 of the patterns of --input match nothing, the first: {calls}/*.mp3"
     # What one pattern leaves out and another names is an input.

@@ -101,7 +101,7 @@ def test_sentence(measured):
         r"150 calls, \d+ rejected, 2 warnings; \d+ % clearly negative, more than in ", text
     )
     assert "the last 7 nights (" in text
-    assert re.search(r"; billing is up: \d+ %\.$", text)
+    assert re.search(r"; billing is up: \d+ % \(usually \d+ to \d+\)\.$", text)
     assert morning_words.problems(measured)[0].startswith("more calls rejected than usual (")
     assert morning_words.usual(measured)[0] == "Worse than usual"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 
@@ -36,6 +37,22 @@ def test_a_uri_that_does_not_match_has_nulls():
 def test_no_pattern_no_columns():
     assert UriFields().names == ()
     assert UriFields().read("/a.wav") == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        (r"(?P<queue>(?:a|aa)+)+\.mp3$", "a" * 200 + ".wav"),
+        (r"(?P<queue>(?:\w|\d|_)+)+!\d", "1" * 200 + "!.wav"),
+        (r"(?P<queue>[^/]+)+(?P<time>\d{8}T\d{6})_(?P<call_id>[^/.]+)", "a" * 30_000 + ".wav"),
+        (r"(?P<queue>.*)(?P<a>.*)(?P<b>.*)(?P<c>.*)[xy]", "a" * 3_000 + ".wav"),
+    ],
+)
+def test_a_search_that_would_not_end_finds_nothing(pattern, name):
+    began = time.process_time()
+    found = UriFields(pattern).read("/calls/.mp3/" + name)
+    assert time.process_time() - began < 5, "Python's re searches most of these for years"
+    assert found == (None, dict.fromkeys(UriFields(pattern).names))
 
 
 @pytest.mark.parametrize(

@@ -248,5 +248,5 @@ def test_a_pattern_in_the_wrong_case(archive, level_model, ser_here, tmp_path):
     done = ser_here(*given, f"{archive}/*.WAV")
     assert done.returncode == 4
     assert "nothing matches" in done.stderr
-    assert "9 files are left out because --input is written in another case" in done.stderr
+    assert "9 files were not read: small and capital letters differ" in done.stderr
     assert "such as *.[wW][aA][vV]" in done.stderr
