@@ -60,7 +60,10 @@ def _open_in_a_thread():
             problems.append(error)
 
     thread = threading.Thread(target=attempt)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # RLIMIT_NPROC, for any user but root
+        raise OSError(str(error)) from error
     thread.join()
     if problems:
         raise problems[0]

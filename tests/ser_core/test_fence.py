@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,6 +70,15 @@ def test_nothing_is_possible_inside_the_fence_but_to_read_what_is_open(whole):
     assert succeeded == []
     assert kept == "there"
     assert text.endswith("seccomp, rlimits") or "no landlock" in text
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_than_root_can_do_nothing_either(whole):
+    """Root is not counted by RLIMIT_NPROC, and may read what others may not."""
+    before = "os.setgid(65534), os.setuid(65534)"
+    text, is_closed, succeeded, kept = attempt(ser_test_escapes.ATTEMPTS, before)
+    assert is_closed
+    assert (text, succeeded, kept) == whole
 
 
 def test_nothing_is_possible_from_inside_a_decoder(whole, tmp_path):
