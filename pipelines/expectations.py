@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from pipelines.beam_options import nearest
 from pipelines.errors import UsageError
 from pipelines.storage import views
+from ser_core import temporary
 
 _PART = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*([^:]*[^:\s])\s*:\s+(.+)", re.S)
 META = "meta_"
@@ -119,7 +119,7 @@ def read(texts: Sequence[str], meta: Collection[str]) -> list[Expectation]:
     if not expectations:
         return []
     # The views of an empty folder have all columns but meta_….
-    with tempfile.TemporaryDirectory(prefix="ser-") as folder, views.connect(folder) as db:
+    with temporary.folder() as folder, views.connect(folder) as db:
         for expectation in expectations:
             _check(db, expectation, meta)
     return expectations

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from ser_core.names import readable
 
-_SECRET = ("secret", "password", "passwd", "token", "access_key", "credential", "private_key")
-
+_SECRET = (
+    "secret", "password", "passwd", "passphrase", "token", "access_key", "account_key",
+    "private_key", "connection_string", "credential",
+)  # fmt: skip
 
 # The part of a URI before an @, such as key:secret; and what follows a ? that names values, such
 # as the signature of a presigned address. In a pattern, a ? may stand before a folder `name=…`.
@@ -20,7 +22,7 @@ _USER = re.compile(r"(?<=://)(?:[^/\s@]*|[^/\s@:]+:[^\s@]*)@")
 _QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"/=]+=[^\s'\"]*")
 # Values of headers and options in the texts of libraries.
 _NAMED = re.compile(
-    r"(?i)((?:secret|password|passwd|token|access_?key|credential|signature|authorization)[\w-]*"
+    r"(?i)((?:secret|password|passwd|passphrase|token|(?:access|account|private)_?key|credential|signature|authorization)[\w-]*"
     r"['\"]?\s*[=:]\s*['\"]?(?:bearer |basic )?)[^\s'\",;&)]+"
 )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ser_core.labelling import label_file, label_files
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["__version__", "label_file", "label_files"]
 
 

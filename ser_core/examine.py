@@ -279,11 +279,7 @@ def _extract(
 def _sha256(path: str | os.PathLike | int, uri: str, limits: audio.Limits) -> str:
     try:
         with audio.open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > limits.max_bytes:
-                raise AudioError(
-                    "too_large", f"{size:,} bytes, at most {limits.max_bytes:,} expected", uri
-                )
+            limits.check_size(os.fstat(file.fileno()).st_size, uri)
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(error, uri) from error

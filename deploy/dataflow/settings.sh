@@ -11,8 +11,8 @@
 
 # The image of deploy/Dockerfile, target beam, in a registry that the workers can reach. It must
 # have exactly the version of `ser` that submits.
-: "${IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-beam:0.2.0}"
-: "${FLEX_IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-flex:0.2.0}"
+: "${IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-beam:0.3.0}"
+: "${FLEX_IMAGE:=$REGION-docker.pkg.dev/$PROJECT/ser/ser-flex:0.3.0}"
 
 # One worker process per core, each with a model (0.6 GB) and a decoding child: 4 GB per core.
 : "${MACHINE_TYPE:=n2-standard-4}"

@@ -19,6 +19,8 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines.runners.private import serve_privately
+
 _WORKER = "pipelines.runners.worker"
 _NAMES = ("directrunner", "fnapirunner")
 # What Beam calls its threads that wait for a worker.
@@ -36,6 +38,7 @@ def beam_runner(beam_options: Sequence[str], *, debug: bool) -> Any:
 
     It is what DirectRunner falls back to once it has failed to download another runner.
     """
+    serve_privately()
     mark = uuid.uuid4().hex
     from apache_beam.portability.api import beam_provision_api_pb2
     from apache_beam.runners.job.utils import dict_to_struct

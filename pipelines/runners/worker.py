@@ -8,8 +8,10 @@ import runpy
 import sys
 import threading
 
+from pipelines.runners.private import connect_privately
 from ser_core.child import end_with
 
 if __name__ == "__main__":
     threading.Thread(target=end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    connect_privately()
     runpy.run_module("apache_beam.runners.worker.sdk_worker_main", run_name="__main__")

@@ -11,6 +11,7 @@ from pipelines.steps.item import Item, inc_counter, naming_recording, tick
 from pipelines.storage import forgotten, inputs
 from pipelines.tried_with import TriedWith
 from pipelines.uri_fields import UriFields
+from ser_core.errors import AudioError
 from ser_core.examine import Examined, Settings, Source
 from ser_core.guarded import Examiner, Guard
 from ser_core.roles import Roles
@@ -85,8 +86,12 @@ class ExamineRecordings(beam.DoFn):
 
     def _examine(self, source: Source, roles: Roles) -> Examined:
         try:
+            # Before it is fetched: it might fill the disk.
+            self._settings.limits.check_size(source.size_bytes or 0, source.uri)
             with inputs.as_local_file(source) as path:
                 return self._examiner.examine(path, source, roles)
+        except AudioError as error:
+            return Examined(source, reason=error.reason, detail=error.detail)
         except FileNotFoundError:
             return Examined(source, reason="unreadable", detail="not found")
         except OSError as error:

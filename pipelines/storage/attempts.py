@@ -23,7 +23,7 @@ from typing import Any
 from pipelines.storage import files
 
 FOLDER = "_attempts"
-KEEP_DAYS = 180
+KEEP_DAYS = 400
 VERSION = 1
 
 RUNNING, DONE, FAILED = "running", "done", "failed"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from pipelines.storage.view_statements import (
     statements,
     text,
 )  # fmt: skip
-from ser_core import __version__
+from ser_core import __version__, temporary
 from ser_core.tables import Reader
 
 __all__ = [
@@ -54,7 +53,7 @@ def refresh(output: str | os.PathLike) -> None:
     reader = published.open_reader(root)
     sql = _sql(reader, _Listing.of(reader))
     path, new = files.join(root, DATABASE), files.join(root, _STAGING, DATABASE)
-    with files.naming(f"--output {root}"), tempfile.TemporaryDirectory(prefix="ser-") as folder:
+    with files.naming(f"--output {root}"), temporary.folder() as folder:
         # Not in OUT, since DuckDB cannot write to every path, such as one with a question mark.
         made = files.join(folder, DATABASE)
         with _database(made) as db:
@@ -143,7 +142,7 @@ def connect(output: str | os.PathLike) -> Iterator[Any]:
 def _database(path: str) -> Iterator[Any]:
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="ser-") as folder:
+    with temporary.folder() as folder:
         db = duckdb.connect(path)
         try:
             db.execute(f"SET memory_limit = '{_MEMORY}'")

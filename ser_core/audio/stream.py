@@ -46,6 +46,19 @@ class Limits:
     max_bytes: int = 2 << 30
     max_channels: int = 8
 
+    def check_size(self, size_bytes: int, uri: str) -> None:
+        """Check the size of a file.
+
+        Raises
+        ------
+        AudioError
+            `too_large`.
+        """
+        if size_bytes > self.max_bytes:
+            raise AudioError(
+                "too_large", f"{size_bytes:,} bytes, at most {self.max_bytes:,} expected", uri
+            )
+
 
 @dataclass(frozen=True)
 class Audio:
@@ -261,10 +274,7 @@ def open(
     except OSError as error:
         raise AudioError("unreadable", error.strerror or str(error), uri) from error
     try:
-        if size > limits.max_bytes:
-            raise AudioError(
-                "too_large", f"{size:,} bytes, at most {limits.max_bytes:,} expected", uri
-            )
+        limits.check_size(size, uri)
         if size == 0:
             raise AudioError("empty", "0 bytes", uri)
         is_headerless = not formats.container_of(header) and not formats.is_text(header)

@@ -12,8 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.storage import inputs
+from pipelines.role_rule import RoleRule
+from pipelines.steps.examining import ExamineRecordings
+from pipelines.storage import files, inputs
 from pipelines.uri_fields import UriFields
+from ser_core.examine import Settings, Source
+from ser_core.guarded import Guard
 from ser_core.names import path_of, uri_of
 from tests.pipelines.faults import assert_whole, make_archive, mounted, rows
 
@@ -34,6 +38,22 @@ def test_each_name_has_its_own_uri_and_each_uri_its_name(names):
         uri.encode("utf-8")
         assert os.fsencode(path_of(uri)) == b"/calls/" + name
         assert uris.setdefault(uri, name) == name
+
+
+@pytest.mark.fault(
+    "input", "An object of a store that is larger than `--max-size-mb`",
+    "it is rejected as `too_large` without being fetched: it cannot fill the disk",
+)  # fmt: skip
+def test_a_huge_object_is_not_fetched(monkeypatch):
+    monkeypatch.setattr(files, "local_copy", lambda uri: pytest.fail("it was fetched"))
+    step = ExamineRecordings(Settings("test_simple"), Guard(), UriFields(), RoleRule())
+    step.setup()
+    try:
+        [item] = step.process(Source("s3://calls/huge.wav", 1 << 40, 1))
+    finally:
+        step.teardown()
+    assert item.examined.reason == "too_large"
+    assert "1,099,511,627,776 bytes, at most 2,147,483,648 expected" in item.examined.detail
 
 
 @pytest.fixture(scope="module")

@@ -109,8 +109,13 @@ def test_what_is_redacted(text, clean):
     assert redacted(clean) == clean
 
 
-def test_a_command_line_is_stored_without_secrets():
-    words = ["ser", "run", "--input", "s3://k:abc@b/*", "--s3_session_token", "abc", "--x=y"]
+@pytest.mark.parametrize(
+    "name", ["s3_session_token", "s3-secret-access-key", "key_passphrase", "connection_string",
+             "azure_account_key", "private-key"],
+)  # fmt: skip
+def test_a_command_line_is_stored_without_secrets(name):
+    words = ["ser", "run", "--input", "s3://k:abc@b/*", f"--{name}", "abc"]
+    words += [f"--{name}=abc", "--x=y"]
     assert "abc" not in without_secrets(words)
     assert without_secrets(words).endswith("--x=y")
 
