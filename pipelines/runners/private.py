@@ -28,21 +28,23 @@ def serve_privately() -> None:
 
     os.environ.setdefault(PASSWORD, secrets.token_hex(16))
     private = SimpleNamespace(**{**vars(grpc), "server": _server})
-    for module in (worker_handlers, local_job_service):
+    modules: tuple[Any, ...] = (worker_handlers, local_job_service)
+    for module in modules:
         module.grpc = private
 
 
 def connect_privately() -> None:
     """Bring the password with each call to Beam's servers from this process, from now on."""
-    from apache_beam.runners.worker.channel_factory import GRPCChannelFactory
+    from apache_beam.runners.worker import channel_factory
 
-    plain = GRPCChannelFactory.insecure_channel
+    factory: Any = channel_factory.GRPCChannelFactory
+    plain = factory.insecure_channel
     bringing = _Bringing(os.environ[PASSWORD])
 
     def insecure_channel(target: str, options: list | None = None) -> grpc.Channel:
         return grpc.intercept_channel(plain(target, options), bringing)
 
-    GRPCChannelFactory.insecure_channel = staticmethod(insecure_channel)
+    factory.insecure_channel = staticmethod(insecure_channel)
 
 
 def _server(*args: Any, **more: Any) -> grpc.Server:

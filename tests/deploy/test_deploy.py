@@ -192,7 +192,7 @@ def test_kubernetes_schemas(name):
 
 
 def test_kubernetes_schemas_find_mistakes():
-    [job] = documents("cronjob.yaml")
+    [job] = of_kind("cronjob.yaml", "CronJob")
     job["spec"]["concurencyPolicy"] = job["spec"].pop("concurrencyPolicy")
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(job, KUBERNETES, strict=True)
@@ -239,7 +239,7 @@ def test_final_failures_are_not_retried():
 
 
 def test_as_many_workers_as_cores():
-    [job] = documents("cronjob.yaml")
+    [job] = of_kind("cronjob.yaml", "CronJob")
     [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     options = parse(["ser", *container["args"]])
     assert options.workers == int(container["resources"]["limits"]["cpu"])
