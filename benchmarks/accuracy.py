@@ -8,6 +8,7 @@ The parts are:
 
     unheard    bundles on corpora that they were not trained on, by condition, alone and adapted
     left-out   the recipe trained without a corpus and tested on it, among the open ones and all
+    by-sex     women and men of the corpora never heard
     by-actor   6 folds of RAVDESS by actor, 8 emotions, for comparison with the literature
     calls      200 built telephone calls of RAVDESS's actors: turns, and calls with anger
     archives   the default bundle adapted to archives with 20 to 95 % neutral clips
@@ -58,7 +59,7 @@ CORPORA = ("cremad", "emodb", "emovo", "ravdess")
 OPEN = ("CREMA-D", "EMO-DB")
 BUNDLES = ("calls", "calls-fast", "seed")
 SHOWN = ("clean", "mulaw", "hard", "gsm")
-PARTS = ("unheard", "left-out", "by-actor", "calls", "archives", "sounds", "cost")
+PARTS = ("unheard", "left-out", "by-sex", "by-actor", "calls", "archives", "sounds", "cost")
 
 
 def main() -> None:
@@ -158,6 +159,8 @@ def measure(part: str, test: Test) -> Any:
             return protocols.unheard(bench, bundles)
         case "left-out":
             return protocols.one_left_out(bench, recipe)
+        case "by-sex":
+            return protocols.by_sex(bench, bundles)
         case "by-actor":
             return ravdess and protocols.by_actor(bench, ravdess, recipe)
         case "calls":

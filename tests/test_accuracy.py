@@ -76,6 +76,17 @@ def archives(bench, model) -> list[dict]:
     return protocols.archives(bench, model)
 
 
+@pytest.fixture(scope="module")
+def by_sex(bench, model) -> list[dict]:
+    corpus = bench.corpus("Soft")
+    utterances = tuple(
+        replace(utterance, sex="female" if utterance.speaker[-1] in "efgh" else "male")
+        for utterance in corpus.utterances
+    )
+    corpora = (replace(corpus, utterances=utterances), bench.corpus("Few"))
+    return protocols.by_sex(replace(bench, corpora=corpora), [model])
+
+
 # ---------------------------------------------------------------- figures
 
 
@@ -174,6 +185,28 @@ def test_archives_by_share_of_neutral_clips(archives):
     assert soft[0.5] != soft[0.95]
 
 
+def test_women_and_men_are_tested_apart(by_sex, unheard):
+    soft = {(row["way"], row["sex"]): row for row in by_sex if row["corpus"] == "Soft"}
+    assert set(soft) == {(way, sex) for way in ("alone", "adapted") for sex in ("female", "male")}
+    assert {row["scores"]["speakers"] for row in soft.values()} == {4}
+    [whole] = [row["conditions"]["mulaw"] for row in unheard if row["corpus"] == "Soft"]
+    for way in ("alone", "adapted"):
+        accuracies = [soft[way, sex]["scores"]["accuracy"] for sex in ("female", "male")]
+        assert np.mean(accuracies) == pytest.approx(whole[way]["scores"]["accuracy"])
+    assert not [row for row in by_sex if row["corpus"] == "Few"], "no sex is known there"
+
+
+def test_called_negative_is_counted_among_negative_clips_and_among_the_others():
+    emotions, labels = ("sad", "angry", "happy", "neutral"), ("neutral", "happy", "sad", "angry")
+    question = ask(emotions, tuple("abcd"), labels)
+    answers = np.eye(4)[[3, 0, 2, 0]]  # angry, neutral; sad, neutral
+    assert question.called_negative(answers) == {"rightly": 0.5, "wrongly": 0.5}
+    kept = question.only(np.array([True, False, False, True]))
+    assert kept.called_negative(answers[[0, 3]]) == {"rightly": 1.0, "wrongly": 0.0}
+    only_happy = question.only(np.array([False, False, True, False]))
+    assert only_happy.called_negative(answers[[2]]) == {"rightly": None, "wrongly": 1.0}
+
+
 def test_no_actor_is_tested_by_a_bundle_that_was_trained_on_that_actor(bench, model, monkeypatch):
     trained = []
 
@@ -263,7 +296,7 @@ def test_the_page_has_a_row_for_each_test_and_leaves_out_what_was_not_measured(
     assert "## Cost" not in page
 
 
-def test_the_page_of_all_parts_has_whole_tables(unheard, archives, on_calls, model):
+def test_the_page_of_all_parts_has_whole_tables(unheard, archives, by_sex, on_calls, model):
     conditions = {
         condition: {"alone": found["alone"], "others": found["adapted"]}
         for condition, found in unheard[0]["conditions"].items()
@@ -277,6 +310,7 @@ def test_the_page_of_all_parts_has_whole_tables(unheard, archives, on_calls, mod
         "unheard": unheard,
         "archives": archives,
         "left-out": [{**row, "pool": "all"} for row in unheard],
+        "by-sex": by_sex,
         "by-actor": {"corpus": "Soft", "folds": 6, "conditions": conditions},
         "calls": [
             {"bundle": "by-level", "way": "alone", **on_calls},

@@ -8,7 +8,7 @@ the bundle answers with the shared emotions only: its other probabilities are se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,29 @@ class Question:
         """A bundle's probabilities of all labels -> those of the labels compared; sums are 1."""
         merged = probabilities @ self.merge
         return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
+
+    def only(self, kept: np.ndarray) -> Question:
+        """The question for the clips that a mask [n] keeps."""
+        rows, truth, speakers = self.rows[kept], self.truth[kept], self.speakers[kept]
+        return replace(self, rows=rows, truth=truth, speakers=speakers)
+
+    def called_negative(self, probabilities: np.ndarray) -> dict[str, float | None]:
+        """Shares of clips that get a negative label: of the negative ones, and of the others.
+
+        Parameters
+        ----------
+        probabilities : np.ndarray [shape=(n, labels of the bundle)]
+            Of the tested clips.
+
+        Returns
+        -------
+        dict
+            `rightly` and `wrongly`; None where there are no such clips.
+        """
+        negative = np.array([label in NEGATIVE for label in self.labels])
+        given = negative[self.answers(probabilities).argmax(axis=1)]
+        shares = {"rightly": given[negative[self.truth]], "wrongly": given[~negative[self.truth]]}
+        return {name: float(own.mean()) if len(own) else None for name, own in shares.items()}
 
     def figures(self, probabilities: np.ndarray, unsure_below: float) -> dict[str, Any]:
         """Figures of the bundle's probabilities [n, labels of the bundle] of the tested clips.

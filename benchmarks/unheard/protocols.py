@@ -182,6 +182,39 @@ def archives(bench: Bench, bundle: Bundle, condition: str = "mulaw") -> list[dic
     return rows
 
 
+def by_sex(bench: Bench, bundles: Sequence[Bundle], condition: str = "mulaw") -> list[dict]:
+    """Women's clips and men's, of corpora that a bundle has not heard.
+
+    The bundle is fitted to the clips of both, as to an archive.
+    """
+    rows = []
+    for bundle in bundles:
+        heard = [own["name"] for own in bundle.card.corpora]
+        for corpus in bench.corpora:
+            question = ask_corpus(corpus.utterances, bundle.labels)
+            sexes = np.array([utterance.sex for utterance in corpus.utterances])[question.rows]
+            if corpus.name in heard or len(set(sexes)) < 2:
+                continue
+            matrix = bench.vectors(corpus, bundle.feature_set, condition)
+            for way, asked in (("alone", bundle), ("adapted", adapt(bundle, matrix))):
+                if asked is None:
+                    continue
+                for sex in sorted(set(sexes)):
+                    own = question.only(sexes == sex)
+                    probabilities = asked.predict(matrix[own.rows])
+                    rows.append(
+                        {
+                            "bundle": bundle.card.name,
+                            "corpus": corpus.name,
+                            "way": way,
+                            "sex": sex,
+                            "called_negative": own.called_negative(probabilities),
+                            **own.figures(probabilities, bundle.unsure_segment_below),
+                        }
+                    )
+    return rows
+
+
 def _figures(question: Question, bundle: Bundle, matrix: np.ndarray) -> dict[str, Any]:
     probabilities = bundle.predict(matrix[question.rows])
     return question.figures(probabilities, bundle.unsure_segment_below)
