@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.storage import files
 from pipelines.storage.originals import ReplacedError, open_original, verify_local
-from ser_core import audio
+from ser_core import audio, sound
 from ser_core.audio.formats import container_of
 from ser_core.errors import AudioError, SerError
 from ser_core.examine import Source
@@ -46,7 +46,7 @@ class NoSoundError(Exception):
 
 
 @contextmanager
-def _opened(call: Call) -> Iterator[audio.AudioStream]:
+def _opened(call: Call) -> Iterator[sound.Sound]:
     """The original of a call, block by block.
 
     Raises
@@ -68,7 +68,7 @@ def _opened(call: Call) -> Iterator[audio.AudioStream]:
     try:
         with (
             open_original(_source(call), call.recording_id) as path,
-            audio.open(path, call.uri, limits=limits, raw=raw) as stream,
+            sound.reader().open(path, call.uri, limits=limits, raw=raw) as stream,
         ):
             if len(call.by_channel) > stream.channels:
                 raise NoSoundError(

@@ -21,8 +21,8 @@ from typing import Any
 from ser_core import audio, fence, messages
 from ser_core.errors import AudioError
 from ser_core.examine import Examined, Settings, examine
-from ser_core.header import Opening, ServedFile, read_header
-from ser_core.messages import Beat, Done, Ready, Task, Wanted
+from ser_core.header import Header, Opening, ServedFile, read_header
+from ser_core.messages import Beat, Block, Done, End, Listening, Opened, Ready, Task, Wanted
 from ser_core.threads import use_one_thread
 
 _ORPHAN_CHECK_S = 2.0
@@ -57,22 +57,50 @@ def main(descriptor: int) -> None:
 
 
 def _answer(
-    work: Settings | Opening, question: tuple, pipe: Connection, files: socket.socket
+    work: Settings | Opening | Listening,
+    question: tuple,
+    pipe: Connection,
+    files: socket.socket,
 ) -> None:
     """Answer a question. The descriptor of the recording comes behind it, unless it is served."""
-    source, roles, comes_open = question
+    source, about, comes_open = question
     file = _receive_descriptor(files) if comes_open else None
     try:
         if isinstance(work, Settings):
             assert file is not None
-            found = examine(file, source, work, roles=roles, beat=_beat(pipe))
+            found = examine(file, source, work, roles=about, beat=_beat(pipe))
             messages.send(pipe, Done(_explained(found), _peak_memory_mb()))
+        elif isinstance(work, Listening):
+            assert file is not None
+            _decode(file, source.uri, about, pipe)
         else:
             opened = file if file is not None else ServedFile(_asking(pipe))
             messages.send(pipe, read_header(opened, source.uri, work))
     finally:
         if file is not None:
             os.close(file)
+
+
+def _decode(file: int, uri: str, opening: Opening, pipe: Connection) -> None:
+    """Send the samples of a recording, a block for each word that more is wanted."""
+    try:
+        with audio.open(file, uri, limits=opening.limits, raw=opening.raw) as stream:
+            messages.send(pipe, Opened(stream.rate, stream.channels, stream.declared_s))
+            blocks = stream.blocks()
+            while pipe.recv():
+                block = next(blocks, None)
+                messages.send(pipe, End() if block is None else Block(block))
+                if block is None:
+                    return
+    except AudioError as error:
+        messages.send(pipe, Header(reason=error.reason, detail=error.detail))
+    except MemoryError:
+        messages.send(pipe, Header(reason="crashed", detail="it needed more memory than it may"))
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:  # our bug or a library's
+        detail = f"{type(error).__name__}: {error}"
+        messages.send(pipe, Header(reason="crashed", detail=detail))
 
 
 def _receive_descriptor(files: socket.socket) -> int:
@@ -100,7 +128,7 @@ def _explained(found: Examined) -> Examined:
     return found
 
 
-def _warm(work: Settings | Opening) -> int:
+def _warm(work: Settings | Opening | Listening) -> int:
     """Load and compile everything that recordings need; the dimensions of the features."""
     dimensions = 0
     _rehearse()

@@ -6,7 +6,8 @@ starts, closes a fence round itself (`fence`), is watched by its signs of life, 
 it dies or hangs. Such a fault costs one recording, which is rejected as `crashed` or `timed_out`.
 What the child says is taken as data (`messages`).
 
-`Examiner` examines whole recordings, `HeaderReader` only opens them.
+`Examiner` examines whole recordings, `HeaderReader` only opens them, and `sound.SoundReader` gives
+their samples.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ser_core.errors import SerError
 from ser_core.examine import Examined, Settings, Source, changed, unreadable
 from ser_core.fence import Fence
 from ser_core.header import Header, Opening, answer
-from ser_core.messages import Beat, Done, Message, MessageError, Ready, Task, Wanted
+from ser_core.messages import Beat, Done, Listening, Message, MessageError, Ready, Task, Wanted
 from ser_core.roles import Roles
 
 # The first warm-up on a machine compiles the loops of the feature sets.
@@ -38,7 +39,7 @@ CPU_S_PER_HOUR = 900.0
 # Variables of the environment that may be credentials: a child that decodes needs none.
 _SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL")
 _SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
-_NO_RESULT = "the process that decoded it sent no result"
+NO_RESULT = "the process that decoded it sent no result"
 _ONE_THREAD = dict.fromkeys(
     [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR")], "1"
 )
@@ -96,19 +97,19 @@ class _Child:
     pipe: Connection
 
 
-class _Guarded:
+class Guarded:
     """Does one kind of work in a child, which is replaced when needed.
 
     Use as a context manager, or call `close`.
 
     Parameters
     ----------
-    work : Settings or Opening
-        What the child is for: to examine by settings, or to read headers.
+    work : Settings, Opening or Listening
+        What the child is for: to examine by settings, to read headers, or to decode.
     guard : Guard, optional
     """
 
-    def __init__(self, work: Settings | Opening, guard: Guard | None = None) -> None:
+    def __init__(self, work: Settings | Opening | Listening, guard: Guard | None = None) -> None:
         self._work, self._guard = work, guard or Guard()
         self._child: _Child | None = None
         self._ready = False
@@ -168,9 +169,11 @@ class _Guarded:
         self._child = None
 
     def _ask(
-        self, source: Source, roles: Roles | None = None, file: BinaryIO | None = None
+        self, source: Source, about: Roles | Opening | None = None, file: BinaryIO | None = None
     ) -> Connection:
         """Send a question to the child, and the descriptor of an open file.
+
+        `about` is what an examination or a decoding needs beside the source.
 
         Raises
         ------
@@ -181,7 +184,7 @@ class _Guarded:
             self.close()  # killed while it waited, possibly out of memory
         child = self._ready_child()
         _limit_cpu(child.process.pid, self._guard.cpu_s)
-        child.pipe.send((source, roles, file is not None))
+        child.pipe.send((source, about, file is not None))
         if file is not None:
             with socket.fromfd(child.pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as to:
                 socket.send_fds(to, [b"f"], [file.fileno()])
@@ -277,7 +280,7 @@ def _limit_cpu(process: int, seconds: float) -> None:
     resource.prlimit(process, resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
-class Examiner(_Guarded):
+class Examiner(Guarded):
     """Examines recordings one after another in a child.
 
     Use as a context manager, or call `close`.
@@ -326,7 +329,7 @@ class Examiner(_Guarded):
                 recording_id = message.recording_id
             if not isinstance(message, Done):
                 self.close()
-                raise DiedError("crashed", _NO_RESULT)
+                raise DiedError("crashed", NO_RESULT)
         except DiedError as error:
             return Examined(
                 source=source, recording_id=recording_id, reason=error.reason, detail=error.detail
@@ -346,7 +349,7 @@ def _is_at(path: str, file: BinaryIO) -> bool:
         return False
 
 
-class HeaderReader(_Guarded):
+class HeaderReader(Guarded):
     """Opens recordings one after another in a child, without decoding them.
 
     Use as a context manager, or call `close`.
@@ -401,7 +404,7 @@ class HeaderReader(_Guarded):
             while not isinstance(message := self._receive(pipe), Header):
                 if is_handed_over or not isinstance(message, Wanted):
                     self.close()
-                    raise DiedError("crashed", _NO_RESULT)
+                    raise DiedError("crashed", NO_RESULT)
                 try:
                     pipe.send(answer(file, message.offset, message.length))
                 except BaseException:

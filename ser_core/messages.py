@@ -1,4 +1,4 @@
-"""What the decoding child tells its parent, as data: JSON, and behind it the vectors.
+"""What the decoding child tells its parent, as data: JSON, and behind it vectors or samples.
 
 A decoder that a hostile recording has taken over speaks through this pipe, to a process without a
 fence. So the parent unpickles nothing: it takes numbers, texts and the dataclasses below, each
@@ -31,13 +31,18 @@ NO_FENCE = Fence()
 
 
 @dataclass(frozen=True)
+class Listening:
+    """Decoding for somebody who listens or looks; how, comes with each recording."""
+
+
+@dataclass(frozen=True)
 class Task:
     """What a child is for, as its parent sends it first.
 
     Parameters
     ----------
-    work : Settings or Opening
-        To examine by settings, or to read headers.
+    work : Settings, Opening or Listening
+        To examine by settings, to read headers, or to decode.
     memory_mb : int
         On top of the warm process.
     fence : str
@@ -46,7 +51,7 @@ class Task:
         Id of the process that the child ends with.
     """
 
-    work: Settings | Opening
+    work: Settings | Opening | Listening
     memory_mb: int
     fence: str
     parent: int
@@ -97,7 +102,28 @@ class Done:
     peak_memory_mb: float
 
 
-Message = Ready | Beat | Wanted | Done | Header
+@dataclass(frozen=True)
+class Opened:
+    """A recording was opened; its samples come on request."""
+
+    rate: int
+    channels: int
+    declared_s: float | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The next samples, float32 [channels, m] in [-1, 1]."""
+
+    samples: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class End:
+    """A recording has no more samples."""
+
+
+Message = Ready | Beat | Wanted | Done | Header | Opened | Block | End
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in typing.get_args(Message)}
 # Stands for the source of the recording, which the parent knows.
 _NO_SOURCE = Source("", None, None)
@@ -105,19 +131,21 @@ _NO_SOURCE = Source("", None, None)
 
 def send(pipe: Connection, message: Message) -> None:
     """Send a message to the parent."""
-    vectors = None
+    values = None
     if isinstance(message, Done):
-        vectors = message.examined.vectors
+        values = message.examined.vectors
         message = replace(
             message, examined=replace(message.examined, vectors=None, source=_NO_SOURCE)
         )
+    elif isinstance(message, Block):
+        values, message = message.samples, Block(None)
     about = {"kind": type(message).__name__, "message": _plain(message)}
-    if vectors is not None:
-        vectors = np.ascontiguousarray(vectors, dtype="<f4")
-        about["rows"] = len(vectors)
+    if values is not None:
+        values = np.ascontiguousarray(values, dtype="<f4")
+        about["rows"] = len(values)
     text = json.dumps(about, default=_number).encode()
     length = len(text).to_bytes(_LENGTH_BYTES, "little")
-    pipe.send_bytes(b"".join([length, text, b"" if vectors is None else vectors.tobytes()]))
+    pipe.send_bytes(b"".join([length, text, b"" if values is None else values.tobytes()]))
 
 
 def receive(pipe: Connection, dimensions: int = 0) -> Message:
@@ -154,6 +182,11 @@ def _parse(data: bytes, dimensions: int) -> Message:
     start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
     about = json.loads(data[_LENGTH_BYTES:start])
     message = _built(_KINDS[about["kind"]], about["message"])
+    if isinstance(message, Block):
+        samples = np.frombuffer(data, dtype="<f4", offset=start).reshape(about["rows"], -1)
+        if not (np.abs(samples) <= 1).all():
+            raise ValueError("a sample outside [-1, 1]")
+        return Block(samples.copy())
     if not isinstance(message, Done):
         return message
     found = message.examined

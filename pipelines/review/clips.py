@@ -17,7 +17,7 @@ from pipelines.review import Progress
 from pipelines.review.selection import Choice
 from pipelines.storage import files
 from pipelines.storage.originals import ReplacedError, open_original, verify_local
-from ser_core import audio
+from ser_core import audio, sound
 from ser_core.errors import AudioError
 from ser_core.examine import Source
 from ser_core.report.wave import envelope
@@ -166,7 +166,7 @@ def _read_clips(choices: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str
     try:
         with (
             open_original(source, first.recording_id) as path,
-            audio.open(path, first.uri, limits=limits, raw=raw) as stream,
+            sound.reader().open(path, first.uri, limits=limits, raw=raw) as stream,
         ):
             spans = [
                 (

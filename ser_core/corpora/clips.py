@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_core import audio
+from ser_core import audio, sound
 from ser_core.corpora.corpus import Utterance
 
 
@@ -59,7 +59,7 @@ def read_part(
     AudioError
         The file cannot be decoded.
     """
-    with audio.open(path) as stream:
+    with sound.reader().open(str(path), str(path)) as stream:
         rate = stream.rate
         start, end = round(start_s * rate), None if end_s is None else round(end_s * rate)
         parts, position = [], 0

@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 import soundfile
 
@@ -61,7 +60,7 @@ def test_decoding_process_killed_in_the_middle(tmp_path):
     source = a_long_call(tmp_path / "long.wav")
     short = make_archive(tmp_path / "calls", 1) / "good_0.wav"
     with Examiner(SETTINGS, GUARD) as examiner:
-        at_the_first_beat(examiner, lambda: psutil.Process().children()[0].kill())
+        at_the_first_beat(examiner, lambda: examiner.start().process.kill())
         found = examiner.examine(source.uri, source)
         assert (found.reason, found.detail) == (
             "crashed", "the process that decoded it died of SIGKILL",

@@ -68,14 +68,18 @@ def test_heavy_libraries_are_not_loaded_where_recordings_are_decoded(calls, tmp_
     assert set(loaded) == {""}, "a heavy library was loaded where recordings are decoded"
 
 
+def child_of(examiner: Examiner) -> psutil.Process:
+    return psutil.Process(examiner.start().process.pid)
+
+
 def test_the_child_ends_with_its_examiner(calls):
     examiner = Examiner(SETTINGS, GUARD)
     examiner.examine(str(calls / "good_1.wav"), source(calls / "good_1.wav"))
-    children = psutil.Process().children()
+    child = child_of(examiner)
+    assert child.is_running()
     examiner.close()
     examiner.close()
-    assert children
-    assert not any(child.is_running() for child in children)
+    assert not child.is_running()
 
 
 def test_a_pipe_without_a_writer_is_unreadable_at_once(tmp_path):
@@ -113,7 +117,7 @@ def test_a_child_that_was_killed_while_it_waited_is_replaced(calls):
     path = str(calls / "good_1.wav")
     with Examiner(SETTINGS, GUARD) as examiner:
         examiner.examine(path, source(path))
-        [child] = psutil.Process().children()
+        child = child_of(examiner)
         child.kill()
         child.wait()
         assert examiner.examine(path, source(path)).reason is None
@@ -141,7 +145,7 @@ def test_children_get_no_credentials(calls, monkeypatch):
         monkeypatch.setenv(name, "marked-value")
     with Examiner(SETTINGS, GUARD) as examiner:
         examiner.examine(str(calls / "good_1.wav"), source("good_1.wav"))
-        [child] = psutil.Process().children()
+        child = child_of(examiner)
         found = child.environ()
     assert [name for name in names if name in found] == ["LANG_OF_IT"]
 

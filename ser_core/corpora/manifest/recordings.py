@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ser_core import audio
+from ser_core import sound
 from ser_core.corpora.manifest.lines import SHORTEST_S, Line
 from ser_core.corpora.manifest.mistakes import Mistakes
 from ser_core.errors import AudioError
@@ -83,7 +83,7 @@ class RecordingIndex:
             path = self._locate(uri)
             if not path.is_file():
                 return f"{uri}: no such file"
-            with audio.open(path, uri) as stream:
+            with sound.reader().open(str(path), uri) as stream:
                 return _Recording(path, stream.channels, stream.declared_s)
         except AudioError as error:
             return str(error)
