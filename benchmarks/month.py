@@ -178,14 +178,13 @@ def watched(place: Place, told: Path) -> Iterator[None]:
 
 def tables_of(place: Place) -> dict[str, pa.Table]:
     """The views, sorted, without what differs from run to run."""
-    db = reader.connect(place.output)
     found = {}
-    for name, keys in ORDER.items():
-        table = db.sql(f"FROM {name} ORDER BY {', '.join(keys)}").to_arrow_table()
-        paths = [uri.as_py().removeprefix(place.archive + "/") for uri in table["uri"]]
-        table = table.set_column(table.schema.get_field_index("uri"), "uri", pa.array(paths))
-        found[name] = table.drop_columns([n for n in LEFT_OUT if n in table.column_names])
-    db.close()
+    with reader.connect(place.output) as db:
+        for name, keys in ORDER.items():
+            table = db.sql(f"FROM {name} ORDER BY {', '.join(keys)}").to_arrow_table()
+            paths = [uri.as_py().removeprefix(place.archive + "/") for uri in table["uri"]]
+            table = table.set_column(table.schema.get_field_index("uri"), "uri", pa.array(paths))
+            found[name] = table.drop_columns([n for n in LEFT_OUT if n in table.column_names])
     return found
 
 

@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,9 @@ def main() -> None:
 def look(output: str, folder: Path) -> Iterator[str]:
     """What is wrong with the views at one moment."""
     groups = json.loads((folder / "groups.json").read_text())
-    db = connect(output)
-    if db is None:
-        return
-    try:
+    with connect(output) as db:
+        if db is None:
+            return
         for name, query, values in (
             ("a call twice", TWICE, []),
             ("a call whose run is not there", NO_RUN, []),
@@ -70,20 +70,25 @@ def look(output: str, folder: Path) -> Iterator[str]:
             ).fetchall()[0][0]
             if seen not in (0, len(group)):
                 yield f"half of what is forgotten together: {seen} of {len(group)}"
-    finally:
-        db.close()
 
 
-def connect(output: str) -> Any:
+@contextmanager
+def connect(output: str) -> Iterator[Any]:
     """The views of an output: as any reader opens them on a disk, else in memory."""
     import duckdb
 
     if "://" in output:
         from pipelines.storage import views
 
-        return views.connect(output)
+        with views.connect(output) as db:
+            yield db
+        return
     path = Path(output) / "ser.duckdb"
-    return duckdb.connect(str(path), read_only=True) if path.exists() else None
+    if not path.exists():
+        yield None
+        return
+    with duckdb.connect(str(path), read_only=True) as db:
+        yield db
 
 
 if __name__ == "__main__":
