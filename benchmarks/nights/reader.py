@@ -78,8 +78,11 @@ def connect(output: str) -> Iterator[Any]:
     import duckdb
 
     if "://" in output:
-        from pipelines.storage import views
+        from apache_beam.options.pipeline_options import PipelineOptions
 
+        from pipelines.storage import files, views
+
+        files.set_beam_options(PipelineOptions([]))
         with views.connect(output) as db:
             yield db
         return

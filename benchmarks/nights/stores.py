@@ -94,6 +94,7 @@ def on_s3(work: Path, name: str) -> Iterator[Place]:
     os.environ.update(object_stores.KEYS)
     faults = object_stores.Faults()
     with object_stores.s3() as bucket, object_stores.proxy(bucket.endpoint, faults) as endpoint:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint
         yield Place(
             archive=f"{bucket.url}/{name}/calls",
             output=f"{bucket.url}/{name}/tables",
