@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 
 import regex
@@ -14,6 +15,8 @@ TIME = "time"
 # A search takes some 20 us. One that goes on for so much longer has met a repetition of a
 # repetition, or the like, which Python's own `re` would search for ever.
 SEARCH_LIMIT_CPU_S = 0.25
+# To `regex`, {e<=1} is a search that allows an error; to `re` it is these five characters.
+_COUNTED_ERRORS = re.compile(r"(?<!\\)\{[^0-9,}]")
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,18 @@ class UriFields:
 
     def __post_init__(self) -> None:
         try:
-            groups = regex.compile(self.pattern).groupindex
-        except regex.error as error:
+            # What `regex` alone knows is refused.
+            groups = re.compile(self.pattern).groupindex
+            regex.compile(self.pattern)
+        except (re.error, regex.error) as error:
             raise UsageError(
                 f"--uri-fields {self.pattern!r}: not a regular expression: {error}"
             ) from error
+        if _COUNTED_ERRORS.search(self.pattern):
+            raise UsageError(
+                f"--uri-fields {self.pattern!r}: a brace before a letter found, "
+                r"numbers expected, as in \d{8}; write \{ for the brace itself"
+            )
         if self.pattern and not groups:
             raise UsageError(
                 f"--uri-fields {self.pattern!r}: no named group found, at least one expected, "

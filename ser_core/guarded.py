@@ -12,6 +12,7 @@ their samples.
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -19,7 +20,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
 from typing import BinaryIO, Self
@@ -36,6 +40,10 @@ from ser_core.roles import Roles
 WARM_UP_S = 900.0
 # CPU seconds for each hour that a recording may last: the slowest feature set takes a sixth.
 CPU_S_PER_HOUR = 900.0
+# A recording may take so many seconds by the clock on the wall, and so many times its CPU seconds.
+_WALL_S, _WALL_PER_CPU = 600, 4
+# SIGXCPU comes within a second; a decoder that was taken over may ignore it.
+_GRACE_CPU_S = 5.0
 # Variables of the environment that may be credentials: a child that decodes needs none.
 _SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL")
 _SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
@@ -116,6 +124,8 @@ class Guarded:
         self._dimensions = 0
         self._closed: Fence | None = None
         self._own_cache: tempfile.TemporaryDirectory | None = None
+        # Of the present recording: CPU seconds of the child, and the monotonic clock.
+        self._cpu_limit_s = self._latest_end_s = math.inf
 
     def __enter__(self) -> Self:
         return self
@@ -182,13 +192,36 @@ class Guarded:
         """
         if self._child is not None and self._child.process.poll() is not None:
             self.close()  # killed while it waited, possibly out of memory
-        child = self._ready_child()
-        _limit_cpu(child.process.pid, self._guard.cpu_s)
-        child.pipe.send((source, about, file is not None))
-        if file is not None:
-            with socket.fromfd(child.pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as to:
-                socket.send_fds(to, [b"f"], [file.fileno()])
+        try:
+            return self._send(self._ready_child(), source, about, file)
+        except OSError:
+            self.close()  # it died at this moment, or listens no more
+            return self._send(self._ready_child(), source, about, file)
+
+    def _send(
+        self, child: _Child, source: Source, about: Roles | Opening | None, file: BinaryIO | None
+    ) -> Connection:
+        self._cpu_limit_s = _limit_cpu(child.process.pid, self._guard.cpu_s)
+        self._latest_end_s = time.monotonic() + self._longest_s
+        with self._watched(child):
+            child.pipe.send((source, about, file is not None))
+            if file is not None:
+                with socket.fromfd(child.pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as to:
+                    # A library may have set a default timeout, which makes the pipe non-blocking.
+                    to.settimeout(None)
+                    socket.send_fds(to, [b"f"], [file.fileno()])
         return child.pipe
+
+    @contextmanager
+    def _watched(self, child: _Child) -> Iterator[None]:
+        """Kill a child that stops in the middle of a message; the pipe then ends."""
+        timer = threading.Timer(self._guard.timeout_s, child.process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _receive(self, pipe: Connection) -> Message:
         """The child's next message.
@@ -202,8 +235,11 @@ class Guarded:
             raise DiedError(
                 "timed_out", f"no progress for {self._guard.timeout_s:g} s (--timeout-s)"
             )
+        assert self._child is not None
+        self._check_limits(self._child)
         try:
-            return messages.receive(pipe, self._dimensions)
+            with self._watched(self._child):
+                return messages.receive(pipe, self._dimensions)
         except MessageError as error:
             self.close()
             raise DiedError(
@@ -212,10 +248,26 @@ class Guarded:
         except (EOFError, ConnectionError) as error:
             status = self._wait_for_end()
             if status == -signal.SIGXCPU:
-                detail = f"more than {self._guard.cpu_s:,.0f} CPU seconds (by --max-hours)"
-                raise DiedError("timed_out", detail) from error
+                raise DiedError("timed_out", self._too_much()) from error
             detail = f"the process that decoded it died{_in_words(status)}"
             raise DiedError("crashed", detail) from error
+
+    def _check_limits(self, child: _Child) -> None:
+        """End a child that is still alive beyond its limits, since it ignores the signals."""
+        with suppress(OSError):
+            if _used_cpu_s(child.process.pid) > self._cpu_limit_s + _GRACE_CPU_S:
+                self.close()
+                raise DiedError("timed_out", self._too_much())
+        if time.monotonic() > self._latest_end_s:
+            self.close()
+            raise DiedError("timed_out", f"more than {self._longest_s:,.0f} seconds")
+
+    @property
+    def _longest_s(self) -> float:
+        return _WALL_S + _WALL_PER_CPU * self._guard.cpu_s
+
+    def _too_much(self) -> str:
+        return f"more than {self._guard.cpu_s:,.0f} CPU seconds (by --max-hours)"
 
     def _cache(self) -> dict[str, str]:
         return {"NUMBA_CACHE_DIR": self._own_cache.name} if self._own_cache else {}
@@ -259,7 +311,12 @@ def _in_words(status: int | None) -> str:
     """How a child ended, as the end of a sentence."""
     if status is None:
         return ""
-    return f" of {signal.Signals(-status).name}" if status < 0 else f" with exit status {status}"
+    if status >= 0:
+        return f" with exit status {status}"
+    try:
+        return f" of {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal
+        return f" of signal {-status}"
 
 
 def _environment() -> dict[str, str]:
@@ -272,12 +329,16 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _limit_cpu(process: int, seconds: float) -> None:
-    """Let a child take this many more CPU seconds; SIGXCPU ends it then."""
-    # The number of a process's clock is computed as in clock_getcpuclockid(3).
-    used_s = time.clock_gettime((~process << 3) | 2)
-    limit = int(used_s + seconds) + 1
+def _limit_cpu(process: int, seconds: float) -> float:
+    """Let a child take this many more CPU seconds; SIGXCPU ends it then. Returns the limit."""
+    limit = int(_used_cpu_s(process) + seconds) + 1
     resource.prlimit(process, resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+    return limit
+
+
+def _used_cpu_s(process: int) -> float:
+    # The number of a process's clock is computed as in clock_getcpuclockid(3).
+    return time.clock_gettime((~process << 3) | 2)
 
 
 class Examiner(Guarded):
@@ -330,6 +391,9 @@ class Examiner(Guarded):
             if not isinstance(message, Done):
                 self.close()
                 raise DiedError("crashed", NO_RESULT)
+        except (KeyboardInterrupt, SystemExit):
+            self.close()  # its answer would be taken for that of the next recording
+            raise
         except DiedError as error:
             return Examined(
                 source=source, recording_id=recording_id, reason=error.reason, detail=error.detail
@@ -406,7 +470,10 @@ class HeaderReader(Guarded):
                     self.close()
                     raise DiedError("crashed", NO_RESULT)
                 try:
-                    pipe.send(answer(file, message.offset, message.length))
+                    piece = answer(file, message.offset, message.length)
+                    assert self._child is not None
+                    with self._watched(self._child):
+                        pipe.send(piece)
                 except BaseException:
                     self.close()  # it waits for an answer
                     raise

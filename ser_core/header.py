@@ -16,6 +16,7 @@ from ser_core.errors import AudioError
 
 # One request fetches at least this much: an object store answers slowly, whatever the size.
 _READ_BYTES, _MOST_READ_BYTES = 256 << 10, 64 << 20
+_LAST_OFFSET = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -111,5 +112,5 @@ def answer(file: BinaryIO, offset: int | None, length: int) -> bytes | int:
     """
     if offset is None:
         return file.seek(0, os.SEEK_END)
-    file.seek(max(0, offset))
+    file.seek(min(max(0, offset), _LAST_OFFSET))
     return file.read(min(max(0, length), _MOST_READ_BYTES))

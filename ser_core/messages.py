@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -24,8 +25,14 @@ from ser_core.examine import Examined, Settings, Source
 from ser_core.fence import Fence
 from ser_core.header import Header, Opening
 
-# 4 h of 8 channels in segments of a second have this much; the rest is cut off.
+# Vectors of 4 h of 8 channels in segments of a second have this much.
 MAX_BYTES = 1 << 30
+# The text of these has a quarter of this; as objects it takes 30 times as much.
+_MAX_TEXT_BYTES = 64 << 20
+# Ten seconds of 8 channels of 192 kHz.
+_MAX_BLOCK_BYTES = 64 << 20
+_MAX_CHARACTERS = 100_000
+_RECORDING_ID = re.compile("[0-9a-f]{64}")
 _LENGTH_BYTES = 4
 NO_FENCE = Fence()
 
@@ -171,27 +178,41 @@ def receive(pipe: Connection, dimensions: int = 0) -> Message:
     except OSError as error:
         if isinstance(error, ConnectionError):
             raise
+        if error.errno is None and "end of file" in str(error):
+            raise EOFError("in the middle of a message") from error
         raise MessageError(f"more than {MAX_BYTES >> 20:,} MB: {error}") from error
     try:
         return _parse(data, dimensions)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise MessageError(f"{type(error).__name__}: {error}") from error
 
 
 def _parse(data: bytes, dimensions: int) -> Message:
     start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if start > _MAX_TEXT_BYTES:
+        raise ValueError(f"a text of {start:,} bytes")
     about = json.loads(data[_LENGTH_BYTES:start])
     message = _built(_KINDS[about["kind"]], about["message"])
     if isinstance(message, Block):
+        if not 0 < len(data) - start <= _MAX_BLOCK_BYTES:
+            raise ValueError(f"samples of {len(data) - start:,} bytes")
         samples = np.frombuffer(data, dtype="<f4", offset=start).reshape(about["rows"], -1)
         if not (np.abs(samples) <= 1).all():
             raise ValueError("a sample outside [-1, 1]")
         return Block(samples.copy())
+    if isinstance(message, Beat | Done):
+        found_id = (
+            message.recording_id if isinstance(message, Beat) else message.examined.recording_id
+        )
+        if found_id is not None and not _RECORDING_ID.fullmatch(found_id):
+            raise ValueError(f"recording id {found_id[:40]!r}")
+    if isinstance(message, Header | Done):
+        found = message if isinstance(message, Header) else message.examined
+        if found.reason is not None and found.reason not in REJECTION_REASONS:
+            raise ValueError(f"reason {found.reason[:40]!r}")
     if not isinstance(message, Done):
         return message
     found = message.examined
-    if found.reason is not None and found.reason not in REJECTION_REASONS:
-        raise ValueError(f"reason {found.reason[:40]!r}")
     if "rows" not in about:
         if found.segments:
             raise ValueError("segments without vectors")
@@ -250,7 +271,12 @@ def _built(expected: Any, value: Any) -> Any:
         return {str(name): _built(arguments[1], item) for name, item in value.items()}
     elif expected is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    elif expected in (int, str, bool) and type(value) is expected:
+    elif expected is int and type(value) is int and abs(value) < 1 << 63:
+        return value
+    elif expected is str and type(value) is str and len(value) <= _MAX_CHARACTERS:
+        value.encode()  # no lone surrogates
+        return value
+    elif expected is bool and type(value) is bool:
         return value
     name = getattr(expected, "__name__", expected)
     raise ValueError(f"{str(value)[:40]!r} found, {name} expected")

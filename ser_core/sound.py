@@ -16,11 +16,15 @@ from functools import cache
 import numpy as np
 
 from ser_core import audio
+from ser_core.audio.stream import MAX_RATE_HZ, MIN_RATE_HZ
 from ser_core.errors import AudioError
 from ser_core.examine import Source, unreadable
 from ser_core.guarded import NO_RESULT, DiedError, Guard, Guarded
 from ser_core.header import Header, Opening
-from ser_core.messages import Block, Listening, Message, Opened
+from ser_core.messages import Block, End, Listening, Message, Opened
+
+# More than any recording has: a week.
+_MAX_S = 7 * 86_400
 
 
 @dataclass
@@ -57,17 +61,18 @@ class Sound:
         AudioError
             As for `audio.AudioStream.blocks`; and `crashed` or `timed_out`.
         """
+        heard = 0
         while not self.ended:
             self.ended = True
             message = self._reader.next_of(self._uri, more=True)
-            if isinstance(message, Block):
+            if isinstance(message, Block) and message.samples is not None:
+                heard += message.samples.shape[1]
+                if len(message.samples) != self.channels or heard > _MAX_S * self.rate:
+                    raise self._reader.breach(self._uri)
                 self.ended = False
-                yield self._checked(message.samples)
-
-    def _checked(self, samples: np.ndarray | None) -> np.ndarray:
-        if samples is None or len(samples) != self.channels:
-            raise AudioError("crashed", NO_RESULT, self._uri)
-        return samples
+                yield message.samples
+            elif not (isinstance(message, End) and heard):
+                raise self._reader.breach(self._uri)
 
 
 class SoundReader(Guarded):
@@ -109,14 +114,22 @@ class SoundReader(Guarded):
             opening = Opening(limits or audio.Limits(), raw)
             self._ask(Source(uri, None, None), opening, file)
             opened = self.next_of(uri)
-            if not (isinstance(opened, Opened) and opened.rate > 0 and opened.channels > 0):
-                self.close()
-                raise AudioError("crashed", NO_RESULT, uri)
+            if not (
+                isinstance(opened, Opened)
+                and MIN_RATE_HZ <= opened.rate <= MAX_RATE_HZ
+                and 1 <= opened.channels <= opening.limits.max_channels
+            ):
+                raise self.breach(uri)
             sound = Sound(opened.rate, opened.channels, opened.declared_s, self, uri)
             try:
                 yield sound
             finally:
                 self._stop(sound)
+
+    def breach(self, uri: str) -> AudioError:
+        """The rejection of a recording whose child says what it cannot; the child ends."""
+        self.close()
+        return AudioError("crashed", NO_RESULT, uri)
 
     def _stop(self, sound: Sound) -> None:
         """Tell the child, which waits for a word, that no more is wanted."""
@@ -142,6 +155,9 @@ class SoundReader(Guarded):
                 else ("crashed", NO_RESULT)
             )  # fmt: skip
             raise AudioError(reason, detail, uri) from error
+        except BaseException:
+            self.close()  # its answer would be taken for that of the next recording
+            raise
         if isinstance(message, Header) and message.reason is not None:
             raise AudioError(message.reason, message.detail or "", uri)
         return message

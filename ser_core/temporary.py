@@ -21,14 +21,23 @@ _LOCK = ".held"
 @contextmanager
 def folder() -> Iterator[str]:
     """A private temporary folder, deleted at the end of the context."""
-    path = tempfile.mkdtemp(prefix=PREFIX)
-    lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path, lock = _held()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+def _held() -> tuple[str, int]:
+    """A new folder and the descriptor of its lock."""
+    while True:
+        path = tempfile.mkdtemp(prefix=PREFIX)
+        lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            return path, lock
+        os.close(lock)  # another process swept it before it was held
 
 
 def sweep() -> int:

@@ -168,6 +168,8 @@ def _read_clips(choices: Sequence[Choice]) -> tuple[int, list[np.ndarray]] | str
             open_original(source, first.recording_id) as path,
             sound.reader().open(path, first.uri, limits=limits, raw=raw) as stream,
         ):
+            if (channel := max(choice.channel for choice in choices)) >= stream.channels:
+                return f"Its row names channel {channel}, and the recording has {stream.channels}."
             spans = [
                 (
                     choice.channel,

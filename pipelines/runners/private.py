@@ -26,7 +26,8 @@ def serve_privately() -> None:
     from apache_beam.runners.portability import local_job_service
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-    os.environ.setdefault(PASSWORD, secrets.token_hex(16))
+    if not os.environ.get(PASSWORD):
+        os.environ[PASSWORD] = secrets.token_hex(16)
     private = SimpleNamespace(**{**vars(grpc), "server": _server})
     modules: tuple[Any, ...] = (worker_handlers, local_job_service)
     for module in modules:
@@ -42,7 +43,9 @@ def connect_privately() -> None:
     bringing = _Bringing(os.environ[PASSWORD])
 
     def insecure_channel(target: str, options: list | None = None) -> grpc.Channel:
-        return grpc.intercept_channel(plain(target, options), bringing)
+        # Not "localhost", as Beam says: that may be ::1, where somebody else may listen.
+        address = f"{_ADDRESS}:{target.rpartition(':')[2]}"
+        return grpc.intercept_channel(plain(address, options), bringing)
 
     factory.insecure_channel = staticmethod(insecure_channel)
 
@@ -63,8 +66,8 @@ class _Asking(grpc.ServerInterceptor):
         handler = continuation(details)
         if handler is None or secrets.compare_digest(str(given).encode(), self._password.encode()):
             return handler
-        kind = "stream" if handler.request_streaming else "unary"
-        return getattr(grpc, f"{kind}_unary_rpc_method_handler")(_refuse)
+        # As for a stream, whatever it is: then nothing of the request is read.
+        return grpc.stream_unary_rpc_method_handler(_refuse)
 
 
 def _refuse(_: Any, context: grpc.ServicerContext) -> None:

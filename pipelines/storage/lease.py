@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from pipelines.storage import files
 
 EXPIRES_S = 90.0
 RENEW_EVERY_S = 20.0
+_WRITES = 3
 
 
 class Changed(Exception):  # noqa: N818  (no error: an answer)
@@ -98,8 +100,8 @@ class Lease:
         """
         with files.naming(f"--output {self._output}", "cannot be locked", "run again"):
             with self._lock:
-                if self._lost is None:
-                    self._try()
+                while self._lost is None and not self._try():
+                    time.sleep(1)
             if self._lost is not None:
                 raise StoreError(
                     f"--output {self._output}: this run lost its lock ({self._lost}); "
@@ -130,16 +132,24 @@ class Lease:
         )
 
     def _write(self) -> None:
-        until = _now() + dt.timedelta(seconds=EXPIRES_S)
-        try:
-            self._version = self._store.write(self._text(until), self._version)
-        except Changed:
-            # Maybe by this process: a write whose answer was lost, in an outage, was done.
-            found = self._store.read()
-            if found is None or not self._wrote(found[0]):
-                raise
-            self._version = self._store.write(self._text(until), found[1])
-        self._until = until
+        for _ in range(_WRITES):
+            until = _now() + dt.timedelta(seconds=EXPIRES_S)
+            text = self._text(until)
+            try:
+                self._version = self._store.write(text, self._version)
+            except Changed:
+                # Maybe by this process: a write whose answer was lost, in an outage, was done.
+                found = self._store.read()
+                if found is None or not self._wrote(found[0]):
+                    raise
+                self._version = found[1]
+                if found[0] != text:
+                    continue
+            self._until = until
+            # The client may have tried for so long that the lease has nearly expired.
+            if until - _now() > dt.timedelta(seconds=EXPIRES_S / 2):
+                return
+        raise TimeoutError(f"{_WRITES} writes took more than {EXPIRES_S / 2:.0f} s each")
 
     def _wrote(self, text: str) -> bool:
         return json.loads(text).get("lease") == self._name
@@ -147,15 +157,17 @@ class Lease:
     def _text(self, until: dt.datetime) -> str:
         return json.dumps({**self.holder, "lease": self._name, "until": until.isoformat()})
 
-    def _try(self) -> None:
+    def _try(self) -> bool:
         """Renew the lease; if the store does not answer, it is lost only once it has expired."""
         try:
             self._write()
+            return True
         except Changed:
             self._lost = "it expired while this machine was suspended, and another run took it"
         except Exception as error:
             if _now() > self._until:
                 self._lost = f"it could not be renewed: {files.error_text(error)}"
+        return False
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_EVERY_S):
@@ -204,22 +216,24 @@ class _Gcs:
         from apache_beam.io.gcp import gcsio
 
         client = gcsio.create_storage_client(files.beam_options())
-        self._blob = client.bucket(bucket).blob(key)
+        self._bucket, self._key = client.bucket(bucket), key
 
     def read(self) -> tuple[str, Any] | None:
         from google.api_core.exceptions import NotFound
 
+        blob = self._bucket.blob(self._key)  # one that was used asks for the generation it had
         try:
-            text = self._blob.download_as_bytes().decode()
+            text = blob.download_as_bytes().decode()
         except NotFound:
             return None
-        return text, self._blob.generation
+        return text, blob.generation
 
     def write(self, text: str, version: Any) -> Any:
         from google.api_core.exceptions import PreconditionFailed
 
+        blob = self._bucket.blob(self._key)
         try:
-            self._blob.upload_from_string(text, if_generation_match=version or 0)
+            blob.upload_from_string(text, if_generation_match=version or 0)
         except PreconditionFailed as error:
             raise Changed from error
-        return self._blob.generation
+        return blob.generation

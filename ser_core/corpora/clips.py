@@ -14,6 +14,7 @@ import numpy as np
 
 from ser_core import audio, sound
 from ser_core.corpora.corpus import Utterance
+from ser_core.errors import AudioError
 
 
 def read_clip(utterance: Utterance) -> tuple[np.ndarray, int]:
@@ -61,6 +62,12 @@ def read_part(
     """
     with sound.reader().open(str(path), str(path)) as stream:
         rate = stream.rate
+        if channel is not None and channel >= stream.channels:
+            raise AudioError(
+                "corrupt",
+                f"channel {channel} expected, {stream.channels} channels found",
+                str(path),
+            )
         start, end = round(start_s * rate), None if end_s is None else round(end_s * rate)
         parts, position = [], 0
         for block in stream.blocks():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,3 +111,30 @@ def test_lost_answers_about_the_lock(faulty, monkeypatch, tried):
         output.check_held()
     assert faults.errors >= 5
     tried(5)
+
+
+@pytest.mark.fault(
+    "store", "S3 takes 80 s for a write of the lock, which lasts 90 s",
+    "it is written again before anything relies on it",
+)  # fmt: skip
+def test_a_slow_write_of_the_lock(monkeypatch):
+    clock = [dt.datetime(2026, 3, 1, tzinfo=dt.UTC)]
+    written = []
+
+    class Slow:
+        def read(self):
+            return None
+
+        def write(self, text, version):
+            written.append(json.loads(text)["until"])
+            clock[0] += dt.timedelta(seconds=80 if len(written) == 1 else 1)
+            return len(written)
+
+    monkeypatch.setattr(lease, "_now", lambda: clock[0])
+    monkeypatch.setattr(lease, "_store", lambda path: Slow())
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 600.0)
+    lock = lease.Lease("s3://calls/out/_lock", {"pid": 1})
+    lock.acquire()
+    assert len(written) == 2
+    assert dt.datetime.fromisoformat(written[-1]) - clock[0] > dt.timedelta(seconds=80)
+    lock.release()

@@ -18,8 +18,9 @@ from apache_beam.portability.api import (
     beam_fn_api_pb2,
     beam_fn_api_pb2_grpc,
 )
+from apache_beam.runners.worker.channel_factory import GRPCChannelFactory
 
-from pipelines.runners.private import PASSWORD
+from pipelines.runners.private import PASSWORD, connect_privately
 from tests.pipelines.faults import make_archive
 
 
@@ -108,3 +109,18 @@ def test_the_password_is_not_on_a_command_line(night):
     assert len(password) == 32
     for process in (launcher, worker):
         assert password not in " ".join(process.cmdline())
+
+
+def test_workers_call_the_address_where_the_launcher_listens(monkeypatch):
+    """`localhost` may be ::1, where another user may have taken the same port."""
+    called = []
+
+    def plain(target, options=None):
+        called.append(target)
+        return grpc.insecure_channel(target)
+
+    monkeypatch.setenv(PASSWORD, "p")
+    monkeypatch.setattr(GRPCChannelFactory, "insecure_channel", staticmethod(plain))
+    connect_privately()
+    GRPCChannelFactory.insecure_channel("localhost:12345").close()
+    assert called == ["127.0.0.1:12345"]

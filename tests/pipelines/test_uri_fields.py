@@ -60,6 +60,8 @@ def test_a_search_that_would_not_end_finds_nothing(pattern, name):
     [
         ("(?P<a>", None, "not a regular expression"),
         (".*", None, "no named group"),
+        (r"(?P<a>\w+){e<=1}", None, r"write \\{ for the brace itself"),
+        (r"(?P<a>x)|(?P<a>y)", None, "not a regular expression: redefinition"),
         ("(?P<a>.)", "%H", r"no group \(\?P<time>"),
     ],
 )

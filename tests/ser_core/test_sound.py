@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Pipe
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import pytest
 import soundfile
 
 from benchmarks import formats
-from ser_core import audio, messages, sound
+from ser_core import audio, guarded, messages, sound
 from ser_core.corpora.clips import read_part
 from ser_core.errors import AudioError
 from ser_core.guarded import Guard
@@ -126,3 +130,88 @@ def test_samples_out_of_range_are_no_message(bad):
         messages.send(theirs, Block(np.array([[0.0, bad]], np.float32)))
         with pytest.raises(MessageError, match="a sample outside"):
             messages.receive(ours)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("Beat", '{"recording_id": "r1"}'),
+        ("Beat", '{"recording_id": "\\ud800"}'),
+        ("Opened", '{"rate": 8000, "channels": 1, "declared_s": 1' + "0" * 400 + "}"),
+        ("Opened", '{"rate": 1' + "0" * 30 + ', "channels": 1, "declared_s": null}'),
+        ("Header", '{"channels": 1, "tracks": 1, "declared_s": 1, "reason": "no", "detail": null}'),
+        ("Beat", '{"recording_id": [' + ",".join(["[]"] * 30_000_000) + "]}"),
+        ("Block", '{"samples": null}'),
+    ],
+)  # fmt: skip
+def test_what_no_child_may_say(kind, content):
+    text = f'{{"kind": "{kind}", "message": {content}, "rows": 1}}'.encode()
+    ours, theirs = Pipe()
+    with ours, theirs, ThreadPoolExecutor(1) as thread:
+        sent = thread.submit(theirs.send_bytes, len(text).to_bytes(4, "little") + text)
+        with pytest.raises(MessageError):
+            messages.receive(ours)
+        sent.result()
+
+
+def test_a_child_that_stops_in_the_middle_of_a_message_is_killed():
+    with sound.SoundReader(Guard(timeout_s=0.5)) as reader:
+        ours, theirs = Pipe()
+        code = f"import os, time; os.write({theirs.fileno()}, bytes(2)); time.sleep(60)"
+        process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()])
+        theirs.close()
+        reader._child, reader._ready = guarded._Child(process, ours), True
+        with pytest.raises(AudioError, match="died of SIGKILL"):
+            reader.next_of("a")
+
+
+def test_a_child_that_listens_no_more_is_replaced(reader, long_call, monkeypatch):
+    dead = reader.start().process
+    dead.kill()
+    dead.wait()
+    monkeypatch.setattr(dead, "poll", lambda: None)  # as if it ended a moment later
+    with reader.open(str(long_call), "a") as stream:
+        assert stream.channels == 2
+
+
+def test_a_default_timeout_of_sockets_does_not_matter(long_call):
+    """Google's client sets one for the whole process."""
+    before = socket.getdefaulttimeout()
+    try:
+        with sound.SoundReader() as reader:
+            for timeout_s in (None, 60, 60):
+                socket.setdefaulttimeout(timeout_s)
+                with reader.open(str(long_call), "a") as stream:
+                    assert sum(block.shape[1] for block in stream.blocks()) == 1_200 * 8_000
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def test_no_recording_gets_the_samples_of_the_one_before(reader, long_call, tmp_path, monkeypatch):
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.full(16_000, 0.5), 16_000)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reader, "_receive", interrupted)
+    with pytest.raises(KeyboardInterrupt), reader.open(str(long_call), "a"):
+        pass
+    monkeypatch.undo()
+    with reader.open(str(other), "b") as stream:
+        assert (stream.rate, stream.channels) == (16_000, 1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [[messages.End()], [Block(np.zeros((3, 8), np.float32))], [messages.Beat(None)],
+     [Block(np.zeros((2, 8), np.float32)), messages.Opened(8_000, 2, 1.0)]],
+)  # fmt: skip
+def test_a_child_that_says_something_else_ends(reader, long_call, monkeypatch, said):
+    with reader.open(str(long_call), "a") as stream:
+        child = reader.start().process
+        answers = iter(said)
+        monkeypatch.setattr(reader, "next_of", lambda uri, more: next(answers))
+        with pytest.raises(AudioError, match="crashed: the process that decoded it sent no result"):
+            list(stream.blocks())
+    assert child.poll() is not None
