@@ -182,9 +182,9 @@ def by_sql(condition: str, output: str) -> Choice:
                 raise UsageError("--where: several statements found, one expected")
             with views.connect(output) as db:
                 uris = {uri for (uri,) in db.execute(query).fetchall()}
-        except duckdb.IOException as error:
-            raise StoreError(f"--output {output}: cannot be read: {_first(error)}") from error
         except duckdb.Error as error:
+            if (problem := views.unread(error)) is not None:
+                raise StoreError(f"--output {output}: cannot be read: {problem}") from error
             # Without what it quotes, since messages are stored with attempts.
             text = re.sub(r"'[^']*'|\"[^\"]*\"", "…", _first(error))
             raise UsageError(f"--where: {text}; {example}") from error

@@ -108,9 +108,9 @@ def query(output: str, sql: str, kind: str, save: str | None) -> int:
     _check_reads(sql)
     try:
         return _answer(output, sql, kind, save)
-    except duckdb.IOException as error:
-        raise StoreError(f"--output {output}: cannot be read: {_first(error)}") from None
     except duckdb.Error as error:
+        if (problem := views.unread(error)) is not None:
+            raise StoreError(f"--output {output}: cannot be read: {problem}") from None
         # Of the values, met while the answer is written.
         raise UsageError(f"SQL: {_first(error)}") from None
 
@@ -124,12 +124,14 @@ def _answer(output: str, sql: str, kind: str, save: str | None) -> int:
                 _lock_in(db, files.absolute(output))
                 try:
                     answer = _Answer(db.sql(sql))
-                except duckdb.IOException:
-                    raise
                 except duckdb.Error as error:
+                    if views.unread(error) is not None:
+                        raise
                     raise _with_advice(error, db, sql) from None
                 return _write(answer, kind, save)
-        except duckdb.IOException:
+        except duckdb.Error as error:
+            if views.unread(error) is None:
+                raise
             # `ser forget` or `ser compact` may have deleted a file meanwhile. What is printed
             # cannot be taken back; a table is printed at the end.
             printed = answer is not None and save is None and kind != "table"
@@ -171,8 +173,10 @@ class _Answer:
             return None
         except (OSError, pa.ArrowException) as error:
             # Arrow knows DuckDB's errors by their text only.
-            unread = str(error).startswith(("IO Error", "HTTP Error"))
-            raise (duckdb.IOException if unread else duckdb.Error)(str(error)) from None
+            text = str(error)
+            if text.startswith(("IO Error", "HTTP Error")) or views.TRACEBACK in text:
+                raise duckdb.IOException(text) from None
+            raise duckdb.Error(text) from None
 
 
 def _check_reads(sql: str) -> None:

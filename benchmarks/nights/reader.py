@@ -30,6 +30,7 @@ SELECT count(*) FROM (
 WHERE coalesce(seen, 0) > counted OR (coalesce(seen, 0) < counted AND NOT ?)
 """
 NO_SEGMENTS = "SELECT count(*) FROM calls ANTI JOIN segments USING (uri) WHERE status = 'labelled'"
+_TRIES = 3
 NO_FEATURES = "SELECT count(*) FROM calls ANTI JOIN features USING (uri) WHERE status = 'labelled'"
 
 
@@ -39,13 +40,31 @@ def main() -> None:
     with open(folder / "wrong", "a", encoding="utf-8", buffering=1) as wrong:
         while not (folder / "stop").exists():
             try:
-                for line in look(output, folder):
+                for line in look_until_read(output, folder):
                     wrong.write(f"{line}\n")
             except Exception as error:
                 wrong.write(f"{type(error).__name__}: {error}\n".replace("\n", " ")[:500] + "\n")
             looks += 1
             (folder / "looks").write_text(str(looks))
             time.sleep(0.5)
+
+
+def look_until_read(output: str, folder: Path) -> list[str]:
+    """Look; as `ser query` does, again where a file of an object store is gone meanwhile.
+
+    There a file cannot be read on once it is deleted, as it can on a disk.
+    """
+    import duckdb
+
+    from pipelines.storage import views
+
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return list(look(output, folder))
+        except duckdb.Error as error:
+            if attempt == _TRIES or "://" not in output or views.unread(error) is None:
+                raise
+    raise AssertionError("unreachable")
 
 
 def look(output: str, folder: Path) -> Iterator[str]:

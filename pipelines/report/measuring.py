@@ -88,7 +88,9 @@ def measure(
             known = partial(cards.describe, given=model, at_hand=card)
             return _measure(db, root, night, time_zone, known)
     except duckdb.Error as error:
-        raise StoreError(f"--output {output}: cannot be read: {error}") from error
+        raise StoreError(
+            f"--output {output}: cannot be read: {views.unread(error) or error}"
+        ) from error
 
 
 def all_nights(output: str) -> Answer:

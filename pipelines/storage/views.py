@@ -138,6 +138,23 @@ def connect(output: str | os.PathLike) -> Iterator[Any]:
         yield db
 
 
+TRACEBACK = "Traceback (most recent call last)"
+
+
+def unread(error: Exception) -> str | None:
+    """Why a file could not be read, in a line; None where the statement is at fault.
+
+    DuckDB has an error for its own files. An exception of those of an object store comes as a plain
+    error with the traceback.
+    """
+    import duckdb
+
+    text = str(error).strip()
+    if TRACEBACK in text:
+        return text.splitlines()[-1]
+    return text.partition("\n")[0] if isinstance(error, duckdb.IOException) else None
+
+
 @contextmanager
 def _database(path: str) -> Iterator[Any]:
     import duckdb

@@ -25,8 +25,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.auth.credentials import AnonymousCredentials
 
+from pipelines import forgetting, querying
 from pipelines.errors import HeldError, StoreError
-from pipelines.storage import changes, files, inputs, lease, store, views
+from pipelines.storage import changes, erasing, files, inputs, lease, store, views
 from tests import object_stores, small_tables
 from tests.object_stores import BUCKET, KEYS, Bucket, Faults
 from tests.speechlike import call
@@ -438,6 +439,31 @@ def test_google_is_asked_on_conditions(configured, monkeypatch):
     ]
     assert "ifGenerationMatch=0" in written[0]
     assert f"ifGenerationMatch={first}" in written[1]
+
+
+def test_a_query_of_a_store_meets_an_erasure_and_is_repeated(
+    configured, tmp_path, ser_here, monkeypatch
+):
+    """What Beam says of a file that is gone reaches us through DuckDB, as a traceback."""
+    out = f"{configured.url}/gone"
+    small_tables.publish(tmp_path, "r1", ["a.wav", "b.wav"], date=NIGHT)
+    for path in tmp_path.rglob("*.parquet"):
+        configured.put(f"gone/{path.relative_to(tmp_path)}", path.read_bytes())
+    monkeypatch.setattr(erasing, "GRACE_S", 0.0)
+    lock_in, times = querying._lock_in, []
+
+    def forget_once(db, root):
+        if not times:
+            request = forgetting.Request("uri", forgetting.by_uri(["a.wav"]))
+            forgetting.forget(out, request, lambda line: None)
+        times.append(1)
+        lock_in(db, root)
+
+    monkeypatch.setattr(querying, "_lock_in", forget_once)
+    words = ("--output", out, "--format", "csv", *configured.options())
+    done = ser_here("query", "SELECT uri FROM calls", *words)
+    assert done.stdout.splitlines() == ["uri", "b.wav"], done.stderr
+    assert len(times) == 2
 
 
 def test_views_of_a_store_are_made_in_memory(configured, tmp_path, ser_here):
