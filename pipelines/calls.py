@@ -54,7 +54,8 @@ def find(db: Any, recording: str) -> str:
             ).fetchall()
     if not found:
         raise NothingMatchedError(
-            f"--recording {recording}: no id begins and no URI ends with this; "
+            f"--recording {recording}: no id begins and no URI ends with this, in whole "
+            "names of files and folders; "
             '`ser query "SELECT uri, recording_id FROM calls" --output OUT` lists them'
         )
     if len(found) > 1:
