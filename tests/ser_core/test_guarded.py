@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import psutil
 import pytest
 import soundfile
 
-from ser_core import audio
+from ser_core import audio, guarded
 from ser_core.errors import SerError
 from ser_core.examine import CHANGED, Settings, Source
 from ser_core.guarded import Examiner, Guard, HeaderReader
@@ -171,3 +173,19 @@ def test_a_child_that_always_dies_while_warming_up_says_so(calls, monkeypatch):
 def test_guards_need_numbers_above_0(bad):
     with pytest.raises(SerError, match="above 0"):
         Guard(**bad)
+
+
+def test_cpu_seconds_of_a_process_are_its_own_whatever_its_name():
+    code = (
+        "import ctypes, time\n"
+        "ctypes.CDLL(None).prctl(15, b'a) R 1 (b', 0, 0, 0)\n"  # PR_SET_NAME
+        "while time.process_time() < 0.5: pass\n"
+        "print(time.process_time(), flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        told = float(process.stdout.readline())
+        assert guarded._used_cpu_s(process.pid) == pytest.approx(told, abs=0.1)
+        process.communicate("\n")
