@@ -205,7 +205,7 @@ def extras() -> Iterator[Finding]:
 def fence() -> Iterator[Finding]:
     """Start a child that decodes, and ask it what is closed round it."""
     from ser_core import audio
-    from ser_core.guarded import HeaderReader
+    from ser_core.header_reader import HeaderReader
 
     with HeaderReader(audio.Limits()) as reader:
         closed = reader.wait()

@@ -26,7 +26,8 @@ from pipelines.uri_fields import UriFields
 from ser_core import features
 from ser_core.errors import AudioError
 from ser_core.examine import Settings, Source
-from ser_core.guarded import Guard, HeaderReader
+from ser_core.guarded import Guard
+from ser_core.header_reader import HeaderReader
 from ser_core.names import path_of
 from ser_core.roles import Roles, roles_of
 

@@ -90,7 +90,7 @@ def test_a_missing_library_is_told(monkeypatch):
     ],
 )
 def test_the_fence_is_told(monkeypatch, closed, state):
-    monkeypatch.setattr("ser_core.guarded.HeaderReader.wait", lambda self: closed)
+    monkeypatch.setattr("ser_core.header_reader.HeaderReader.wait", lambda self: closed)
     [finding] = doctor.fence()
     assert finding.state == state
     assert str(closed) in finding.found

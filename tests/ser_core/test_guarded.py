@@ -15,7 +15,8 @@ import soundfile
 from ser_core import audio, guarded
 from ser_core.errors import SerError
 from ser_core.examine import CHANGED, Settings, Source
-from ser_core.guarded import Examiner, Guard, HeaderReader
+from ser_core.guarded import Examiner, Guard
+from ser_core.header_reader import HeaderReader
 from tests.speechlike import call
 
 SETTINGS = Settings("test_faulty")
