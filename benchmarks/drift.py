@@ -147,11 +147,10 @@ def sketches(name: str, count: int, model: str) -> list[Call]:
     with tempfile.TemporaryDirectory() as folder:
         for queue, path in build(condition, count, Path(folder)):
             found = examine(path, Source(str(path), 1, 1), settings)
-            ids = np.array([segment.channel for segment in found.segments])
             vectors = found.vectors
             if vectors is None or not len(vectors):
                 continue
-            probabilities = bundle.predict(vectors, channel=ids)
+            probabilities = bundle.predict(vectors)
             own = Sketch()
             own.add(found, probabilities, bundle.labels, {"queue": queue}, binning)
             calls.append(Call(queue, own))

@@ -172,7 +172,9 @@ def _table(examined: Examined, bundle: models.Bundle, labelling: Labelling) -> p
 
     probabilities = np.empty((0, len(bundle.labels)), np.float32)
     if examined.segments and examined.vectors is not None:
-        channels = np.asarray([str(segment.channel) for segment in examined.segments])
+        channels = None
+        if bundle.takes_history:
+            channels = np.array([str(segment.channel) for segment in examined.segments])
         probabilities = bundle.predict(examined.vectors, channel=channels)
     rows = segment_rows(examined, probabilities, labelling, run_id="")
     table = pa.Table.from_pylist(rows, schema=segments_schema(labelling)).drop_columns(

@@ -14,7 +14,7 @@ from ser_core import features
 from ser_core.corpora import Corpus
 from ser_core.corpora.corpus import Progress
 from ser_core.models import bundle
-from ser_core.models.card import Card
+from ser_core.models.card import NOT_STATED, Card
 from ser_core.models.folder import check_target, name_of
 from ser_core.models.recipes.base import Recipe, Say, Work
 
@@ -82,7 +82,12 @@ def _terms(card: Card, corpora: Sequence[Corpus]) -> dict[str, Any]:
         features.get(card.feature_set).attribution,
         *card.attribution,
     ]
+    free: bool | None = all(corpus.any_use for corpus in corpora)
+    if card.any_use is not None or NOT_STATED not in card.licence:
+        free = free and card.permits_any_use
+    elif card.licence != NOT_STATED:  # of the start; a recipe alone may say nothing
+        free = None
     return {
-        "any_use": all(corpus.any_use for corpus in corpora) and card.permits_any_use,
+        "any_use": free,
         "attribution": tuple(dict.fromkeys(text for text in due if text)),
     }

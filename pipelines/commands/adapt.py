@@ -84,11 +84,6 @@ def _check_save(folder: str) -> None:
 
     if files.is_remote(folder):
         raise UsageError(f"--save {folder}: a local folder expected; copy it from there")
-    if folder in (*models.bundled_names(), *models.ALIASES):
-        raise UsageError(
-            f"--save {folder}: --model {folder} is a bundled model; give another name, such as "
-            f"{folder}-here"
-        )
     check_target(folder)
     if (Path(folder) / CARD).is_file() and models.read_card(folder).adapted is None:
         raise UsageError(

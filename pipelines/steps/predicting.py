@@ -80,12 +80,16 @@ def predict_batch(batch: Sequence[Item], model: models.Bundle) -> list[np.ndarra
     ]
     if not vectors:
         return [np.empty((0, len(model.labels)), dtype=np.float32) for _ in batch]
-    channels = [
-        f"{i}/{segment.channel}"
-        for i, item in enumerate(batch)
-        for segment in item.examined.segments
-    ]
-    probabilities = model.predict(np.concatenate(vectors), channel=np.asarray(channels))
+    channels = None
+    if model.takes_history:
+        channels = np.array(
+            [
+                f"{i}/{segment.channel}"
+                for i, item in enumerate(batch)
+                for segment in item.examined.segments
+            ]
+        )
+    probabilities = model.predict(np.concatenate(vectors), channel=channels)
     ends = np.cumsum([len(item.examined.segments) for item in batch])
     return np.split(probabilities, ends[:-1])
 

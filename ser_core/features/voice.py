@@ -87,4 +87,5 @@ FEATURE_SET = FeatureSet(
         "limit": LIMIT,
     },
     compute=compute,
+    attribution=encoder.ATTRIBUTION,
 )

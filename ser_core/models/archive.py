@@ -10,7 +10,7 @@ at hand, so a label does not depend on its neighbours.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ ESTIMATE_PRIORS = False
 # The training's statistics in `reference.npz`.
 TRAINING = ("feature_mean", "feature_std")
 _BLOCK_ROWS = 4_096
+# Ids of the recordings of rows.
+Recordings = Sequence[Hashable] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class ArchiveStatistics:
     weight: float
 
 
-def balance(probabilities: np.ndarray) -> np.ndarray:
+def balance(probabilities: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Weights of rows by which an archive's emotions count more alike, as the model sees them.
 
     Most archives are mostly neutral. Their plain mean is that of neutral speech, while the
@@ -125,6 +127,9 @@ def balance(probabilities: np.ndarray) -> np.ndarray:
     probabilities : np.ndarray [shape=(n, labels)]
         Of the model that knows no archive, not calibrated: what was measured when it was trained
         had no calibration yet.
+    counts : np.ndarray [shape=(n,)], optional
+        How much each row counts in how common an emotion is, as from `measure`: else one long call
+        would make its emotion common. By default all rows count alike.
 
     Returns
     -------
@@ -137,14 +142,14 @@ def balance(probabilities: np.ndarray) -> np.ndarray:
     >>> balance(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).round(2)
     array([0.67, 0.67, 0.67, 2.  ])
     """
-    common = np.maximum(probabilities.mean(axis=0, dtype=np.float64), RAREST)
-    weights = (probabilities / common).mean(axis=1)
-    return np.minimum(weights, MOST * weights.mean())
+    common = np.average(probabilities.astype(np.float64), axis=0, weights=counts)
+    weights = (probabilities / np.maximum(common, RAREST)).mean(axis=1)
+    return np.minimum(weights, MOST * np.average(weights, weights=counts))
 
 
 def measure(
     matrix: np.ndarray,
-    recording: np.ndarray | None,
+    recording: Recordings | None,
     training: FeatureStatistics,
     balanced: np.ndarray | None = None,
 ) -> tuple[ArchiveStatistics, np.ndarray]:
@@ -158,8 +163,8 @@ def measure(
     ----------
     matrix : np.ndarray [shape=(n, d)], float32
         At least one row.
-    recording : np.ndarray [shape=(n,)] or None
-        Id of each row's recording. None: each row is a recording.
+    recording : sequence of n ids, or None
+        Id of each row's recording: a number, text or a tuple. None: each row is a recording.
     training : FeatureStatistics
         Gives the scale in which distances are measured.
     balanced : np.ndarray [shape=(n,)], optional
@@ -304,7 +309,7 @@ class Archive:
 
 def fit(
     matrix: np.ndarray,
-    recording: np.ndarray | None,
+    recording: Recordings | None,
     training: FeatureStatistics,
     predict: Callable[[np.ndarray], np.ndarray],
     *,
@@ -328,7 +333,7 @@ def fit(
 
 def measure_balanced(
     matrix: np.ndarray,
-    recording: np.ndarray | None,
+    recording: Recordings | None,
     training: FeatureStatistics,
     predict: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[ArchiveStatistics, np.ndarray]:
@@ -344,13 +349,13 @@ def measure_balanced(
     predict : callable
         Probabilities [n, labels] of mapped vectors [n, d].
     """
-    found, _ = measure(matrix, recording, training)
+    found, counts = measure(matrix, recording, training)
     if _shift(found, training) > FAR:
         scale, offset = mapping(found, training)
         matrix_seen = matrix * scale + offset
     else:
         matrix_seen = matrix
-    return measure(matrix, recording, training, balance(predict(matrix_seen)))
+    return measure(matrix, recording, training, balance(predict(matrix_seen), counts))
 
 
 def _shift(found: ArchiveStatistics, training: FeatureStatistics) -> float:
@@ -383,11 +388,12 @@ def mapping(found: ArchiveStatistics, training: FeatureStatistics) -> tuple[np.n
     return scale.astype(np.float32), offset.astype(np.float32)
 
 
-def _groups(recording: np.ndarray | None, count: int) -> list[np.ndarray]:
+def _groups(recording: Recordings | None, count: int) -> list[np.ndarray]:
     """The rows of each recording."""
     if recording is None:
         return list(np.arange(count)[:, None])
-    _, index = np.unique(np.asarray(recording), return_inverse=True)
+    numbers: dict[Hashable, int] = {}
+    index = np.array([numbers.setdefault(key, len(numbers)) for key in recording])
     order = np.argsort(index, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(index[order])) + 1)
 
@@ -415,7 +421,7 @@ def _blocks(count: int) -> list[slice]:
 def distance(
     archive: ArchiveStatistics,
     matrix: np.ndarray,
-    recording: np.ndarray,
+    recording: Recordings,
     training: FeatureStatistics,
 ) -> float:
     """How far an archive's newer recordings are from it.

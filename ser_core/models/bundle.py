@@ -11,7 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -109,6 +110,11 @@ class Bundle:
         """A recording's label with less confidence is unsure."""
         return self.card.unsure_recording_below
 
+    @property
+    def takes_history(self) -> bool:
+        """Whether a channel's other segments change a segment's probabilities; in old bundles."""
+        return self.card.channel_normalisation == HISTORY
+
     def predict(self, matrix: np.ndarray, channel: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of the labels.
 
@@ -121,10 +127,10 @@ class Bundle:
         matrix : np.ndarray [shape=(n, dimensions of the feature set)]
             Finite vectors as `features.get(feature_set).extract` gives them; n may be 0.
         channel : np.ndarray [shape=(n,)], optional
-            Rows with one id are one channel's segments in order. A bundle with channel
-            normalisation uses a channel's other segments as the history of each; without ids, or
-            for a channel's only segment, there is no history. Other bundles, such as `seed`, ignore
-            the ids.
+            Rows with one id are one channel's segments in order. A bundle that `takes_history`, of
+            version 0.1, uses a channel's other segments as the history of each; without ids, or for
+            a channel's only segment, there is no history. Other bundles ignore the ids, with a
+            warning.
 
         Returns
         -------
@@ -137,12 +143,16 @@ class Bundle:
             A matrix of another shape, or with NaN or infinity.
         """
         matrix = self._checked(matrix, channel, "channel")
+        if channel is not None and not self.takes_history:
+            warnings.warn(
+                f"{self.id} takes no history: channel= changes nothing; leave it out", stacklevel=2
+            )
         if self._archive is not None:
             matrix = self._archive.map(matrix)
-        nothing = histories(matrix, None) if self._takes_history else ()
+        nothing = histories(matrix, None) if self.takes_history else ()
         answers = self._raw(matrix, *nothing)
         temperature = np.full(len(matrix), self.card.temperature)
-        if self._takes_history and channel is not None:
+        if self.takes_history and channel is not None:
             history = histories(matrix, channel)
             belief = self._belief(answers, channel)
             weight = belief * history_weight(history[0][:, 0])
@@ -159,7 +169,7 @@ class Bundle:
     def adapted(
         self,
         matrix: np.ndarray,
-        recording: np.ndarray | None = None,
+        recording: archive.Recordings | None = None,
         *,
         hours: float | None = None,
         date: dt.date | None = None,
@@ -174,9 +184,9 @@ class Bundle:
         ----------
         matrix : np.ndarray [shape=(n, dimensions of the feature set)]
             Vectors of the archive's speech; n >= 50, better some thousands of many recordings.
-        recording : np.ndarray [shape=(n,)], optional
-            Rows with one id are one recording's. They balance the recordings, so that a long one
-            does not decide. By default each row counts alike.
+        recording : sequence of n ids, optional
+            Numbers, texts or tuples. Rows with one id are one recording's. They balance the
+            recordings, so that a long one does not decide. By default each row counts alike.
         hours : float, optional
             Hours of speech, for the card.
         date : datetime.date, optional
@@ -192,8 +202,9 @@ class Bundle:
         ValueError
             Fewer than 50 rows.
         BundleError
-            A matrix of another shape, or with NaN or infinity; or a bundle that was trained by an
-            older version, which does not know the statistics of its training.
+            A matrix of another shape, or with NaN or infinity; ids that are not one a row; or a
+            bundle that was trained by an older version, which does not know the statistics of its
+            training.
         """
         files = {name: content for name, content in self._files.items() if name != ARCHIVE}
         base = replace(self, card=self.card.base, _archive=None, _files=files)
@@ -266,9 +277,11 @@ class Bundle:
             write_card(work, card)
         return card
 
-    def _checked(self, matrix: np.ndarray, ids: np.ndarray | None, kind: str) -> np.ndarray:
+    def _checked(self, matrix: np.ndarray, ids: archive.Recordings | None, kind: str) -> np.ndarray:
         """The matrix as float32, and finite; with as many ids as rows, if there are ids."""
         matrix = np.asarray(matrix, dtype=np.float32)
+        if matrix.shape == (0,):  # of an empty list
+            matrix = matrix.reshape(0, self._columns)
         if matrix.ndim != 2 or matrix.shape[1] != self._columns:
             raise BundleError(
                 f"{self.id}: a matrix of shape {matrix.shape} found, (n, {self._columns}) "
@@ -278,13 +291,16 @@ class Bundle:
             raise BundleError(
                 f"{self.id}: {len(ids)} {kind} ids found, one per row expected: {len(matrix)}"
             )
+        if ids is not None and (
+            isinstance(ids, str) or not all(isinstance(key, Hashable) for key in ids)
+        ):
+            raise BundleError(
+                f"{self.id}: {kind}={type(ids).__name__} found, a sequence of numbers, texts or "
+                "tuples expected, one a row"
+            )
         if not np.isfinite(matrix).all():
             raise BundleError(f"{self.id}: vectors that hold NaN or infinity found")
         return matrix
-
-    @property
-    def _takes_history(self) -> bool:
-        return self.card.channel_normalisation == HISTORY
 
     def _raw(self, *inputs: np.ndarray, lanes: np.ndarray | None = None) -> np.ndarray:
         """Answers of the network, not calibrated; `lanes` as for `padded_batches`."""
@@ -415,7 +431,7 @@ def save(
         bundle = from_keras(load_network(work / MODEL, content, card), card, further)
         # The first half is one channel, each other row is a channel of its own.
         channel = np.maximum(np.arange(len(inputs)) - len(inputs) // 2, 0)
-        outputs = bundle.predict(inputs, channel)
+        outputs = bundle.predict(inputs, channel if bundle.takes_history else None)
         further |= {LABELS: np.array(card.labels)}
         np.savez(work / REFERENCE, inputs=inputs, channel=channel, outputs=outputs, **further)
         digest = hashlib.sha256((work / REFERENCE).read_bytes()).hexdigest()
@@ -429,7 +445,7 @@ def save(
 def _check_reference(folder: Path, bundle: Bundle, reference: Mapping[str, np.ndarray]) -> None:
     """Refuse a bundle whose answers differ from those at saving."""
     inputs, outputs = reference["inputs"], reference["outputs"]
-    found = bundle.predict(inputs, reference.get("channel"))
+    found = bundle.predict(inputs, reference.get("channel") if bundle.takes_history else None)
     if not len(inputs) or found.shape != outputs.shape:
         raise BundleError(
             f"{folder / REFERENCE}: answers of shape {outputs.shape} found, "

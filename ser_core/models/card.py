@@ -36,6 +36,7 @@ SCHEMA = 1
 _LATER = ("history_share", "adapted", "any_use", "attribution", "reference_sha256")
 # By these words the licence of a card without `any_use` is known to be restricted.
 _RESTRICTIONS = ("not for commercial use", "for research only")
+NOT_STATED = "not stated"
 DEFAULT = "calls"
 # Names that bundled models once had.
 ALIASES = {"calls-open": DEFAULT}
@@ -182,7 +183,7 @@ class Card:
     history_share: float = 1.0
     unsure_segment_below: float = UNSURE_SEGMENT_BELOW
     unsure_recording_below: float = UNSURE_RECORDING_BELOW
-    licence: str = "not stated"
+    licence: str = NOT_STATED
     corpora: Sequence[Mapping[str, Any]] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     protocol: str = ""
@@ -206,14 +207,16 @@ class Card:
 
     @property
     def permits_any_use(self) -> bool:
-        """Whether the licence permits every use, including commercial use."""
+        """Whether the licence is known to permit every use, including commercial use."""
         if self.any_use is not None:
             return self.any_use
-        return not any(words in self.licence for words in _RESTRICTIONS)
+        return not any(words in self.licence for words in (*_RESTRICTIONS, NOT_STATED))
 
     @property
     def terms(self) -> str:
         """The licence in a few words."""
+        if self.any_use is None and NOT_STATED in self.licence:  # of the model or of its start
+            return "use not known"
         if not self.permits_any_use:
             return "not for commercial use"
         return "free for any use" + (" with attribution" if self.attribution else "")

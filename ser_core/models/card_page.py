@@ -172,11 +172,16 @@ def _results(card: Card) -> Iterator[str]:
         tested = "the corpora of the rows"
     yield (
         f"Tested on {tested}, each utterance one whole clip. UAR is the unweighted average recall "
-        f"of the labels; chance is {1 / len(card.labels):.1%}. Intervals are 95 %, by resampling "
+        f"of the labels that a test has; {_chance(card)}. Intervals are 95 %, by resampling "
         "speakers. The network in this bundle was trained on all utterances with the same "
         "settings. The figures come from networks that were not trained on the utterances that "
         "they were tested on.\n"
     )
+    if chosen := card.settings.get("settings chosen on"):
+        yield (
+            f"The recipe's settings were chosen on {', '.join(chosen)}, each while it was left "
+            "out of the training. So figures on these flatter a little.\n"
+        )
     if card.channel_normalisation:
         yield (
             f"{card.settings['folds']} folds by speaker, pooled: no speaker is tested by a "
@@ -208,6 +213,21 @@ def _results(card: Card) -> Iterator[str]:
             for result in shown
         )
         yield f"| {label} | " + " | ".join(cells) + " |"
+
+
+def chance(result: Mapping[str, Any]) -> float:
+    """The UAR by chance, of a test that may lack some of the labels."""
+    return 1 / max(sum(recall is not None for recall in result["recall"].values()), 1)
+
+
+def _chance(card: Card) -> str:
+    by_test = {
+        result["protocol"].partition(",")[0]: f"{chance(result):.1%}"
+        for result in card.results.values()
+    }
+    if len(set(by_test.values())) == 1:
+        return f"chance is {by_test.popitem()[1]}"
+    return "chance is " + ", ".join(f"{share} for {name}" for name, share in by_test.items())
 
 
 def _measures(card: Card) -> Iterator[str]:

@@ -109,10 +109,13 @@ def compare(
     speakers : np.ndarray [shape=(utterances,)]
     condition, known : str
     """
-    # The truth is the same for both.
-    places = {plans[0].labels.index(label): i for i, label in enumerate(labels)}
-    truth = np.array([places.get(place, -1) for place in plans[0].truth.tolist()])
-    compared = truth >= 0
+    truth, against_truth = (
+        np.array([places.get(place, -1) for place in plan.truth.tolist()])
+        for plan in plans
+        for places in [{plan.labels.index(label): i for i, label in enumerate(labels)}]
+    )
+    # Calm speech may be neutral to one of them only.
+    compared = (truth >= 0) & (truth == against_truth)
     confusions = []
     for plan, answers in zip(plans, both, strict=True):
         columns = [plan.labels.index(label) for label in labels]

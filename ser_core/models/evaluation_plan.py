@@ -12,7 +12,7 @@ import numpy as np
 
 from ser_core.corpora import Corpus, Utterance
 from ser_core.corpora.corpus import Progress
-from ser_core.emotions import GROUPINGS, group_names, group_probabilities
+from ser_core.emotions import CALM, GROUPINGS, group_names, group_probabilities, in_label_space
 from ser_core.errors import CorpusError
 from ser_core.models.bundle import Bundle
 from ser_core.models.history import HISTORY
@@ -88,6 +88,9 @@ def make_plan(
     """
     labels = bundle.labels if grouping is None else group_names(bundle.labels, grouping)
     places = {label: i for i, label in enumerate(labels)}
+    if grouping is None:
+        # As in the training: calm speech is neutral to a bundle without `calm`.
+        places |= {word: places[own] for word in CALM if (own := in_label_space(word, labels))}
     place = np.array([-1 if word is None else places.get(word, -1) for word in truth], dtype=int)
     if len(labels) < 2:
         raise CorpusError(

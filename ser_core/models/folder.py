@@ -20,6 +20,7 @@ from ser_core import features
 from ser_core.errors import BundleError
 from ser_core.models.archive import TRAINING, Archive, FeatureStatistics
 from ser_core.models.card import (
+    ALIASES,
     ARCHIVE,
     CARD,
     MODEL,
@@ -27,6 +28,7 @@ from ser_core.models.card import (
     REFERENCE,
     SCHEMA,
     Card,
+    bundled_names,
     check_features,
     find,
     parse_card,
@@ -52,8 +54,13 @@ def check_target(folder: str | os.PathLike) -> None:
     Raises
     ------
     BundleError
-        The folder holds something else than a bundle, is a file, or cannot be made.
+        The folder holds something else than a bundle, is a file, or cannot be made; or its path is
+        the name of a bundled model, by which it would never be found.
     """
+    if str(folder) in (*bundled_names(), *ALIASES):
+        raise BundleError(
+            f"{folder}: a bundled model has this name; give another one, such as {folder}-here"
+        )
     folder = Path(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.models.card import Card
-from ser_core.models.card_page import PICTURES, USE, settings_in_words
+from ser_core.models.card_page import PICTURES, USE, chance, settings_in_words
 from ser_core.models.file_checks import MAX_FILE_BYTES, read_bounded
 from ser_core.report import pages
 
@@ -60,7 +60,7 @@ def verdict(card: Card) -> str:
     words += f" (UAR {100 * result['uar']:.1f} %"
     if result.get("uar_low") is not None:
         words += f", {100 * result['uar_low']:.1f} to {100 * result['uar_high']:.1f}"
-    return f"{words}; chance is {100 / len(card.labels):.1f} %) on {result['protocol']}."
+    return f"{words}; chance is {100 * chance(result):.1f} %) on {result['protocol']}."
 
 
 def lead_result(card: Card) -> str | None:

@@ -228,7 +228,7 @@ def test_a_model_that_cannot_be_adapted(archive):
 
 @pytest.mark.parametrize("name", ["calls", "calls-open", "seed"])
 def test_the_name_of_a_bundled_model(archive, level, name):
-    refused(UsageError, "is a bundled model", output=archive, model=level, save=name)
+    refused(BundleError, "a bundled model has this name", output=archive, model=level, save=name)
 
 
 def test_places_that_hold_something_else(archive, level, tmp_path):

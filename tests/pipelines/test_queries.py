@@ -63,7 +63,7 @@ def query(number: int) -> str:
 def test_the_page_has_all_blocks():
     numbered = [title.split(". ")[0] for title in SECTIONS if title[0].isdigit()]
     assert numbered == [str(i + 1) for i in range(10)]
-    assert TEXT.count("```sql") == len(QUERIES) == 11
+    assert TEXT.count("```sql") == len(QUERIES) == 12
     assert TEXT.count("```python") == 4
 
 

@@ -31,6 +31,7 @@ class Model:
     """Answers with the first dimension, and cannot take 13."""
 
     labels = ("level", "zero")
+    takes_history = True
 
     def predict(self, matrix, channel=None):
         assert len(channel) == len(matrix)

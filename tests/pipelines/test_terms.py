@@ -12,7 +12,7 @@ from pipelines.commands import model
 from pipelines.night_options import model_line
 from ser_core import features, models, training
 from ser_core.corpora import Corpus, cremad, emodb, emovo, ravdess
-from ser_core.models.card import Card
+from ser_core.models.card import Card, find
 from ser_core.models.card_page import markdown
 from tests import tiny_bundle
 
@@ -47,13 +47,29 @@ def test_what_a_training_starts_from_counts_too():
     assert card.attribution == ("B by somebody", "D by the first")
 
 
-def test_a_feature_set_with_weights_is_named():
-    card = terms([ALL], replace(PLAIN, feature_set="encoder"))
+def test_of_a_start_without_a_licence_nothing_is_known():
+    start = replace(PLAIN, licence="trained on own data; started from a-1: not stated")
+    assert terms([ALL], start).terms == "use not known"
+    assert terms([CLOSED], replace(start, any_use=False)).terms == "not for commercial use"
+
+
+@pytest.mark.parametrize("name", ["encoder", "voice"])
+def test_a_feature_set_with_weights_is_named(name):
+    card = terms([ALL], replace(PLAIN, feature_set=name))
     assert card.terms == "free for any use with attribution"
     [due] = card.attribution
     assert "OpenAI" in due
     assert "MIT" in due
     assert not features.get("telephone").attribution
+
+
+@pytest.mark.parametrize("name", models.bundled_names())
+def test_each_bundled_model_names_whom_its_features_are_from(name):
+    card = models.read_card(name)
+    due = features.get(card.feature_set).attribution
+    assert not due or due in card.attribution
+    assert due in (find(name) / "CARD.md").read_text()
+    assert not any(alias in card.licence for alias in models.ALIASES)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +78,8 @@ def test_a_feature_set_with_weights_is_named():
         ("trained on EMO-DB, CC0", "free for any use"),
         ("trained on RAVDESS, CC BY-NC-SA 4.0: not for commercial use", "not for commercial use"),
         ("trained on EMOVO, for research only", "not for commercial use"),
+        ("not stated", "use not known"),
+        ("trained on own data, own data; started from a-1: not stated", "use not known"),
     ],
 )
 def test_older_cards_are_known_by_their_words(licence, words):

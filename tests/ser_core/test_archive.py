@@ -402,3 +402,53 @@ def test_an_archive_is_read_as_it_was_written(here):
     again = Archive.from_bytes(kept.to_bytes(), COLUMNS, 3)
     assert again.to_bytes() == kept.to_bytes()
     assert (again.base, again.date, again.hours) == (kept.base, kept.date, None)
+
+
+def test_one_long_call_does_not_make_its_emotion_common(loaded):
+    """It counts as one of 61 calls, though it has more segments than the others together."""
+    matrix, ids = calls(1_200), np.arange(1_200) // 20
+    labels = loaded.predict(matrix).argmax(axis=1)
+    before = loaded.adapted(matrix, ids).predict(matrix)
+    for label in range(len(LABELS)):
+        one_emotion = matrix[labels == label]
+        long = one_emotion[np.arange(3_000) % len(one_emotion)]
+        with_long = loaded.adapted(
+            np.concatenate([matrix, long]), np.concatenate([ids, np.full(3_000, 60)])
+        )
+        after = with_long.predict(matrix)
+        assert np.mean(before.argmax(axis=1) != after.argmax(axis=1)) < 0.05
+
+
+def test_a_recording_is_told_by_any_kind_of_id(loaded):
+    matrix, numbers = calls(400), np.arange(400) // 20
+    by_number = loaded.adapted(matrix, numbers)
+    kinds = {
+        "tuples": [("run", f"call{number}") for number in numbers],
+        "texts": [f"call{number}" for number in numbers],
+        "uneven": [("a",) * (1 + number % 3) + (int(number),) for number in numbers],
+        "one without": [None if number == 3 else int(number) for number in numbers],
+        "arrays": np.array([f"call{number}" for number in numbers]),
+    }
+    for kind, ids in kinds.items():
+        found = loaded.adapted(matrix, ids)
+        assert found.card.adapted.recordings == 20, kind
+        np.testing.assert_array_equal(found.predict(matrix), by_number.predict(matrix))
+
+
+@pytest.mark.parametrize("ids", ["a" * 60, [["a", "b"]] * 60, np.zeros((60, 2)), ["a"] * 59])
+def test_ids_that_are_none_are_refused(loaded, ids):
+    with pytest.raises(BundleError, match="expected"):
+        loaded.adapted(calls(60), ids)
+
+
+def test_nothing_is_too_little_and_has_no_labels(loaded):
+    with pytest.raises(ValueError, match="0 rows"):
+        loaded.adapted([])
+    assert loaded.predict([]).shape == (0, len(LABELS))
+
+
+def test_a_channel_changes_nothing_and_says_so(loaded):
+    matrix = calls(4)
+    with pytest.warns(UserWarning, match="takes no history"):
+        found = loaded.predict(matrix, channel=np.zeros(4))
+    np.testing.assert_array_equal(found, loaded.predict(matrix))

@@ -454,3 +454,25 @@ def test_what_cannot_be_told_apart_is_refused(tones, cache):
 def test_three_bundles_are_too_many(tones):
     with pytest.raises(ValueError, match="3 bundles found"):
         evaluation.evaluate_conditions([right()] * 3, tones)
+
+
+def test_calm_is_neutral_to_a_bundle_without_calm(tmp_path, cache):
+    """As in training; of two bundles, what may be neutral to one of them only is not compared."""
+    tones = clips(tmp_path)
+    names = {"sad": "neutral", "happy": "calm", "angry": "angry"}
+    corpus = replace(
+        tones, utterances=tuple(replace(u, emotion=names[u.emotion]) for u in tones.utterances)
+    )
+    without = always("neutral", ("neutral", "angry"))
+    own = always("calm", ("neutral", "calm", "angry"))
+    found = evaluation.evaluate_conditions([without, own], corpus, ["clean"], jobs=1, cache=cache)
+    of_without, of_own = found.bundles
+    assert of_without.no_label == {}
+    assert of_without.results[0].scores.utterances == len(corpus.utterances)
+    assert of_without.results[0].scores.recall == {"neutral": 1.0, "angry": 0.0}
+    assert of_own.results[0].scores.recall == {"neutral": 0.0, "calm": 1.0, "angry": 0.0}
+    [difference] = found.differences
+    assert difference.labels == ("neutral", "angry")
+    assert difference.utterances == 2 * len(corpus.utterances) // 3
+    turned = evaluation.evaluate_conditions([own, without], corpus, ["clean"], jobs=1, cache=cache)
+    assert turned.differences[0].utterances == difference.utterances

@@ -8,6 +8,7 @@ import pytest
 
 from ser_core import models
 from ser_core.models.card import find
+from ser_core.models.card_page import markdown
 from ser_core.report import model_page, pages
 from tests.browser import chromium, serious_faults
 
@@ -85,3 +86,14 @@ def test_command(ser_here, tmp_path):
     done = ser_here("model", "show", "calls", "--save", "a.html", cwd=tmp_path)
     assert done.returncode == 2
     assert "--html is missing" in done.stderr
+
+
+def test_chance_is_that_of_the_labels_that_a_test_has():
+    card = models.read_card("calls")
+    assert "chance is 16.7%." in markdown(card)
+    name, result = next(iter(card.results.items()))
+    few = {label: None if label in ("happy", "disgust") else 0.5 for label in card.labels}
+    other = result | {"recall": few, "protocol": "Own (never heard), hard line"}
+    page = markdown(replace(card, results={name: result, "own": other}))
+    assert "chance is 16.7% for EMOVO (never heard), 25.0% for Own (never heard)." in page
+    assert "chosen on EMO-DB, EMOVO, RAVDESS" in page

@@ -19,11 +19,12 @@ from ser_core import features
 from ser_core.conditions import CONDITIONS
 from ser_core.corpora import Corpus, open_corpus
 from ser_core.errors import TrainingError
-from ser_core.models.archive import TRAINING
+from ser_core.models.archive import MIN_ROWS, TRAINING
 from ser_core.models.card import Card
 from ser_core.models.provenance import describe_training
 from ser_core.models.recipes.base import SIMPLER, Figures, Recipe, Trained, Work, option
 from ser_core.models.recipes.calls.data import (
+    CHOSEN_ON,
     COPIES,
     HEADLINE,
     INTENDED,
@@ -274,6 +275,7 @@ class CallsRecipe(Recipe):
             "speeds": self.speeds,
             "share of the intended emotion": INTENDED,
             "measured on": [name for name, _ in self.unheard],
+            "settings chosen on": CHOSEN_ON,
         }
 
 
@@ -306,7 +308,7 @@ def run_tests(classifier: Classifier, clips: Clips, *, unheard: bool) -> list[Pr
     for condition in (name for name in TESTED if name in clips.vectors):
         vectors = agreed.vectors[condition]
         answers = {ALONE: classifier.alone(vectors)}
-        if unheard:
+        if unheard and len(vectors) >= MIN_ROWS:
             answers[ADAPTED] = classifier.adapted(vectors)
         for known, probabilities in answers.items():
             possible = np.maximum(probabilities, _SMALLEST) * clips.allowed
