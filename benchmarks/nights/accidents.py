@@ -130,7 +130,7 @@ def killed(played: Played) -> None:
 def disk_full(played: Played) -> None:
     """The output's disk is full; then somebody makes room."""
     if played.place.disk is None:
-        played.skipped.append("disk full: needs root, to mount a small one")
+        played.skipped.append("disk full: needs a disk, and root to mount a small one")
     else:
         played.fails(played.place.full_disk())
     played.run()
