@@ -33,6 +33,8 @@ _VERSION = pa.schema(
     [("uri", pa.string()), ("recording_id", pa.string()), ("size_bytes", pa.int64()),
      ("modified_us", pa.int64())]
 )  # fmt: skip
+_FILE = pa.schema([_VERSION.field(name) for name in ("uri", "size_bytes", "modified_us")])
+_KEY = ", ".join(_FILE.names)
 _AGE = pa.schema([*_VERSION, ("call_time", pa.timestamp("us")), ("night", pa.date32())])
 
 
@@ -204,27 +206,39 @@ def by_age(before: dt.date, *, only: str | None = None) -> Choice:
     ----------
     before : datetime.date
     only : str, optional
-        `features` leaves out nights that have none any more.
+        `features` leaves out versions of files without a row in a night that has any features.
     """
 
     def choose(reader: tables.Reader) -> Chosen:
         paths = reader.paths("recordings")
-        if only == FEATURES:
-            nights = {night_of(path) for path in reader.paths(FEATURES)}
-            paths = [path for path in paths if night_of(path) in nights]
+        nights = {night_of(path) for path in reader.paths(FEATURES)}
+        if only == FEATURES and not nights:
+            return Chosen()
         with database.connect() as db:
+            # Of all nights: the first run may lie in one whose features are erased already.
             database.fill(db, "rows", _AGE, _aged(reader, paths, before))
+            rows = "rows"
+            if only == FEATURES:
+                held = [path for path in paths if night_of(path) in nights]
+                database.fill(db, "held", _FILE, _files(reader, held))
+                rows = f"rows SEMI JOIN held USING ({_KEY})"
             # Rows of one version may have different times, if --uri-fields was given later.
             return Chosen.of(
                 database.fetch(
                     db,
-                    "SELECT uri, max(recording_id), size_bytes, modified_us FROM rows GROUP BY "
-                    "uri, size_bytes, modified_us HAVING coalesce(max(call_time)::DATE, "
-                    f"min(night)) < DATE '{before.isoformat()}'",
+                    f"SELECT uri, max(recording_id), size_bytes, modified_us FROM {rows} GROUP BY "
+                    f"{_KEY} HAVING coalesce(max(call_time)::DATE, min(night)) < DATE "
+                    f"'{before.isoformat()}'",
                 )
             )
 
     return choose
+
+
+def _files(reader: tables.Reader, paths: Sequence[str]) -> Iterator[pa.Table]:
+    """The versions of files in some files of `recordings`."""
+    for rows in reader.rows(paths, ["uri", "size_bytes", "modified_at"]):
+        yield rows.select(_FILE.names).cast(_FILE)
 
 
 def _aged(reader: tables.Reader, paths: Sequence[str], before: dt.date) -> Iterator[pa.Table]:

@@ -385,6 +385,29 @@ def test_retention(tmp_path):
         assert len(forgotten.read(str(tmp_path))) == log
 
 
+@pytest.mark.parametrize("time", [None, dt.datetime(2026, 1, 4, tzinfo=dt.UTC)])
+def test_features_of_an_old_call_that_is_done_again_are_erased_again(tmp_path, time):
+    """As old as the first run of this version says, whose own features are gone."""
+    old = dt.date(2026, 1, 5)
+    add_run(tmp_path, [call("/old.wav", time=time), call("/replaced.wav")], night=old)
+    with forgetting.publishing.opened(str(tmp_path), print) as output:
+        assert len(list(forgetting.retain(output, DAY, None, 30))) == 1
+        assert not rows(tmp_path, "features")
+        # Without --uri-fields this time; and another file under the same name is another call.
+        again = [call("/old.wav"), call("/replaced.wav", "new", modified_us=2)]
+    add_run(tmp_path, again, night=DAY)
+    before = dt.date(2026, 2, 1)
+    found = [
+        forgetting.preview(str(tmp_path), request(forgetting.by_age(before, only=only), only))
+        for only in (None, "features")
+    ]
+    assert [hits.rows["features"] for hits in found] == [2, 2]
+    with forgetting.publishing.opened(str(tmp_path), print) as output:
+        assert len(list(forgetting.retain(output, DAY, None, 30))) == 1
+        assert set(rows(tmp_path, "features")) == {"/replaced.wav"}
+        assert not list(forgetting.retain(output, DAY, None, 30))
+
+
 # ---------------------------------------------------------------- killed
 
 
