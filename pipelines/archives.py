@@ -32,6 +32,10 @@ _SEED = 0
 # What `advice` looks at: so many vectors of a night, of at least so many recordings.
 _NIGHT_ROWS, _NIGHT_CALLS = 2_000, 20
 _NIGHT_ROW_GROUPS = 4
+# And so many of the newest rows of an archive, where callers hardly speak.
+_NEWEST_ROWS = 500_000
+# Nights that a model is fitted to again.
+_REFIT_NIGHTS = 30
 
 
 @dataclass(frozen=True)
@@ -139,13 +143,13 @@ def advice(output: str, model: str, since: str) -> str | None:
     if len(np.unique(recording)) < _NIGHT_CALLS:
         return None
     distance = archive.distance(fitted.statistics, matrix, recording, training)
-    if distance <= archive.MOVED:
+    if distance <= archive.MOVED or not _is_large(reader, _REFIT_NIGHTS):
         return None
     return (
         f"tonight's calls differ from those that the model was fitted to on {fitted.date} "
         f"(distance {distance:.2f}, up to {archive.MOVED:g} expected): fit it again with "
         + _command(
-            output, model, "--nights", "30",
+            output, model, "--nights", str(_REFIT_NIGHTS),
             save=posixpath.basename(model) if files.is_remote(model) else model,
         )
     )  # fmt: skip
@@ -155,17 +159,28 @@ def _command(output: str, model: str, *more: str, save: str) -> str:
     return shlex.join(["ser", "adapt", "--output", output, "--model", model, *more, "--save", save])
 
 
-def _is_large(reader: tables.Reader) -> bool:
-    """Whether the newest rows of `recordings` hold enough speech for `read_sample`."""
+def _is_large(reader: tables.Reader, nights: int | None = None) -> bool:
+    """Whether the newest features of the last nights, or of all, are enough for `read_sample`."""
+    paths = reader.newest_first("features")
+    last = sorted({night_of(path) for path in paths})[-(nights or 0) :]
+    newest = (path for path in paths if night_of(path) in last)
+    run_of_uri: dict[str, str] = {}
     spoken: set[str] = set()
-    speech_s = 0.0
-    for rows in reader.rows(reader.newest_first("recordings"), ["uri", "speech_s"]):
-        for uri, seconds in zip(rows["uri"].to_pylist(), rows["speech_s"].to_pylist(), strict=True):
-            if seconds and uri not in spoken:
-                spoken.add(uri)
-                speech_s += seconds
-        if len(spoken) >= MIN_CALLS and speech_s >= MIN_SPEECH_H * 3600:
-            return True
+    speech_s, rows_read = 0.0, 0
+    for path in newest:
+        for rows in reader.rows([path], ["uri", "role", "start_s", "end_s"]):
+            names = ("uri", "run", "role", "start_s", "end_s")
+            columns = (rows[name].to_pylist() for name in names)
+            for uri, run, role, start_s, end_s in zip(*columns, strict=True):
+                # Also of other roles: what an older run took for a caller counts no more.
+                if run_of_uri.setdefault(uri, run) == run and role in ROLES:
+                    spoken.add(uri)
+                    speech_s += end_s - start_s
+            if len(spoken) >= MIN_CALLS and speech_s >= MIN_SPEECH_H * 3600:
+                return True
+            rows_read += len(rows)
+            if rows_read >= _NEWEST_ROWS:
+                return False
     return False
 
 

@@ -254,6 +254,40 @@ def test_a_large_archive_and_a_model_that_is_not_fitted(archive, level, tmp_path
     assert archives.advice(str(tmp_path / "none"), str(level), FIRST) is None
 
 
+def test_only_callers_speech_that_is_stored_makes_an_archive_large(level, tmp_path):
+    """What is recommended is what `ser adapt` then does."""
+    out = night(tmp_path / "out", stored_calls(60))
+    # The same calls again, by an agent's words; and half of the callers there must be.
+    again = [*stored_calls(60, role="agent"), *stored_calls(25, each=40, seed=1)]
+    night(out, again, run_id=SECOND, date="2026-03-02")
+    assert archives.advice(out, str(level), FIRST) is None
+    refused(UsageError, "25 calls with 1.4 hours", output=out, model=level)
+    third = "r20260303T010000-cccccc"
+    night(out, stored_calls(25, role="mixed", seed=2), run_id=third, date="2026-03-03")
+    assert archives.advice(out, str(level), FIRST) is not None
+    adapted(out, level, tmp_path / "here")
+    shutil.rmtree(tmp_path / "out" / "features")
+    assert archives.advice(out, str(level), FIRST) is None
+
+
+def test_of_an_archive_where_callers_hardly_speak_the_newest_rows_are_read(
+    archive, level, tmp_path, monkeypatch
+):
+    out = shutil.copytree(archive, tmp_path / "out")
+    night(out, stored_calls(60, role="agent", seed=1), run_id=SECOND, date="2026-03-02")
+    assert archives.advice(str(out), str(level), FIRST) is not None
+    monkeypatch.setattr(archives, "_NEWEST_ROWS", 1_000)
+    assert archives.advice(str(out), str(level), FIRST) is None
+
+
+def test_a_model_is_fitted_again_only_to_enough_speech(archive, level, tmp_path):
+    adapted(archive, level, tmp_path / "here")
+    few = stored_calls(40, seed=5, moved=LOUDER)  # the features of the nights before are erased
+    out = night(tmp_path / "out", few, run_id=SECOND, date="2026-03-02")
+    assert archives.advice(out, str(tmp_path / "here"), SECOND) is None
+    refused(UsageError, "40 calls with 1.0 hours", output=out, model=level)
+
+
 def test_models_that_cannot_be_adapted_are_left_in_peace(archive):
     assert archives.advice(archive, "seed", FIRST) is None
 
