@@ -241,14 +241,7 @@ def _parts(output: str, card: models.Card, nights: int | None) -> list[Stored]:
     """The parts that hold features of the newest row of any recording."""
     reader = published.open_reader(output)
     published.require_paths(reader, "recordings")
-    stored = published.stored_feature_set(output)
-    if stored is not None and stored != (card.feature_set, card.fingerprint):
-        own = models.bundled_for(*stored)
-        raise UsageError(
-            f"--model {card.id}: made for features {card.feature_set!r} ({card.fingerprint}), and "
-            f"--output {output} holds {stored[0]!r} ({stored[1]}); give a model of these"
-            + (f": --model {own}" if own else "")
-        )
+    published.check_features_of_model(output, card.id, card.feature_set, card.fingerprint)
     with ledger.StoredRecordings(reader.root, "").found() as todo:
         parts = [part for part in todo.elements if part.features is not None]
     last = sorted({_night_of(part) for part in parts})[-(nights or 0) :]

@@ -97,7 +97,7 @@ def work_off(job: Job, task: Task) -> int:
     """Do what there is to do in one or more runs. Returns the exit status."""
     books = Books()
     with (
-        _opened(job) as output,
+        _opened(job, task) as output,
         _retention(job, output),
         closing(chunks(job, task)) as work,
     ):
@@ -153,12 +153,18 @@ def work_off(job: Job, task: Task) -> int:
 
 
 @contextmanager
-def _opened(job: Job) -> Iterator[store.Output]:
+def _opened(job: Job, task: Task) -> Iterator[store.Output]:
     """Open and hold the output. Opening it finishes what earlier runs left undone."""
     temporary.sweep()
     with publishing.opened(job.output, job.say) as output:
         feature_set = features.get(job.labelling.feature_set)
-        published.check_feature_set(output.root, feature_set.id, feature_set.fingerprint)
+        names = (feature_set.id, feature_set.fingerprint)
+        model = job.labelling.model_id
+        if model is not None and not task.features:
+            published.check_features_of_model(output.root, model, *names)
+        else:
+            option = "--feature-set" if model is None else "--model"
+            published.check_feature_set(output.root, *names, option)
         yield output
 
 

@@ -143,8 +143,17 @@ def stored_feature_set(output: str | os.PathLike) -> tuple[str, str] | None:
     return None
 
 
-def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: str) -> None:
-    """Check that an output folder holds no other feature set than this one.
+def check_feature_set(
+    output: str | os.PathLike, feature_set: str, fingerprint: str, option: str = "--model"
+) -> None:
+    """Check that an output folder holds no other feature set than the one that a run makes.
+
+    Parameters
+    ----------
+    output : str or path
+    feature_set, fingerprint : str
+    option : str
+        `--model` or `--feature-set`: what chooses the features of the run.
 
     Raises
     ------
@@ -154,11 +163,36 @@ def check_feature_set(output: str | os.PathLike, feature_set: str, fingerprint: 
     found = stored_feature_set(output)
     if found in (None, (feature_set, fingerprint)):
         return
-    model = models.bundled_for(*found)
+    advice = "use another folder"
+    if option == "--model":
+        name = models.bundled_for(*found)
+        advice += f", or --model {name} for this one" if name else ", or a model of its features"
+    elif found[0] != feature_set:
+        advice += f", or {option} {found[0]} for this one"
     raise UsageError(
         f"--output {files.absolute(output)}: it holds features of {found[0]!r} ({found[1]}), and "
-        f"this run makes {feature_set!r} ({fingerprint}); use another folder"
-        + (f", or --model {model} for this one" if model else "")
+        f"this run makes {feature_set!r} ({fingerprint}); {advice}"
+    )
+
+
+def check_features_of_model(
+    output: str | os.PathLike, model: str, feature_set: str, fingerprint: str
+) -> None:
+    """Check that an output folder holds no other features than those that a model is made for.
+
+    Raises
+    ------
+    UsageError
+        It holds others.
+    """
+    found = stored_feature_set(output)
+    if found in (None, (feature_set, fingerprint)):
+        return
+    own = models.bundled_for(*found)
+    raise UsageError(
+        f"--model {model}: made for features {feature_set!r} ({fingerprint}), and --output "
+        f"{output} holds {found[0]!r} ({found[1]}); give a model of these"
+        + (f": --model {own}" if own else "")
     )
 
 
