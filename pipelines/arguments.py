@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,19 @@ def required_signature(options: argparse.Namespace) -> PublicKey | None:
     from ser_core.models.signature import PublicKey
 
     return PublicKey.read(path)
+
+
+def current_name(model: str | None, option: str) -> str | None:
+    """The model that an option names; an old name of a bundled model becomes the one of today.
+
+    Prints a line then, on standard error.
+    """
+    from ser_core import models
+
+    name = models.ALIASES.get(model or "", model)
+    if name != model:
+        logs.say(f"{option} {model} is now called {name}", stream=sys.stderr)
+    return name
 
 
 # What is used without --model, by commands with --output.

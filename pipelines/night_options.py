@@ -306,9 +306,7 @@ def choose_model(model: str | None, output: str) -> str:
             f"change to {default}, give a new --output"
         )
         return own
-    if model is not None:
-        say(f"--model {model} is now called {default}")
-    return default
+    return arguments.current_name(model, "--model") or default
 
 
 def say_where(options: Namespace, status: int) -> int:

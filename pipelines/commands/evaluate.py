@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pipelines import errors
-from pipelines.arguments import add_model, positive, required_signature
+from pipelines.arguments import add_model, current_name, positive, required_signature
 from pipelines.corpus_options import add_corpora, open_corpora
 from pipelines.errors import UsageError
 from pipelines.terminal import (
@@ -107,9 +107,10 @@ def run(options: Namespace) -> int:
     for option, path in (("--json", options.json), ("--page", options.page)):
         check_target(option, path)
     key = required_signature(options)
-    tested = [bundles.load(options.model or models.default_name(), signed_by=key)]
-    if options.against:
-        tested.append(bundles.load(options.against, "--against", signed_by=key))
+    model = current_name(options.model, "--model") or models.default_name()
+    tested = [bundles.load(model, signed_by=key)]
+    if against := current_name(options.against, "--against"):
+        tested.append(bundles.load(against, "--against", signed_by=key))
     console = Console()
     console = Console(width=min(console.width, _WIDTH) if console.is_terminal else _WIDTH)
     found = []

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pipelines import errors
-from pipelines.arguments import add_command
+from pipelines.arguments import add_command, current_name
 from pipelines.terminal import check_target, print_results, say
 
 HELP = "inspect or sign a model"
@@ -82,10 +82,10 @@ def run_sign(options: Namespace) -> int:
     if options.new_key:
         key = signature.new_key(options.new_key)
         say(f"key {key.id}: {options.new_key} signs, keep it secret; {options.new_key}.pub checks")
-    if options.model:
+    if model := current_name(options.model, "ser model sign"):
         # A damaged bundle is not signed.
-        models.check(options.model)
-        folder = _copied(find(options.model), options.save)
+        models.check(model)
+        folder = _copied(find(model), options.save)
         key = signature.sign(folder, options.key or options.new_key)
         models.check(folder, signed_by=key)
         say(f"{folder / signature.SIGNATURE}: signed by the key {key.id}")
@@ -124,7 +124,7 @@ def run(options: Namespace) -> int:
     if options.save and not options.html:
         raise errors.UsageError(f"--save {options.save}: --html is missing")
     check_target("--save", options.save)
-    folder = find(options.model or models.default_name())
+    folder = find(current_name(options.model, "ser model show") or models.default_name())
     card = models.read_card(folder)
     if options.html:
         from ser_core.report import model_page, pages

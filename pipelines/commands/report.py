@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from pipelines import errors
-from pipelines.arguments import add_output, day, not_negative_int
+from pipelines.arguments import add_output, current_name, day, not_negative_int
 
 HELP = "write the page of a night, to open in the morning"
 EXAMPLES = (
@@ -69,7 +69,7 @@ def run(options: Namespace) -> int:
         target,
         night,
         time_zone=options.time_zone,
-        model=options.model,
+        model=current_name(options.model, "--model"),
         calls=options.calls,
         say=say,
     )

@@ -9,6 +9,7 @@ from pipelines import errors
 from pipelines.arguments import (
     add_output,
     add_signature,
+    current_name,
     date,
     names,
     positive,
@@ -130,7 +131,7 @@ def run(options: Namespace) -> int:
         run_id=options.run_id,
         n=options.n,
         by=options.by or tuple((kind, 1.0) for kind in kinds),
-        against=options.against,
+        against=current_name(options.against, "--against"),
         signed_by=required_signature(options),
         seed=options.seed,
         per_recording=options.per_recording,

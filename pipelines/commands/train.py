@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines import errors
-from pipelines.arguments import add_signature, positive, required_signature
+from pipelines.arguments import add_signature, current_name, positive, required_signature
 from pipelines.corpus_options import add_corpora, open_corpora
 from pipelines.errors import UsageError
 from pipelines.terminal import check_folder, print_results, progress_bars, say
@@ -75,6 +75,7 @@ def run(options: Namespace) -> int:
     from ser_core import models, training
     from ser_core.models.recipes import preparation
 
+    options.start = current_name(options.start, "--from")
     recipe_class = _recipe_class(options)
     cache = check_folder("--cache", options.cache)
     check_folder("--noise", options.noise, must_exist=True)

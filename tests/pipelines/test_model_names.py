@@ -65,7 +65,7 @@ def output_of(folder, feature_set: str | None):
 )
 def test_the_model_of_a_run(bundled, tmp_path, capsys, asked, holds, model, line):
     assert choose_model(asked, output_of(tmp_path / "out", holds)) == model
-    printed = capsys.readouterr().out
+    printed = "".join(capsys.readouterr())
     assert line in printed
     assert printed.count("\n") == bool(line)
 
@@ -89,8 +89,53 @@ def test_only_a_named_model_of_other_features_is_refused(bundled, tmp_path):
 def test_features_of_no_bundled_model_are_refused_as_ever(bundled, tmp_path):
     output = output_of(tmp_path / "out", "test_simple")
     _, found = checked_model(Namespace(model=None, output=output))
-    with pytest.raises(UsageError, match=r"use another folder$"):
+    with pytest.raises(UsageError, match=r"use another folder, or a model of its features$"):
         published.check_feature_set(output, found.feature_set, found.fingerprint)
+
+
+def test_other_features_and_a_command_that_makes_none(bundled, ser_here, tmp_path):
+    """`ser label` has no other folder; where no bundled model fits, it names none."""
+    for holds, model in (("telephone", ": --model calls-fast"), ("test_simple", "")):
+        output = output_of(tmp_path / holds, holds)
+        done = ser_here("label", "--output", output, "--model", "calls")
+        assert done.returncode == 2
+        assert "made for features 'seed193'" in done.stderr
+        assert done.stderr.rstrip().endswith(f"; give a model of these{model}")
+
+
+def test_other_features_and_a_command_that_takes_no_model(ser_here, tmp_path):
+    soundfile.write(tmp_path / "0.wav", call([(1, 3, -20)], 4), RATE)
+    output = output_of(tmp_path / "out", "telephone")
+    words = ("--input", tmp_path / "*.wav", "--output", output, "--feature-set", "test_simple")
+    done = ser_here("extract", *words)
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith("or --feature-set telephone for this one")
+
+
+OLD_NAME = "calls-open is now called calls\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("run --input none --output out --model calls-open", "--model"),
+        ("plan --input none --output out --model calls-open", "--model"),
+        ("label --output out --model calls-open", "--model"),
+        ("adapt --output out --save here --model calls-open", "--model"),
+        ("evaluate --corpus ravdess=none --model calls-open", "--model"),
+        ("evaluate --corpus ravdess=none --model calls --against calls-open", "--against"),
+        ("review --output out --against calls-open", "--against"),
+        ("report --output out --model calls-open", "--model"),
+        ("train --corpus ravdess=none --save new --from calls-open", "--from"),
+        ("model show calls-open", "ser model show"),
+        ("model show calls-open --html", "ser model show"),
+        ("model sign calls-open --key none", "ser model sign"),
+    ],
+)
+def test_an_old_name_is_said_once_by_every_command(bundled, ser_here, tmp_path, words, option):
+    done = ser_here(*words.split(), cwd=tmp_path)
+    assert done.stderr.count(f"{option} {OLD_NAME}") == 1, done.stderr
+    assert OLD_NAME not in done.stdout
 
 
 @pytest.mark.parametrize("holds", [None, "seed193", "telephone", "test_simple"])
