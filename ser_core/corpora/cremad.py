@@ -25,7 +25,8 @@ from ser_core.corpora.manifest.lines import read_rows
 from ser_core.errors import CorpusError
 
 NAME = "CREMA-D"
-NOTE = "acted speech, twelve sentences in American English, with the votes of listeners"
+NOTE = "acted speech, twelve sentences in American English"
+WITH_VOTES = ", with the votes of listeners"
 LICENCE = "ODbL 1.0 and DbCL 1.0: any use, with attribution"
 ATTRIBUTION = (
     "CREMA-D by H. Cao, D. G. Cooper, M. K. Keutmann, R. C. Gur, A. Nenkova and R. Verma (2014), "
@@ -129,6 +130,7 @@ def read(folder: Path) -> Corpus:
     return replace(
         named,
         utterances=utterances,
+        note=NOTE if without == len(utterances) else NOTE + WITH_VOTES,
         warnings=(*named.warnings, warning) if without else named.warnings,
     )
 

@@ -116,6 +116,7 @@ def test_the_release_is_read_with_its_votes_on_the_voice_alone(release, named):
     assert summaries(corpus) == EXPECTED
     assert {utterance.path.parent.name for utterance in corpus.utterances} == {"AudioWAV"}
     assert corpus.warnings == ()
+    assert corpus.note.endswith("American English, with the votes of listeners")
     assert corpus.any_use
     assert "attribution" in corpus.licence
 
@@ -137,6 +138,7 @@ def test_without_votes_names_give_the_labels_with_a_warning(release):
     assert [utterance.emotion for utterance in corpus.utterances] == ["angry", "happy", "sad"]
     (warning,) = corpus.warnings
     assert "3 of 3 clips have no votes" in warning
+    assert corpus.note.endswith("American English")
     assert "processedResults/tabulatedVotes.csv" in warning
 
 
