@@ -1,14 +1,15 @@
 """Cost of feature sets: CPU milliseconds per second of audio, on the same real clips.
 
-    python benchmarks/features.py [--clips 40] [--rounds 3] [--json FILE] [--only WORD …]
+    python benchmarks/features.py [--clips 40] [--rounds 3] [--memory-s 10] [--json FILE]
+        [--only WORD …]
 
 Clips are spread over RAVDESS (48 kHz) and EMO-DB (22.05 kHz) in the folder SER_DATA, or
 ../shared/data beside this checkout. Half of them are also measured at 8 kHz in mu-law. openSMILE is
 measured if it is installed (`pip install opensmile`). One thread. Each round measures all rows clip
 by clip in turn, so that a busy machine slows all alike; the fastest round of each row and clip
 counts. Everything is warmed on one clip first, so that caches of the feature sets (filters by
-tuning) are filled from the first round. Memory is the peak of a fresh process that measures 10 s,
-less that of a process that decodes them.
+tuning) are filled from the first round. Memory is the peak of a fresh process that measures 10 s
+(--memory-s), less that of a process that decodes them.
 """
 
 from __future__ import annotations
@@ -66,11 +67,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="rows whose name has one of these words")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--memory-s", type=int, default=10, help="seconds of noise for the memory")
     parser.add_argument("--peak-of", metavar="ROW", help="print the peak memory in MB of one row")
     options = parser.parse_args()
     threadpool_limits(1)
     if options.peak_of:
-        all_rows()[options.peak_of]()(ten_seconds())
+        all_rows()[options.peak_of]()(noise(options.memory_s))
         # Of this program alone: ru_maxrss starts with that of the process that started it.
         status = Path("/proc/self/status").read_text()
         print(int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024)
@@ -90,7 +92,8 @@ def main() -> None:
                 started = time.process_time()
                 run(clip)
                 fastest_s[r, c] = min(fastest_s[r, c], time.process_time() - started)
-    report(list(rows), clips, fastest_s, [peak_mb(name) for name in rows], options.json)
+    memory_mb = [peak_mb(name, options.memory_s) for name in rows]
+    report(list(rows), clips, fastest_s, memory_mb, options.json)
 
 
 def all_rows() -> dict[str, Callable[[], Row]]:
@@ -108,12 +111,12 @@ def extractor(name: str) -> Row:
     return lambda clip: feature_set.extract(*decode(clip))
 
 
-def peak_mb(name: str) -> float:
+def peak_mb(name: str, seconds: int) -> float:
     """Peak memory of a fresh process that runs a row, less that of one that only decodes."""
     row, decoding = (
         float(
             subprocess.run(
-                [sys.executable, __file__, "--peak-of", name],
+                [sys.executable, __file__, "--peak-of", name, f"--memory-s={seconds}"],
                 check=True,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -124,9 +127,9 @@ def peak_mb(name: str) -> float:
     return row - decoding
 
 
-def ten_seconds() -> Clip:
-    noise = 0.1 * np.random.default_rng(0).standard_normal(10 * TELEPHONE_HZ)
-    return over_telephone(Clip("noise", b"", noise.astype(np.float32), TELEPHONE_HZ))
+def noise(seconds: int) -> Clip:
+    samples = 0.1 * np.random.default_rng(0).standard_normal(seconds * TELEPHONE_HZ)
+    return over_telephone(Clip("noise", b"", samples.astype(np.float32), TELEPHONE_HZ))
 
 
 def decode(clip: Clip) -> tuple[np.ndarray, int]:
