@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from pipelines import cli, errors, expectations
+from pipelines.commands import run
 from pipelines.errors import UsageError
 from tests.speechlike import call
 
@@ -91,17 +92,45 @@ def test_what_is_not_known_is_no_failure_but_a_night_that_is_not_there_is(night)
         ("quee=billing: labelled > 0", "--uri-fields reads no 'quee'; did you mean queue?"),
         ("unsure_rate <", "no condition in SQL: Parser Error"),
         ("labelled > 0; SELECT 1", "no condition in SQL: Parser Error"),
-        ("model_id", None),
+        ("", "empty; a condition such as"),
+        ("-- labelled > 3", "no condition in SQL: Conversion Error"),
+        ("model_id", "no condition in SQL: Conversion Error"),
+        ("labelled > 'abc'", "Could not convert string 'abc'"),
+        ("queue=billing: labelled > 'abc'", "Could not convert string 'abc'"),
+        ("sum(labelled) > 100", "one over the columns of a single row expected"),
+        ("queue=billing: count(*) > 3", "one over the columns of a single row expected"),
+        ("labelled > ?", "no condition in SQL: Invalid Input Error"),
+        ("nights.labelled > 3", "no condition in SQL: Binder Error"),
     ],
 )
 def test_mistakes_are_found_before_the_work(text, message):
-    if message is None:  # a text may be true or false: DuckDB tells when it has the value
-        assert expectations.read([text], ["queue"])
-        return
     with pytest.raises(UsageError) as caught:
         expectations.read([text], ["queue"])
     assert f"--expect {text!r}: " in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_conditions_over_every_column_are_taken():
+    """The made-up row on which they are tried has a plausible value of each type."""
+    texts = [
+        "model_id LIKE 'calls-%' AND len(warnings) = 0",
+        "ended - started < INTERVAL 6 HOURS AND night > '2026-01-01'",
+        "labelled > (SELECT avg(labelled) / 2 FROM nights)",
+        "queue=billing: labelled / matched > 0.9 AND unsure_rate < 0.6",
+    ]
+    assert len(expectations.read(texts, ["queue"])) == len(texts)
+
+
+def test_one_that_the_values_break_is_not_met_and_the_others_are_judged(night, capsys):
+    texts = ["labelled > (SELECT any_value(model_id)::INT FROM runs)", "labelled = 3"]
+    expected = expectations.read(texts, [])
+    broken, whole = expectations.judge(str(night[0] / "out"), expected, [NIGHT])
+    assert (broken.met, whole.met) == (False, True)
+    assert whole.error is None
+    line = f"expected of {NIGHT}: {texts[0]}: not met, it cannot be evaluated: Conversion Error"
+    assert broken.line().startswith(line)
+    assert run._conclude([broken, whole], errors.DONE) == errors.TOO_MANY_REJECTIONS
+    assert line in capsys.readouterr().out
 
 
 def test_a_misspelt_column_ends_the_command_before_the_night(tmp_path, archive, ser_here):
