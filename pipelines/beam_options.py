@@ -94,4 +94,5 @@ def _refuse(word: str, *parsers: argparse.ArgumentParser) -> NoReturn:
     name = word.partition("=")[0]
     near = nearest(name, option_names(*parsers))
     hint = f"did you mean {near}?" if near else "--help lists the options"
-    raise UsageError(f"{name}: no such option; {hint}")
+    # Not "--password: …": what follows would be taken for the secret and redacted.
+    raise UsageError(f"{name} is no option; {hint}")

@@ -90,21 +90,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     report, options = Report(), None
     with _logging_disabled(not debug), _signals_raise():
         try:
+            report.prepare([*_reporting_words(argv), *argv], records=_records(argv))
             options, rest = _read(argv)
             _refuse_secrets(options)
             report.begin(options)
             options.beam_options = beam_options.checked(options, rest)
             _configure_stores(options)
             return report.end(options.run(options), None)
-        except Refused as error:  # argparse has printed it
-            if _records(argv):
-                report.refuse(error.words, without_secrets(["ser", *error.words]), error.message)
+        except Refused as error:
+            report.refuse(without_secrets(["ser", *error.words]), error.message)
+            error.show()
             raise
         except (Exception, KeyboardInterrupt, _Terminated) as error:
             status, message = _exit_status(error, records=getattr(options, "records", False))
             message = message and logs.cleaned(message)
-            if options is None and message and _records(argv):  # of the file of --config
-                report.refuse(argv, without_secrets(["ser", *argv]), message)
+            if status == errors.USAGE and message and not report.begun:
+                words = ["ser", *argv] if options is None else ["ser", *options.words]
+                report.refuse(without_secrets(words), message)
             status = report.end(status, message, error)
             if debug and status == errors.FAILED and not isinstance(error, SerError):
                 raise
@@ -206,27 +208,36 @@ def _signals_raise() -> Iterator[None]:
 
 
 class Refused(SystemExit):
-    """A command line that argparse refused, after it has printed why.
+    """A command line that argparse refused.
 
     Parameters
     ----------
     message : str
+        Why, without secrets.
+    usage : str
+        Of the command, in lines.
+    command : str
+        As `ser run`.
     words : list of str
         The command line, with the words of the file of --config.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, usage: str, command: str) -> None:
         super().__init__(errors.USAGE)
-        self.message = message
+        self.message, self.usage, self.command = message, usage, command
         self.words: list[str] = []
+
+    def show(self) -> None:
+        """Print why; for a person also the usage."""
+        if logs.style(sys.stderr) is None:
+            print(f"{self.usage}{self.command}: error: {self.message}", file=sys.stderr)
+        else:
+            logs.say(self.message, level=logs.ERROR, stream=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        message = redacted(message)
-        print(f"{self.prog}: error: {message}", file=sys.stderr)
-        raise Refused(message)
+        raise Refused(redacted(message), self.format_usage(), self.prog)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -237,9 +248,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     UsageError
         An option that neither `ser` nor Beam knows, or an error in the file of --config.
     SystemExit
-        Any other usage error; argparse has printed it.
+        Any other usage error, which is printed.
     """
-    options, rest = _read(argv)
+    try:
+        options, rest = _read(argv)
+    except Refused as error:
+        error.show()
+        raise
     options.beam_options = beam_options.checked(options, rest)
     return options
 
@@ -247,9 +262,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Parse a command line and the file of --config; also returns the words for Beam."""
     words = list(argv)
-    called = _called(argv)
-    if called in COMMANDS and called != "config" and not {"-h", "--help"} & set(argv):
-        words += config.read(argv, COMMANDS).words(called, argv)
+    if _takes_file(argv):
+        words += config.read(argv, COMMANDS).words(str(_called(argv)), argv)
     parser = _parser(argv)
     try:
         options, rest = parser.parse_known_args(words)
@@ -259,6 +273,16 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options.command_line = without_secrets(["ser", *words])
     options.words, options.commands = words, COMMANDS
     return options, rest
+
+
+def _takes_file(argv: Sequence[str]) -> bool:
+    """Whether the options of the file of --config are for this command line."""
+    called = _called(argv)
+    return called in COMMANDS and called != "config" and not {"-h", "--help"} & set(argv)
+
+
+def _reporting_words(argv: Sequence[str]) -> list[str]:
+    return config.reporting_words(argv) if _takes_file(argv) else []
 
 
 def _records(argv: Sequence[str]) -> bool:

@@ -36,6 +36,9 @@ _NIGHTS = ({"date", "days"}, {"first_date", "last_date"})
 # Types whose values are a list with commas.
 _JOINED = (arguments.names, arguments.channel_roles)
 EXPECT = "expect"
+# Where and how a command reports: they hold for a command line that is refused, too.
+REPORTING = ("output", "summary", "metrics", "log_format")
+REPORTING_FLAGS = ("log_private", "dry_run")
 
 # Modules by the name of their command, each with `add_arguments`.
 Commands = Mapping[str, Any]
@@ -171,20 +174,11 @@ def read(words: Sequence[str], commands: Commands) -> Config:
     UsageError
         It cannot be read, is no TOML, has no such section, or holds a secret.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config")
-    parser.add_argument("--section")
-    try:
-        options, _ = parser.parse_known_args(list(words))
-    except argparse.ArgumentError as error:
-        raise UsageError(str(error)) from None
-    path, source = options.config, "--config"
+    path, source, section = _named(words)
     if path is None:
-        path, source = os.environ.get(VARIABLE) or None, VARIABLE
-    if path is None:
-        if options.section is not None:
+        if section is not None:
             raise UsageError(
-                f"--section {options.section}: no file to look it up in; "
+                f"--section {section}: no file to look it up in; "
                 f"--config FILE.toml or the environment variable {VARIABLE} names it"
             )
         return Config(None, {}, commands)
@@ -195,7 +189,46 @@ def read(words: Sequence[str], commands: Commands) -> Config:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: no valid TOML: {error}; strings need quotes") from None
-    return Config(path, _in_force(path, text, content, options.section, commands), commands)
+    return Config(path, _in_force(path, text, content, section, commands), commands)
+
+
+def reporting_words(words: Sequence[str]) -> list[str]:
+    """Where and how the file reports, as words, also of a file that is refused.
+
+    Without what cannot be read: a file that is no TOML has no such words.
+    """
+    import tomllib
+
+    try:
+        path, source, section = _named(words)
+        content = tomllib.loads(_read_text(path, source)) if path is not None else {}
+    except (UsageError, tomllib.TOMLDecodeError):
+        return []
+    table = content.get(section) if section is not None else None
+    found: dict[str, str] = {}
+    for key, value in [*content.items(), *(table.items() if isinstance(table, dict) else ())]:
+        setting = Setting(key, value, path or "", section)
+        option = f"--{setting.name.replace('_', '-')}"
+        if setting.name in REPORTING and isinstance(value, str):
+            folder = os.path.dirname(os.path.abspath(path or "."))
+            found[option] = f"{option}={_path(setting, value, folder)}"
+        elif setting.name in REPORTING_FLAGS and value is True:
+            found[option] = option
+    return list(found.values())
+
+
+def _named(words: Sequence[str]) -> tuple[str | None, str, str | None]:
+    """The file that a command line or the environment names, which of them, and the section."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config")
+    parser.add_argument("--section")
+    try:
+        options, _ = parser.parse_known_args(list(words))
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from None
+    if options.config is not None:
+        return options.config, "--config", options.section
+    return os.environ.get(VARIABLE) or None, VARIABLE, options.section
 
 
 def _read_text(path: str, source: str) -> str:
@@ -253,8 +286,9 @@ def _check_section_name(path: str, text: str, name: str, commands: Commands) -> 
 def _check_key(setting: Setting) -> None:
     if is_secret(setting.name):
         raise UsageError(
-            f"{setting.place}: {setting.key}: secrets are not read from this file; put them into "
-            "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+            # Not "password: …": what follows would be taken for the secret and redacted.
+            f"{setting.place}: {setting.key} found, but secrets are not read from this file; put "
+            "them into the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
             "GOOGLE_APPLICATION_CREDENTIALS), which systemd reads from an EnvironmentFile and "
             "Kubernetes from a Secret, or into ~/.aws/credentials"
         )

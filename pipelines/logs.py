@@ -134,15 +134,20 @@ def say(line: str, *, level: str = INFO, stream: TextIO | None = None) -> None:
     print(_formatted(cleaned(line), level, stream), file=stream, flush=True)
 
 
+def style(stream: TextIO) -> str | None:
+    """The one of `FORMATS` that lines have on a stream; None is plain."""
+    return _log.format or ("text" if _log.logs and not stream.isatty() else None)
+
+
 def _formatted(line: str, level: str, stream: TextIO) -> str:
-    style = _log.format or ("text" if _log.logs and not stream.isatty() else None)
-    if style is None:
+    found = style(stream)
+    if found is None:
         return f"ser: {line}"
     for prefix, named in _PREFIXES.items():
         if line.startswith(prefix):
             line, level = line.removeprefix(prefix), named
     time = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    if style == "json":
+    if found == "json":
         fields = {"time": time, "level": level, "run_id": _log.run_id, "attempt": _log.attempt}
         return json.dumps({**fields, "message": line}, ensure_ascii=False)
     # A name of a file must not begin a line of its own, nor control a terminal.

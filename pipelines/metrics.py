@@ -62,7 +62,7 @@ def write(path: str, current: attempts.Current) -> None:
     before = ""
     with suppress(Exception):
         before = files.read_text(path)
-    with files.naming(f"--metrics {path}", advice="the work itself is done"):
+    with files.naming(f"--metrics {path}", advice=summary.advice(current)):
         files.write_whole(path, text(current, before))
 
 

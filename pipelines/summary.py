@@ -99,9 +99,15 @@ def write(path: str, current: attempts.Current) -> None:
     StoreError
         It cannot be written.
     """
-    with files.naming(f"--summary {path}", advice="the work itself is done"):
+    with files.naming(f"--summary {path}", advice=advice(current)):
         text = json.dumps(content(current), indent=1, ensure_ascii=False, default=_iso)
         files.write_whole(files.absolute(path), text + "\n")
+
+
+def advice(current: attempts.Current) -> str:
+    """What to tell of a summary, or metrics, that cannot be written."""
+    done = current.attempt.status == attempts.DONE
+    return "the work itself is done" if done else "give another path"
 
 
 def _iso(value: dt.date | dt.datetime) -> str:

@@ -165,10 +165,76 @@ def test_refused_and_failed_ones_are_recorded(tmp_path, archive, level_model, se
     assert len(held["attempts"]) == 4  # none has ended well since
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('days = "three"', "days: 'three' found"),
+        ("dayz = 3", "dayz: no command has such an option"),
+        ('password = "k"', "password found, but secrets are not read"),
+    ],
+)
+def test_a_mistake_in_the_file_is_reported_where_the_file_says(tmp_path, ser_here, text, message):
+    (tmp_path / "tables").mkdir()
+    config = tmp_path / "f.toml"
+    config.write_text(
+        f'output = "tables"\nmetrics = "ser.prom"\nsummary = 3\nlog-format = "json"\n{text}\n'
+        '[sales]\noutput = "sales"\nsummary = "s.json"\nlog_format = "text"\n'
+    )
+    done = ser_here("run", "--config", config)
+    assert done.returncode == errors.USAGE
+    line = json.loads(done.stderr)
+    [attempt] = written(tmp_path / "tables")
+    assert (line["level"], line["attempt"]) == ("error", attempt["id"])
+    assert message in line["message"] == attempt["message"]
+    assert attempt["status"] == "refused"
+    assert gauges((tmp_path / "ser.prom").read_text())["ser_last_exit_code"] == errors.USAGE
+    done = ser_here("run", "--config", config, "--section", "sales")
+    assert message in LOG_LINE.fullmatch(done.stderr.strip())[3]
+    content = checked_summary(tmp_path / "s.json")
+    assert message in content["message"]
+    assert content["output"] == str(tmp_path / "sales")
+    # The command line wins.
+    ser_here("run", "--config", config, "--output", tmp_path / "tables", "--log-format", "text")
+    assert len(written(tmp_path / "tables")) == 2
+
+
+def test_a_file_that_is_no_toml_gives_a_log_line(tmp_path, ser_here):
+    config = tmp_path / "f.toml"
+    config.write_text("days =")
+    done = ser_here("run", "--config", config, "--summary", tmp_path / "s.json")
+    assert LOG_LINE.fullmatch(done.stderr.strip())[1] == "ERROR"
+    assert "no valid TOML" in checked_summary(tmp_path / "s.json")["message"]
+    assert "no valid TOML" in json.loads(
+        ser_here("run", "--config", config, "--log-format", "json").stderr
+    )["message"]  # fmt: skip
+
+
+def test_a_refusal_by_the_parser_is_a_log_line_too(tmp_path, ser_here):
+    done = ser_here("run", "--output", tmp_path, "--workers", "x")
+    assert LOG_LINE.fullmatch(done.stderr.strip())[3].startswith("argument --workers: 'x' found")
+
+
+def test_an_address_with_a_secret_is_refused_and_recorded_without_it(tmp_path, ser_here):
+    words = ("run", "--input", "s3://key:hunter2@calls/**", "--output", tmp_path, "--summary")
+    done = ser_here(*words, tmp_path / "s.json")
+    assert LOG_LINE.fullmatch(done.stderr.strip())[1] == "ERROR"
+    [attempt] = written(tmp_path)
+    assert attempt["message"].startswith("--input: an address with credentials")
+    assert "hunter2" not in attempt["command"] + (tmp_path / "s.json").read_text()
+    done = ser_here(*words, "s3://key:hunter2@calls/s.json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (errors.USAGE, 1)
+
+
 def test_targets_that_cannot_be_written(tmp_path, archive, ser_here):
     done = ser_here("run", "--input", archive, "--output", tmp_path, "--summary", tmp_path)
     assert done.returncode == errors.USAGE
     assert f"--summary {tmp_path}: a folder found, a file name expected" in done.stderr
+    (tmp_path / "file").touch()
+    words = ("--summary", tmp_path / "file" / "s.json", "--metrics", tmp_path / "file" / "m.prom")
+    done = ser_here("run", "--input", archive, "--output", tmp_path, *words)
+    assert done.returncode == errors.USAGE
+    assert "cannot be written" in done.stderr
+    assert "the work itself is done" not in done.stderr
 
 
 def test_the_work_counts_although_a_summary_cannot_be_written(tmp_path, capsys):
@@ -181,7 +247,9 @@ def test_the_work_counts_although_a_summary_cannot_be_written(tmp_path, capsys):
     report.begin(options)
     (tmp_path / "a").write_text("a file where a folder should be")
     assert report.end(errors.DONE, None) == errors.FAILED
-    assert "s.json: cannot be written" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "s.json: cannot be written" in said
+    assert said.strip().endswith("the work itself is done")
     assert written(tmp_path / "out")[0]["status"] == "done"
 
 

@@ -121,3 +121,10 @@ def test_the_old_option_is_not_in_the_help(capsys):
     text = capsys.readouterr().out
     assert "--condition" in text
     assert "--codec" not in text
+
+
+def test_an_option_that_is_named_like_a_secret_is_refused_in_whole_words(ser_here, tmp_path):
+    done = ser_here("run", "--input", "a", "--output", tmp_path, "--password", "hunter2")
+    assert "--password is no option; " in done.stderr
+    assert "***" not in done.stderr
+    assert "hunter2" not in done.stderr

@@ -51,9 +51,9 @@ def table(out, columns="uri, status, label, confidence, speech_s"):
 
 def test_misspelt_option(ser_here, tmp_path):
     done = ser_here("run", "--input", CALLS, "--output", tmp_path, "--chanel-roles", "a,b")
-    ends(done, 2, "--chanel-roles: no such option; did you mean --channel-roles?")
+    ends(done, 2, "--chanel-roles is no option; did you mean --channel-roles?")
     done = ser_here("run", "--input", CALLS, "--output", tmp_path, "--flink_mster=x")
-    ends(done, 2, "--flink_mster: no such option; did you mean --flink_master?")
+    ends(done, 2, "--flink_mster is no option; did you mean --flink_master?")
     done = ser_here("show", "--output", tmp_path, "--recording", "x", "--sav=y")
     ends(done, 2, "did you mean --save?")
 
