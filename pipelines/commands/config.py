@@ -54,11 +54,10 @@ def run(options: Namespace) -> int:
         if setting is not None:
             source = setting.place + (f" [{setting.section}]" if setting.section else "")
             table.add_row(name, escape(_in_force(name, words)), escape(source))
-        elif action.default not in (None, argparse.SUPPRESS) or action.required:
-            missing = action.required and action.default is None
-            table.add_row(
-                name, "" if missing else _shown(action.default), "missing" if missing else "default"
-            )
+        elif action.default is None and action.required:
+            table.add_row(name, "", "missing")
+        elif (default := _default(action)) not in (None, argparse.SUPPRESS):
+            table.add_row(name, _shown(default), "default")
     beam = [word for word in words if word.partition("=")[0] not in parser._option_string_actions]
     for word in beam:
         if word.startswith("--"):
@@ -85,6 +84,16 @@ def _in_force(name: str, words: list[str]) -> str:
     return " ".join(shlex.quote(value) for value in values if value) or (
         "true" if name in words else "false"
     )
+
+
+def _default(action: argparse.Action) -> object:
+    """The default of an option; of a flag, whether it is set.
+
+    The default itself may be that of several flags for one value, as --no-fence, --require-fence.
+    """
+    if isinstance(action, argparse._StoreConstAction):
+        return bool(action.default == action.const)
+    return action.default
 
 
 def _shown(value: object) -> str:

@@ -183,15 +183,33 @@ def test_paths_are_options_of_some_command():
     assert {f"--{name}".replace("_", "-") for name in config.PATHS} <= known
 
 
-def test_ser_config_prints_what_is_in_force(nightly, ser_here, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
-    done = ser_here("config", "--config", nightly, "--section", "billing")
+def printed(done) -> dict[str, list[str]]:
+    """Value and source of each option that `ser config` prints."""
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         cells = [cell.strip() for cell in line.strip("│").split("│")]
         if cells[0].startswith("--"):
             found[cells[0]] = cells[1:]
+    return found
+
+
+def test_ser_config_prints_whether_a_flag_is_set(tmp_path, ser_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    flags = ("--no-fence", "--require-fence", "--log-private")
+    found = printed(ser_here("config"))
+    assert [found[flag] for flag in flags] == 3 * [["false", "default"]]
+    path = tmp_path / "f.toml"
+    path.write_text("require-fence = true")
+    found = printed(ser_here("config", "--config", path))
+    assert found["--no-fence"] == ["false", "default"]
+    assert found["--require-fence"] == ["true", f"{path} line 1"]
+
+
+def test_ser_config_prints_what_is_in_force(nightly, ser_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    done = ser_here("config", "--config", nightly, "--section", "billing")
+    found = printed(done)
     assert found["--min-age-s"] == ["60", f"{nightly} line 13 [billing]"]
     assert found["--workers"] == ["2", f"{nightly} line 7"]
     assert found["--timeout-s"] == ["120.0", "default"]
