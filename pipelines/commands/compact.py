@@ -34,16 +34,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Merge files, or print what would be merged; returns the exit status."""
     from pipelines import compaction
+    from pipelines.storage import attempts
 
     if options.dry_run:
         found = compaction.preview(options.output)
     else:
         found = compaction.compact(options.output, say)
     if found.before == found.after:
-        say(f"nothing to merge in {sum(found.before.values()):,} files")
+        line = f"nothing to merge in {sum(found.before.values()):,} files"
     elif options.dry_run:
-        say(f"would be merged: {found.line()}; nothing was changed")
+        line = f"would be merged: {found.line()}; nothing was changed"
     else:
-        say(f"merged: {found.line()}")
+        line = f"merged: {found.line()}"
+    say(line)
+    attempts.note_message(line)
+    if not options.dry_run and found.before != found.after:
         say("replaced files stay readable for an hour; a later command deletes them")
     return errors.DONE

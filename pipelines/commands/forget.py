@@ -63,6 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Forget calls, or print what would be forgotten; returns the exit status."""
     from pipelines import forgetting
+    from pipelines.storage import attempts
 
     request = _request(options)
     if options.dry_run:
@@ -71,7 +72,9 @@ def run(options: Namespace) -> int:
         say("nothing was changed; without --dry-run it is erased, and no question is asked")
         return errors.DONE
     hits = forgetting.forget(options.output, request, say)
-    say(f"erased: {forgetting.line(hits, options.only)}")
+    line = f"erased: {forgetting.line(hits, options.only)}"
+    say(line)
+    attempts.note_message(line)
     if options.only is None:
         say("later runs leave these calls out; the audio itself is not touched")
     return errors.DONE

@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipelines import errors, logs, metrics, reporting, summary
 from pipelines.storage import attempts, store
 from tests.conftest import ROOT
+from tests.pipelines import outputs
+from tests.pipelines.outputs import add_run
 from tests.speechlike import call
 
 SCHEMA = json.loads((ROOT / "docs" / "summary.schema.json").read_text())
@@ -223,6 +225,23 @@ def test_an_address_with_a_secret_is_refused_and_recorded_without_it(tmp_path, s
     assert "hunter2" not in attempt["command"] + (tmp_path / "s.json").read_text()
     done = ser_here(*words, "s3://key:hunter2@calls/s.json")
     assert (done.returncode, len(done.stderr.splitlines())) == (errors.USAGE, 1)
+
+
+def test_forget_and_compact_tell_how_they_ended(tmp_path, ser_here):
+    out = tmp_path / "out"
+    for uri in ("/q/a.wav", "/q/b.wav", "/q/c.wav"):
+        add_run(out, [outputs.call(uri)])
+    for words, message in (
+        (("forget", "--uri", "/q/a.wav"), "erased: 1 calls (rows: 1 recordings"),
+        (("compact",), "merged: "),
+        (("compact",), "nothing to merge in "),
+    ):
+        done = ser_here(*words, "--output", out, "--summary", tmp_path / "s.json")
+        assert done.returncode == errors.DONE, done.stderr
+        content = checked_summary(tmp_path / "s.json")
+        assert content["message"].startswith(message)
+        assert content["message"] in done.stdout
+        assert content["message"] in {attempt["message"] for attempt in written(out)}
 
 
 def test_targets_that_cannot_be_written(tmp_path, archive, ser_here):
