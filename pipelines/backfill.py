@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pipelines import errors, nightly
+from pipelines import errors, logs, nightly
 from pipelines.errors import NothingMatchedError, UsageError
 from pipelines.job import Job
 from pipelines.storage import attempts, files, inputs
@@ -49,6 +49,7 @@ def run(jobs: Sequence[Job]) -> dict[dt.date, int]:
         jobs = _with_nights_left(jobs)
     statuses = {}
     for i, job in enumerate(jobs):
+        logs.set_run(None)  # the one before has ended
         job.say(f"night {job.date} ({i + 1:,} of {len(jobs):,})")
         try:
             statuses[job.date] = nightly.run(job)
@@ -60,6 +61,7 @@ def run(jobs: Sequence[Job]) -> dict[dt.date, int]:
         f"{counts[status]:,} {text}" for status, text in _STATUSES.items() if counts[status]
     )
     line = f"{len(jobs):,} nights: {found}"
+    logs.set_run(None)
     jobs[0].say(line)
     attempts.note_message(line)
     return statuses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from argparse import Namespace
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines import backfill, errors, nightly, nights
+from pipelines import backfill, errors, logs, nightly, nights
 from pipelines.chunks import Chunk
 from pipelines.errors import UsageError
 from pipelines.job import Job, Task
@@ -306,6 +307,23 @@ def test_the_status_of_a_backfill_is_the_worst_of_its_nights(monkeypatch, status
     found = backfill.run(jobs_of(*range(1, len(statuses) + 1)))
     assert tuple(found.values()) == statuses
     assert backfill.worst(found.values()) == worst
+
+
+def test_lines_of_a_night_never_bear_the_run_of_the_night_before(monkeypatch, capsys):
+    logs.configure("json")
+
+    def run(job):
+        logs.say("looks")
+        logs.set_run(f"r{job.date.day}")
+        logs.say("works")
+        return errors.DONE
+
+    monkeypatch.setattr(nightly, "run", run)
+    backfill.run([replace(job, say=logs.say) for job in jobs_of(1, 2)])
+    logs.configure()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    ids = [line["run_id"] for line in lines]
+    assert ids == [None, None, "r1", None, None, "r2", None], lines
 
 
 def test_a_redo_in_a_backfill_is_done_when_no_later_night_matches(tmp_path, monkeypatch):
