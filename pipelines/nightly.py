@@ -26,7 +26,7 @@ from pipelines.job import Job, Task
 from pipelines.redo import Redo
 from pipelines.runners.runner import Outcome
 from pipelines.steps.parts import Layout
-from pipelines.storage import bundles, files, inputs, published, store
+from pipelines.storage import attempts, bundles, files, inputs, published, store
 from pipelines.tried_with import TriedWith
 from ser_core import features, tables, temporary
 from ser_core.examine import Settings
@@ -86,8 +86,9 @@ def label(job: Job) -> int:
             meta=lambda output: published.open_reader(output.root).meta_names(),
             features=False,
             nothing=lambda: (
-                f"--output {output}: no recording in it was labelled, "
-                "extracted or without speech; fill it with `ser run` or `ser extract` first"
+                f"--output {output}: no recording in it has stored features or is without speech; "
+                "`ser run` and `ser extract` make features from the audio, with --redo also of "
+                "calls that are already done"
             ),
         ),
     )
@@ -139,10 +140,12 @@ def work_off(job: Job, task: Task) -> int:
                         store.note_job(staged, submitted)
                 outcome = job.runner.run(pipeline, progress, chunk.recordings, submitted)
                 if outcome is Outcome.SUBMITTED:
-                    job.say(
+                    line = (
                         f"run {record.run_id} is a template now; the command after its job "
                         "publishes it"
                     )
+                    job.say(line)
+                    attempts.note_message(line)
                     return errors.DONE
             seal = publishing.publish(output, staged, launcher_cpu_s=usage.cpu_s() - cpu_s)
             _add_profile(job.profile, seal)

@@ -83,6 +83,7 @@ def test_calls_that_are_labelled_again(out, ser_here, pitch_model):
     erase(out, A, B)
     status, text = label()
     assert (status, "2 recordings have no stored features (erased by" in text) == (4, True), text
+    assert "no recording in it has stored features or is without speech" in text
     add_run(out, [call(A)])
     status, text = label()
     assert (status, "1 recordings have no stored features (erased by" in text) == (0, True), text
