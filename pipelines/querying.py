@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import IO, Any
 
@@ -143,6 +143,8 @@ def _answer(output: str, sql: str, kind: str, save: str | None) -> int:
 class _Answer:
     """The rows of an answer in batches. The first one is read at once, before anything is written.
 
+    No two columns have one name.
+
     Parameters
     ----------
     relation : duckdb.DuckDBPyRelation
@@ -157,7 +159,8 @@ class _Answer:
         # Older versions have the second.
         name = "to_arrow_reader" if hasattr(relation, "to_arrow_reader") else "fetch_record_batch"
         self._reader: pa.RecordBatchReader = getattr(relation, name)(_BATCH)
-        self.schema = self._reader.schema
+        names = _numbered(self._reader.schema.names)
+        self.schema = pa.schema(map(pa.Field.with_name, self._reader.schema, names))
         self._first = self._next()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -168,7 +171,8 @@ class _Answer:
 
     def _next(self) -> pa.RecordBatch | None:
         try:
-            return self._reader.read_next_batch()
+            columns = self._reader.read_next_batch().columns
+            return pa.RecordBatch.from_arrays(columns, schema=self.schema)
         except StopIteration:
             return None
         except (OSError, pa.ArrowException) as error:
@@ -177,6 +181,27 @@ class _Answer:
             if text.startswith(("IO Error", "HTTP Error")) or views.TRACEBACK in text:
                 raise duckdb.IOException(text) from None
             raise duckdb.Error(text) from None
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names of columns, with a number where a name was there before, as DuckDB gives it.
+
+    Examples
+    --------
+    >>> _numbered(["label", "label", "start_s"])
+    ['label', 'label_1', 'start_s']
+    """
+    found: list[str] = []
+    # How often each was there before; DuckDB ignores the case.
+    before: dict[str, int] = {}
+    for name in names:
+        new = name
+        while new.lower() in before:
+            before[name.lower()] += 1
+            new = f"{name}_{before[name.lower()]}"
+        before[new.lower()] = 0
+        found.append(new)
+    return found
 
 
 def _check_reads(sql: str) -> None:

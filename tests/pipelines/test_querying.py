@@ -196,6 +196,26 @@ def test_a_value_that_fails_late_is_an_error_of_the_query(ask, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("format", ["table", "csv", "json", "parquet"])
+def test_columns_of_one_name_are_numbered_as_duckdb_does(ask, tmp_path, format):
+    sql = "SELECT 1 AS label, 2 AS label, 3 AS Label, 4 AS label_1, [5] AS label_1_1"
+    expected = duckdb.sql(f"FROM ({sql})").columns
+    assert len(set(expected)) == 5
+    path = tmp_path / "answer"
+    done = ask(sql, "--format", format, "--save", path)
+    assert done.returncode == 0, done.stderr
+    match format:
+        case "parquet":
+            found = pq.read_table(path).column_names
+        case "json":
+            found = list(json.loads(path.read_text())[0])
+        case "csv":
+            found = path.read_text().splitlines()[0].split(",")
+        case _:
+            found = path.read_text().splitlines()[1].strip("┃ ").split()[::2]
+    assert found == expected
+
+
 def test_a_spreadsheet_takes_no_value_for_a_formula(ask):
     done = ask(
         "SELECT '=cmd|x' AS a, '@b' AS b, -1 AS c, '+49170' AS d, ['=x'] AS e, '-x' AS \"=f\"",
