@@ -166,7 +166,7 @@ def check_feature_set(
     advice = "use another folder"
     if option == "--model":
         name = models.bundled_for(*found)
-        advice += f", or --model {name} for this one" if name else ", or a model of its features"
+        advice += f", or --model {name} for this one" if name else f", or a model for {found[0]!r}"
     elif found[0] != feature_set:
         advice += f", or {option} {found[0]} for this one"
     raise UsageError(

@@ -89,7 +89,7 @@ def test_only_a_named_model_of_other_features_is_refused(bundled, tmp_path):
 def test_features_of_no_bundled_model_are_refused_as_ever(bundled, tmp_path):
     output = output_of(tmp_path / "out", "test_simple")
     _, found = checked_model(Namespace(model=None, output=output))
-    with pytest.raises(UsageError, match=r"use another folder, or a model of its features$"):
+    with pytest.raises(UsageError, match=r"use another folder, or a model for 'test_simple'$"):
         published.check_feature_set(output, found.feature_set, found.fingerprint)
 
 
