@@ -393,7 +393,8 @@ def _find(root: str, request: Request, salt: bytes) -> tuple[Marks, Hits]:
     marks = Marks.of(salt, chosen.versions, chosen.recording_ids)
     hits = erasing.find(root, marks, request.only) if marks else Hits()
     if not hits.rows:
-        if request.only and chosen.versions:
+        # By age, only calls are chosen that have features.
+        if request.only and (chosen.versions or request.kind == "before"):
             raise NothingMatchedError(
                 f"--{request.kind}: --output {root} holds no features of what matches; they may be "
                 "erased already"

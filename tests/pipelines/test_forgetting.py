@@ -406,6 +406,9 @@ def test_features_of_an_old_call_that_is_done_again_are_erased_again(tmp_path, t
         assert len(list(forgetting.retain(output, DAY, None, 30))) == 1
         assert set(rows(tmp_path, "features")) == {"/replaced.wav"}
         assert not list(forgetting.retain(output, DAY, None, 30))
+    by_age = forgetting.Request("before", forgetting.by_age(before, only="features"), "features")
+    with pytest.raises(NothingMatchedError, match="holds no features of what matches"):
+        forgetting.preview(str(tmp_path), by_age)
 
 
 # ---------------------------------------------------------------- killed
