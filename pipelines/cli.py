@@ -102,7 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             error.show()
             raise
         except (Exception, KeyboardInterrupt, _Terminated) as error:
-            status, message = _exit_status(error, records=getattr(options, "records", False))
+            # A dry run writes nothing.
+            records = getattr(options, "records", False) and not getattr(options, "dry_run", False)
+            status, message = _exit_status(error, records=records)
             message = message and logs.cleaned(message)
             if status == errors.USAGE and message and not report.begun:
                 words = ["ser", *argv] if options is None else ["ser", *options.words]
@@ -131,9 +133,9 @@ def _exit_status(error: BaseException, *, records: bool) -> tuple[int, str | Non
         case SerError():
             return errors.USAGE, str(error)
         case KeyboardInterrupt():
-            return errors.INTERRUPTED, _STOPPED.format("interrupted")
+            return errors.INTERRUPTED, "interrupted" + (_STOPPED if records else _UNFINISHED)
         case _Terminated():
-            return errors.TERMINATED, _STOPPED.format("ended by SIGTERM")
+            return errors.TERMINATED, "ended by SIGTERM" + (_STOPPED if records else _UNFINISHED)
         case BrokenPipeError():
             # The reader of the output has closed it, as in `ser plan | head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -146,7 +148,9 @@ _UNREAD = (
     "failed: standard output was closed before the end; what was published stays, and the next "
     "command does the rest"
 )
-_STOPPED = "{}; what was published stays, and the next command does the rest"
+_STOPPED = "; what was published stays, and the next command does the rest"
+# Of a command that publishes no tables.
+_UNFINISHED = " before it was done; run it again"
 
 
 def _escape_names() -> None:

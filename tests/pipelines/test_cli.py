@@ -47,6 +47,31 @@ def test_sigterm_ends_a_command_in_order(failing, monkeypatch, capsys):
     assert "ended by SIGTERM" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("words", "publishes"),
+    [
+        (["compact", "--output", "out"], True),
+        (["compact", "--output", "out", "--dry-run"], False),
+        (["train", "--corpus", "ravdess=none", "--save", "new"], False),
+        (["query", "SELECT 1", "--output", "out"], False),
+        (["model", "show"], False),
+    ],
+)
+def test_only_what_publishes_tables_is_gone_on_with_by_the_next_command(
+    monkeypatch, capsys, tmp_path, words, publishes, number
+):
+    """A training that was ended has published nothing, and no command resumes it."""
+    monkeypatch.chdir(tmp_path)
+    command = cli.COMMANDS[words[0]]
+    monkeypatch.setattr(command, "run", lambda options: signal.raise_signal(number))
+    assert cli.main(words) in (errors.TERMINATED, errors.INTERRUPTED)
+    ending = "what was published stays, and the next command does the rest"
+    if not publishes:
+        ending = "before it was done; run it again"
+    assert capsys.readouterr().err.rstrip().endswith(ending)
+
+
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGTERM, errors.TERMINATED), (signal.SIGINT, errors.INTERRUPTED)],
