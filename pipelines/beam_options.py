@@ -23,7 +23,7 @@ def checked(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
     Raises
     ------
     UsageError
-        Beam does not know them either, or the command takes none.
+        Beam does not know them either, or not such values, or the command takes none.
     """
     if not rest:
         return []
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     """A parser of Beam's own options."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    beam = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    beam = _Parser(add_help=False, allow_abbrev=False)
     for kind in _all_subclasses(PipelineOptions):
         kind._add_argparse_args(_Lenient(beam))  # type: ignore[attr-defined]
     return beam
@@ -55,6 +55,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like another; None if none is."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return near[0] if near else None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
 
 
 class _Lenient:

@@ -154,6 +154,8 @@ def test_refused_and_failed_ones_are_recorded(tmp_path, archive, level_model, se
     assert "model 'none': no such folder" in found["message"]
     assert attempt(*run, "--workers", "x")["message"].startswith("argument --workers: 'x' found")
     assert "did you mean --workers?" in attempt(*run, "--wokers", "1")["message"]
+    # Of Beam.
+    assert "--max_num_workers: invalid int" in attempt(*run, "--max_num_workers=x")["message"]
     assert attempt("run", "--input", "/none/*.wav", "--model", level_model)["exit_code"] == 4
     with store.Output(out):
         held = attempt(*run, "--model", level_model)
@@ -163,8 +165,8 @@ def test_refused_and_failed_ones_are_recorded(tmp_path, archive, level_model, se
     config.write_text("worker = 1")
     assert "did you mean workers?" in attempt(*run, "--config", config)["message"]
     statuses = [(item["status"], item["exit_code"]) for item in written(out)]
-    assert sorted(statuses) == [("failed", 4)] + 4 * [("refused", 2)] + [("refused", 5)]
-    assert len(held["attempts"]) == 4  # none has ended well since
+    assert sorted(statuses) == [("failed", 4)] + 5 * [("refused", 2)] + [("refused", 5)]
+    assert len(held["attempts"]) == 5  # none has ended well since
 
 
 @pytest.mark.parametrize(
