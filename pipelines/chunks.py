@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from pipelines import ledger
+from pipelines import ledger, logs
 from pipelines.books import Books, of_matched
 from pipelines.errors import NothingMatchedError
 from pipelines.job import Job, Task
@@ -68,6 +68,7 @@ def chunks(job: Job, task: Task) -> Generator[Chunk, None, None]:
         left = counts.todo
         for i, elements in enumerate(_cut(todo.elements, job.chunk)):
             if number > 1:
+                logs.set_run(None)  # that of the chunk before has ended
                 job.say(f"chunk {i + 1} of {number}")
             todo_here = sum(len(ledger.uris(element)) for element in elements)
             left_out = counts if i == 0 else ledger.Matched(0)

@@ -214,7 +214,7 @@ def _judge(db: Any, expectation: Expectation, night: dt.date) -> Verdict:
         names, row = _row(db, expectation, night)
     except duckdb.Error as error:
         # It may name a value, such as the path of a recording.
-        problem = logs.cleaned(_first_line(error))
+        problem = logs.cleaned(views.unread(error) or _first_line(error))
         return Verdict(expectation.text, night.isoformat(), False, {}, problem)
     words = set(re.findall(r"\w+", expectation.condition.lower()))
     met = row is not None and row[0] is not False

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import shutil
 from argparse import Namespace
+from contextlib import contextmanager
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -15,13 +16,14 @@ import pytest
 import soundfile
 
 from pipelines import backfill, errors, logs, nightly, nights
-from pipelines.chunks import Chunk
+from pipelines.chunks import Chunk, chunks
 from pipelines.errors import UsageError
 from pipelines.job import Job, Task
-from pipelines.ledger import NewRecordings
+from pipelines.ledger import Matched, NewRecordings, Todo
 from pipelines.runners.runner import Runner
 from pipelines.storage import inputs
 from ser_core import tables
+from ser_core.examine import Source
 from tests.speechlike import call
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -324,6 +326,25 @@ def test_lines_of_a_night_never_bear_the_run_of_the_night_before(monkeypatch, ca
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     ids = [line["run_id"] for line in lines]
     assert ids == [None, None, "r1", None, None, "r2", None], lines
+
+
+def test_the_line_that_a_chunk_begins_never_bears_the_run_of_the_one_before(capsys):
+    logs.configure("json")
+    [job] = jobs_of(1, chunk=1)
+    sources = [Source(f"/{name}.wav", 1, 1) for name in "ab"]
+
+    class Finder:
+        @contextmanager
+        def found(self):
+            yield Todo(Matched(2), iter(sources))
+
+    for chunk in chunks(replace(job, say=logs.say), Task(Finder(), None, None, None)):
+        logs.set_run(f"r{chunk.left}")
+    logs.configure()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["run_id"], line["message"]) for line in lines] == [
+        (None, "chunk 1 of 2"), (None, "chunk 2 of 2"),
+    ]  # fmt: skip
 
 
 def test_a_redo_in_a_backfill_is_done_when_no_later_night_matches(tmp_path, monkeypatch):
