@@ -13,7 +13,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.checking_rows import Checked, check_rows
+from pipelines.checking_rows import Checked, Damage, check_rows
 from pipelines.errors import NothingMatchedError, StoreError
 from pipelines.storage import (
     changes,
@@ -46,7 +46,6 @@ _NEEDED = {
     "features": ("recording_id", "uri", "run_id", "channel", "start_s", "end_s", "vector"),
     "runs": ("run_id", "night", "matched", "labelled", "no_speech", "rejected"),
 }
-_RESTORE = "restore it from a backup, or forget its calls and run again over their audio"
 # An output that changes all the time is checked so often.
 _TRIES = 3
 
@@ -100,8 +99,9 @@ def _check(root: str, names: list[str]) -> Checked:
     published.require_paths(found, "runs")
     held = store.is_held(root)
     _check_names(root, names, held, checked)
-    readable = _check_files(root, found, checked)
-    check_rows(readable, log, checked)
+    damaged: list[Damage] = []
+    readable = _check_files(root, found, damaged, checked)
+    check_rows(readable, damaged, log, checked)
     # Both read all files that count.
     if not any(finding.kind in ("file", "schema", "hash") for finding in checked.findings):
         # The command that holds it may be erasing.
@@ -150,8 +150,13 @@ _FINISHES = (
 )
 
 
-def _check_files(root: str, found: tables.Reader, checked: Checked) -> dict[str, list[str]]:
-    """Read each file that counts, whole; gives those that can be read, by table."""
+def _check_files(
+    root: str, found: tables.Reader, damaged: list[Damage], checked: Checked
+) -> dict[str, list[str]]:
+    """Read each file that counts, whole; gives those that can be read, by table.
+
+    `damaged` gets those that are damaged.
+    """
     broken: list[str] = []
     hashes = sums.read(root, broken)
     for path in broken:
@@ -167,7 +172,7 @@ def _check_files(root: str, found: tables.Reader, checked: Checked) -> dict[str,
             checked.files += 1
             expected = hashes.get(path.removeprefix(f"{root}/"))
             checked.without_hash += expected is None
-            schema = _read_file(path, table, expected, checked)
+            schema = _read_file(path, table, expected, damaged, checked)
             if schema is None:
                 continue
             readable[table].append(path)
@@ -181,21 +186,25 @@ def _check_files(root: str, found: tables.Reader, checked: Checked) -> dict[str,
                 "schema",
                 f"several {kind} found: "
                 + ", ".join(f"{value} in {count:,} files" for value, count in counts.items()),
-                "an output holds one; move the others' files to a folder of their own",
+                "an output holds one; move the others' files to a folder of their own, then ser "
+                "compact",
             )
     return readable
 
 
-def _read_file(path: str, table: str, expected: str | None, checked: Checked) -> pa.Schema | None:
+def _read_file(
+    path: str, table: str, expected: str | None, damaged: list[Damage], checked: Checked
+) -> pa.Schema | None:
     """Check the hash, the schema and each value of a file; None if it cannot be read."""
     try:
         if expected is not None and sums.sha256_of(path) != expected:
-            checked.add("hash", f"{path}: its bytes have changed since it was written", _RESTORE)
+            text = "its bytes have changed since it was written"
+            damaged.append(Damage("hash", path, text))
         with published.open_parquet(path) as file:
             schema = file.schema_arrow
             missing = [name for name in _NEEDED[table] if name not in schema.names]
             if missing:
-                checked.add("schema", f"{path}: no column {', '.join(missing)}", _RESTORE)
+                damaged.append(Damage("schema", path, f"no column {', '.join(missing)}"))
                 return None
             for i in range(file.num_row_groups):
                 rows = file.read_row_group(i)
@@ -203,7 +212,7 @@ def _read_file(path: str, table: str, expected: str | None, checked: Checked) ->
                 checked.rows[table] += len(rows)
     except (SerError, OSError, pa.ArrowException, ValueError) as error:
         text = str(error).strip().partition("\n")[0]
-        checked.add("file", f"{path}: cannot be read: {text}", _RESTORE)
+        damaged.append(Damage("file", path, f"cannot be read: {text}"))
         return None
     version = int((schema.metadata or {}).get(b"schema_version", b"0"))
     if version > tables.SCHEMA_VERSION:
@@ -215,7 +224,8 @@ def _read_file(path: str, table: str, expected: str | None, checked: Checked) ->
     for name, expected_type in _types()[table].items():
         if name in schema.names and schema.field(name).type != expected_type:
             found = schema.field(name).type
-            checked.add("schema", f"{path}: {name} is {found}, {expected_type} expected", _RESTORE)
+            text = f"{name} is {found}, {expected_type} expected"
+            damaged.append(Damage("schema", path, text))
     return schema
 
 
@@ -243,13 +253,16 @@ def _types() -> dict[str, dict[str, pa.DataType]]:
 
 def _check_forgotten(root: str, log: list[forgotten.Forgetting], checked: Checked) -> None:
     done = {change.id for change in changes.read(root)}
-    for entry in log:
-        if entry.kind != forgotten.RENAMED and entry.id not in done:
-            checked.add(
-                "forgotten",
-                f"the forgetting of {entry.at:%Y-%m-%d %H:%M} UTC was interrupted",
-                "the next command that writes into the output finishes it, such as ser compact",
-            )
+    unfinished = [e for e in log if e.kind != forgotten.RENAMED and e.id not in done]
+    for entry in unfinished:
+        checked.add(
+            "forgotten",
+            f"the forgetting of {entry.at:%Y-%m-%d %H:%M} UTC was interrupted",
+            "the next command that writes into the output finishes it, such as ser compact",
+        )
+    # Its rows are still there.
+    if unfinished:
+        return
     marks = forgotten.marks(log)
     if not marks:
         return

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import NothingMatchedError
-from pipelines.storage import files, published
+from pipelines.storage import changes, files, published
 from pipelines.storage.uri_patterns import to_regex
 from ser_core import tables
 from ser_core.tables import Reader, database
-from ser_core.tables.reader import night_of
+from ser_core.tables.reader import night_of, run_of
 
 REJECTED, RUN, DATE = "rejected", "run", "date"
 _LATEST = pa.schema(
@@ -79,7 +79,7 @@ def select(db: Any, output: str, redo: Redo) -> None:
         condition, values = _condition(db, text)
         db.execute(f"INSERT INTO redo SELECT uri FROM candidates WHERE {condition}", values)
         if not database.count(db, "redo"):
-            _check_exists(db, text)
+            _check_exists(db, reader, text)
     done = _runs_of_unfinished(reader, redo)
     if done:
         db.execute(
@@ -124,7 +124,7 @@ def _condition(db: Any, text: str) -> tuple[str, list[str]]:
     return "regexp_full_match(uri, ?)", [to_regex(text)]
 
 
-def _check_exists(db: Any, text: str) -> None:
+def _check_exists(db: Any, reader: Reader, text: str) -> None:
     """Raise an error if a selection names what the tables never held."""
     kind, equals, value = text.partition("=")
     if text == REJECTED:
@@ -134,7 +134,8 @@ def _check_exists(db: Any, text: str) -> None:
         known = [row[0] for row in db.execute(
             f"SELECT DISTINCT {column} FROM all_rows ORDER BY 1 DESC"
         ).fetchall()]  # fmt: skip
-        if value in known:  # all of it was done again since
+        # All of it was done again since, or its rows of recordings are lost.
+        if value in known or _is_recorded(reader, kind, value):
             return
         words = "runs" if kind == RUN else "dates"
         listed = ", ".join(known[:_LISTED]) + (", …" if len(known) > _LISTED else "")
@@ -147,6 +148,21 @@ def _check_exists(db: Any, text: str) -> None:
         f"--redo {text}: no URI in the tables matches; they are as "
         f"{example or 'nothing: the tables are empty'}; `rejected`, run=ID, date=YYYY-MM-DD, a URI "
         "or a pattern of URIs expected"
+    )
+
+
+def _is_recorded(reader: Reader, kind: str, value: str) -> bool:
+    """Whether a table but `recordings` knows a run or a date."""
+    of = {RUN: run_of, DATE: night_of}[kind]
+    paths = [path for table in ("runs", "segments", "features") for path in reader.paths(table)]
+    if value in map(of, paths):
+        return True
+    # Compacted files hold several runs.
+    merged = [path for path in paths if changes.is_change(run_of(path))]
+    return kind == RUN and any(
+        pc.any(pc.equal(rows["run_id"], value)).as_py()
+        for path in merged
+        for rows in published.read_row_groups(path, ["run_id"])
     )
 
 

@@ -60,6 +60,8 @@ def run(options: Namespace) -> int:
     else:
         for finding in checked.findings:
             print(f"{finding.kind}: {finding.text}; {finding.advice}")
+        for line in checked.superseded:
+            print(f"superseded: {line}; nothing to do")
         rows = ", ".join(f"{count:,} {table}" for table, count in checked.rows.items())
         print(f"{checked.files:,} files read ({rows}): {len(checked.findings):,} findings")
         if checked.without_hash:

@@ -117,7 +117,7 @@ def naming_damage(path: str) -> Iterator[None]:
         cause = str(error).partition("\n")[0]
         raise TableError(
             f"{path or 'a table'}: no whole Parquet file of this program ({cause}); restore it "
-            "from a backup, or move its folder run=… of each table away and run again"
+            "from a backup, or do as `ser check` advises"
         ) from error
 
 

@@ -69,9 +69,11 @@ def test_any_changed_byte_is_found(out):
     assert kinds(out) == set()
 
 
-@pytest.mark.parametrize("table", ["recordings", "segments", "features", "runs"])
-def test_a_missing_file_is_found(out, table):
-    path = published.open_reader(out).paths(table)[0]
+@pytest.mark.parametrize(
+    ("table", "number"), [("recordings", 0), ("segments", 1), ("features", 1), ("runs", 0)]
+)
+def test_a_missing_file_is_found(out, table, number):
+    path = published.open_reader(out).paths(table)[number]
     shutil.rmtree(Path(path).parent)
     assert kinds(out) & {"books", "rows"}
 
