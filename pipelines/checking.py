@@ -126,7 +126,8 @@ def _check_names(root: str, names: list[str], held: bool, checked: Checked) -> N
         if found is None:
             if name.startswith("_staging/") or _KNOWN.fullmatch(name):
                 continue
-            if not _KNOWN.fullmatch(name.removesuffix(files.UNFINISHED)):
+            unfinished = name.removesuffix(files.UNFINISHED)
+            if not (_KNOWN.fullmatch(unfinished) or views.UNFINISHED.fullmatch(unfinished)):
                 checked.add("file", f"{name}: belongs to no table", "move it elsewhere")
             elif not held:
                 checked.add("file", f"{name}: {_INTERRUPTED}", _FINISHES)

@@ -1,7 +1,8 @@
 """Runs SQL over the views of an output folder, and prints or saves the answer.
 
 A query reads the output folder and nothing else: other files, the network and every statement that
-writes are refused.
+writes are refused. Beside its answer only the files of the views are written, if the folder was
+moved.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines import logs
 from pipelines.commands.query import FORMATS
 from pipelines.errors import NothingMatchedError, StoreError, UsageError
 from pipelines.storage import files, views
 from pipelines.terminal import defuse, plain
+from ser_core.errors import SerError
 
 # Rows of the format `table`, which is for people.
 MAX_ROWS = 1_000
@@ -106,6 +109,7 @@ def query(output: str, sql: str, kind: str, save: str | None) -> int:
             "--format parquet: it is not for reading on a screen; add --save F.parquet"
         )
     _check_reads(sql)
+    _renew_views(output)
     try:
         return _answer(output, sql, kind, save)
     except duckdb.Error as error:
@@ -113,6 +117,19 @@ def query(output: str, sql: str, kind: str, save: str | None) -> int:
             raise StoreError(f"--output {output}: cannot be read: {problem}") from None
         # Of the values, met while the answer is written.
         raise UsageError(f"SQL: {_first(error)}") from None
+
+
+def _renew_views(output: str) -> None:
+    """Let other programs find the tables where they are now. The query itself needs no file."""
+    try:
+        views.refresh_if_moved(output)
+    except (OSError, SerError, duckdb.Error) as error:
+        reason = getattr(error, "strerror", None) or _first(error)
+        logs.say(
+            f"{files.join(output, views.DATABASE)} is missing or names another folder, and cannot "
+            f"be replaced ({reason}); this query goes on in memory",
+            stream=sys.stderr,
+        )
 
 
 def _answer(output: str, sql: str, kind: str, save: str | None) -> int:

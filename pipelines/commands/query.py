@@ -24,7 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description = (
         "Run one query of DuckDB's SQL over the views of an output folder:\n"
         "calls (the latest row a recording), segments, features, runs, nights, history, drift.\n"
-        "It reads the output folder and writes nothing but the file of --save."
+        "It reads the output folder and writes nothing but the file of --save. After the folder\n"
+        "was moved, it also makes ser.duckdb anew, for other programs."
     )
     parser.add_argument(
         "sql",

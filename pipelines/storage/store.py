@@ -194,7 +194,8 @@ class Output:
             with suppress(FileNotFoundError):
                 for entry in os.scandir(folder):
                     name = entry.name.removesuffix(files.UNFINISHED)
-                    if name == entry.name or (folder == self.root and name not in _OWN):
+                    own = name in _OWN or views.UNFINISHED.fullmatch(name)
+                    if name == entry.name or (folder == self.root and not own):
                         continue
                     # A command that does not hold the output may be writing its attempt.
                     if time.time() - entry.stat().st_mtime > _UNFINISHED_S:

@@ -2,15 +2,18 @@
 
 `refresh` writes it after every publication and every change, with OUT/_views.sql, its text, beside
 it. Each is replaced by one rename and never opened for writing in place. So a reader sees the
-output before a run or after it. `connect` makes the same views in memory. So neither an object
-store nor a folder that was moved needs the file.
+output before a run or after it. The views name files by absolute paths: `refresh_if_moved` writes
+them anew after the folder was moved. `connect` makes the same views in memory. So an object store
+needs no file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,12 +32,16 @@ from ser_core import __version__, temporary
 from ser_core.tables import Reader
 
 __all__ = [
-    "DATABASE", "SQL", "VIEWS", "as_pattern", "connect", "refresh", "refresh_if_stale", "text",
+    "DATABASE", "SQL", "VIEWS", "as_pattern", "connect", "refresh", "refresh_if_moved",
+    "refresh_if_stale", "text",
 ]  # fmt: skip
 
 DATABASE, SQL = "ser.duckdb", "_views.sql"
 _STAGING = "_staging"
 _MEMORY = "1GB"
+# Unfinished files of `refresh_if_moved` in OUT, without their ending.
+UNFINISHED = re.compile(rf"({re.escape(DATABASE)}|{re.escape(SQL)})-[0-9a-f]{{32}}")
+_FILE = re.compile(rf"'((?:[^']|'')*)/(?:{'|'.join(TABLES)})/date=[^'/]*/run=[^'/]*/part-[^'/]*'")
 
 
 def refresh(output: str | os.PathLike) -> None:
@@ -52,13 +59,26 @@ def refresh(output: str | os.PathLike) -> None:
         return
     reader = published.open_reader(root)
     sql = _sql(reader, _Listing.of(reader))
-    path, new = files.join(root, DATABASE), files.join(root, _STAGING, DATABASE)
-    with files.naming(f"--output {root}"), temporary.folder() as folder:
+    with files.naming(f"--output {root}"):
+        os.makedirs(files.join(root, _STAGING), exist_ok=True)
+        _replace(root, sql, files.join(root, _STAGING, DATABASE), files.join(root, SQL))
+
+
+def _replace(root: str, sql: str, new: str, new_sql: str) -> None:
+    """Replace both files of the views; the new ones are written under other names first.
+
+    Parameters
+    ----------
+    root, sql : str
+    new, new_sql : str
+        Paths of the new files, the second without its ending `.tmp`.
+    """
+    path, unfinished = files.join(root, DATABASE), new_sql + files.UNFINISHED
+    with temporary.folder() as folder:
         # Not in OUT, since DuckDB cannot write to every path, such as one with a question mark.
         made = files.join(folder, DATABASE)
         with _database(made) as db:
             db.execute(sql)
-        os.makedirs(os.path.dirname(new), exist_ok=True)
         with suppress(FileNotFoundError):
             os.unlink(new)  # of a command that was killed
         with open(made, "rb") as source, files.written(new) as target:
@@ -70,7 +90,57 @@ def refresh(output: str | os.PathLike) -> None:
         with suppress(FileNotFoundError):
             # Of somebody who wrote to an earlier file all the same.
             os.unlink(f"{path}.wal")
-        files.write_whole(files.join(root, SQL), sql)
+        with files.written(unfinished) as text_file:
+            text_file.write(sql.encode("utf-8"))
+        os.replace(unfinished, files.join(root, SQL))
+        files.sync(root)
+
+
+def refresh_if_moved(output: str | os.PathLike) -> None:
+    """Replace the files of the views if they name another folder, or are missing.
+
+    Nothing need be held. A command that holds the output may replace them at the same time: the
+    files here have names of their own until they are whole, and if a table has changed meanwhile,
+    they are made once more.
+
+    Raises
+    ------
+    OSError, StoreError, duckdb.Error
+        They cannot be written, or a table cannot be read.
+    """
+    root = files.absolute(output)
+    if files.is_remote(root):
+        return
+    reader, listing = _read_listing(root)
+    if not any(listing.paths.values()) or not _is_moved(root):
+        return
+    before = None
+    while before != listing.mark:
+        before, own = listing.mark, uuid.uuid4().hex
+        new, new_sql = (files.join(root, f"{name}-{own}") for name in (DATABASE, SQL))
+        unfinished = [f"{name}{files.UNFINISHED}" for name in (new, new_sql)]
+        try:
+            _replace(root, _sql(reader, listing), unfinished[0], new_sql)
+        finally:
+            for path in unfinished:
+                with suppress(OSError):
+                    os.unlink(path)
+        reader, listing = _read_listing(root)
+
+
+def _is_moved(root: str) -> bool:
+    """Whether a file of the views is missing, or names files of another folder."""
+    try:
+        found = _FILE.search(files.read_text(files.join(root, SQL)))
+    except (OSError, ValueError):
+        return True
+    if not os.path.exists(files.join(root, DATABASE)):
+        return True
+    # As `as_pattern` and `text` have written it.
+    named = re.sub(r"\[([*?[])\]", r"\1", found[1].replace("''", "'")) if found else root
+    with suppress(OSError):
+        return not os.path.samefile(named, root)
+    return True
 
 
 def refresh_if_stale(output: str | os.PathLike) -> None:

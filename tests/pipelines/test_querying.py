@@ -2,15 +2,17 @@
 
 import csv
 import datetime as dt
+import errno
 import io
 import json
+import shutil
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import forgetting, querying
-from pipelines.storage import erasing
+from pipelines import checking, forgetting, querying
+from pipelines.storage import erasing, views
 from tests import small_tables
 from tests.pipelines.outputs import add_run, call
 
@@ -143,6 +145,82 @@ def test_long_answers_are_cut_on_the_screen_only(ask):
 
 
 # ---------------------------------------------------------------- what changes meanwhile
+
+
+def nights_by_duckdb(out) -> int:
+    with duckdb.connect(str(out / "ser.duckdb"), read_only=True) as db:
+        return db.execute("SELECT sum(labelled) FROM nights").fetchone()[0]
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "no database", "no text"])
+def test_other_programs_find_an_output_that_was_moved(ask, tmp_path, how):
+    old, out = tmp_path / "it's [o]ld", tmp_path / "new"
+    add_run(old, [call("/a.wav")])
+    if how == "moved":
+        old.rename(out)
+    else:
+        shutil.copytree(old, out)
+    for name in {"no database": ["ser.duckdb"], "no text": ["_views.sql"]}.get(how, []):
+        (out / name).unlink()
+    if how == "copied":
+        add_run(old, [call("/b.wav")])
+    assert "views" in {finding.kind for finding in checking.check(str(out)).findings}
+    before = set(out.rglob("*")) | {out / "ser.duckdb", out / "_views.sql"}
+    done = ask("SELECT sum(labelled) AS n FROM nights", "--format", "csv", output=out)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "n\n1\n", "")
+    assert nights_by_duckdb(out) == 1
+    assert checking.check(str(out)).findings == []
+    assert set(out.rglob("*")) == before
+
+
+def test_the_views_of_an_output_that_stays_are_left_to_the_commands_that_write(ask, tmp_path):
+    """Also under another name of the same folder."""
+    out, link = tmp_path / "it's [a] folder", tmp_path / "link"
+    add_run(out, [call("/a.wav")])
+    link.symlink_to(out)
+    # As between a publication and the views that follow it.
+    small_tables.publish(out, "r20990101T000000-aaaaaa", ["/b.wav"], date=NIGHT)
+    text, database = out / "_views.sql", out / "ser.duckdb"
+    before = text.read_text(), database.stat().st_ino
+    for output in (out, link):
+        assert ask("FROM nights", output=output).returncode == 0
+        assert (text.read_text(), database.stat().st_ino) == before
+
+
+def test_an_output_that_was_moved_and_cannot_be_written(ask, tmp_path, monkeypatch):
+    add_run(tmp_path / "old", [call("/a.wav")])
+    out = tmp_path / "new"
+    (tmp_path / "old").rename(out)
+
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    before = (out / "_views.sql").read_text()
+    monkeypatch.setattr(views.files, "written", refused)
+    done = ask("SELECT uri FROM calls", "--format", "csv", output=out)
+    assert (done.returncode, done.stdout) == (0, "uri\n/a.wav\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot be replaced (Permission denied); this query goes on in memory" in done.stderr
+    assert (out / "_views.sql").read_text() == before
+
+
+def test_a_run_that_is_published_while_a_query_replaces_the_views(ask, tmp_path, monkeypatch):
+    add_run(tmp_path / "old", [call("/a.wav")])
+    out = tmp_path / "new"
+    (tmp_path / "old").rename(out)
+    replace, times = views._replace, []
+
+    def meanwhile(*arguments):
+        times.append(1)
+        if len(times) == 1:
+            add_run(out, [call("/b.wav")])
+        replace(*arguments)
+
+    monkeypatch.setattr(views, "_replace", meanwhile)
+    assert ask("FROM nights", output=out).returncode == 0
+    assert len(times) > 2
+    assert nights_by_duckdb(out) == 2
+    assert checking.check(str(out)).findings == []
 
 
 def test_a_query_meets_an_erasure_and_is_repeated(tmp_path, ser_here, monkeypatch):
