@@ -174,6 +174,17 @@ def test_a_damaged_file_of_calls_that_were_done_again(tmp_path, monkeypatch):
     )
 
 
+def test_a_damaged_file_of_a_night_that_was_merged_and_done_again(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    compacted(out)
+    path = paths(out, "segments")[0]
+    run(out, ("date=2026-03-01", "date=2026-03-02"), monkeypatch)
+    cut(path)
+    for finding in checking.check(str(out)).findings:
+        assert finding.text.endswith("its calls were done again since")
+    check_that_advice_helps(out, monkeypatch, "file")
+
+
 @pytest.mark.parametrize("make", [plain, compacted])
 def test_files_that_came_back_from_a_backup(tmp_path, monkeypatch, make):
     out = tmp_path / "out"
