@@ -8,6 +8,7 @@ kept. Readers of the replaced files have an hour (`changes.GRACE`).
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import publishing
-from pipelines.storage import changes, files, published, store
+from pipelines.errors import StoreError
+from pipelines.storage import changes, files, published, store, sums
 from pipelines.storage.rewriting import Rewriting
 from ser_core import tables
 from ser_core.tables import reader
@@ -98,8 +100,10 @@ def compact(output: str, say: Callable[[str], None]) -> Compacted:
     ------
     NothingMatchedError
         There are no tables.
-    HeldError, StoreError
+    HeldError
         As `store.Output`.
+    StoreError
+        As there; or a file is damaged. What was merged before it stays merged.
     """
     root = files.absolute(output)
     published.require_paths(published.open_reader(root), "runs")
@@ -108,6 +112,7 @@ def compact(output: str, say: Callable[[str], None]) -> Compacted:
         merges = list(_merges(found))
         counted = _count(found, merges)
         for batch in _batches(merges):
+            _check(root, batch)
             _apply(held, batch)
     return counted
 
@@ -184,6 +189,18 @@ def _batches(merges: Sequence[Merge]) -> Iterator[list[Merge]]:
             batch = []
     if batch:
         yield batch
+
+
+def _check(root: str, merges: Sequence[Merge]) -> None:
+    """Refuse files that have changed since they were written: merged, they could not be told."""
+    hashes = sums.read(root)
+    for path in (path for merge in merges for path in merge.paths):
+        expected = hashes.get(path.removeprefix(f"{root}/"))
+        if expected is not None and sums.sha256_of(path) != expected:
+            raise StoreError(
+                f"{path}: its bytes have changed since it was written, so it is not merged; "
+                f"`ser check --output {shlex.quote(root)}` says what to do"
+            )
 
 
 def _apply(output: store.Output, merges: Sequence[Merge]) -> None:

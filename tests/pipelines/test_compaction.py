@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import compaction, forgetting, publishing
-from pipelines.errors import NothingMatchedError
+from pipelines.errors import NothingMatchedError, StoreError
 from pipelines.storage import changes, erasing, published, sums, views
 from tests.pipelines.outputs import add_run, call
 from tests.pipelines.test_forgetting import Killed, dying, holds  # noqa: F401  (a fixture)
@@ -132,6 +132,21 @@ def test_erased_also_from_replaced_files(out, monkeypatch):
     assert not holds(out, "/q/1-1.wav")
     assert holds(out, "/q/1-2.wav")
     assert compact(out).before == counts(out)
+
+
+def test_a_damaged_file_is_not_merged(out):
+    """Its bytes differ, though Parquet reads it: merged, it would get a new hash."""
+    before = counts(out)
+    [path, *_] = published.open_reader(str(out)).paths("segments")
+    metadata = pq.read_metadata(path)
+    content = bytearray(Path(path).read_bytes())
+    written_by = content.rindex(metadata.created_by.encode())
+    content[written_by] ^= 1
+    Path(path).write_bytes(content)
+    pq.read_table(path)
+    with pytest.raises(StoreError, match=r"have changed since.*ser check"):
+        compact(out)
+    assert counts(out) == before
 
 
 def test_nothing_there(tmp_path):
