@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _escape_names()
     debug = "--debug" in argv
     report, options = Report(), None
-    with _logging_disabled(not debug), _signals_raise():
+    with _logging_disabled(not debug), _signals_raise() as met:
         try:
             report.prepare([*_reporting_words(argv), *argv], records=_records(argv))
             options, rest = _read(argv)
@@ -101,16 +101,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             report.refuse(without_secrets(["ser", *error.words]), error.message)
             error.show()
             raise
-        except (Exception, KeyboardInterrupt, _Terminated) as error:
+        except (Exception, KeyboardInterrupt, _Terminated) as found:
+            cause = met[-1] if met else found
             # A dry run writes nothing.
             records = getattr(options, "records", False) and not getattr(options, "dry_run", False)
-            status, message = _exit_status(error, records=records)
+            status, message = _exit_status(cause, records=records)
             message = message and logs.cleaned(message)
             if status == errors.USAGE and message and not report.begun:
                 words = ["ser", *argv] if options is None else ["ser", *options.words]
                 report.refuse(without_secrets(words), message)
-            status = report.end(status, message, error)
-            if debug and status == errors.FAILED and not isinstance(error, SerError):
+            status = report.end(status, message, cause)
+            if debug and status == errors.FAILED and not isinstance(cause, SerError):
                 raise
             if message:
                 with suppress(BrokenPipeError):
@@ -174,19 +175,22 @@ def _logging_disabled(disabled: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Raise `_Terminated` on SIGTERM; only the main thread may handle signals.
+def _signals_raise() -> Iterator[list[BaseException]]:
+    """Raise `_Terminated` on SIGTERM; gives what signals have raised, as they come.
 
-    Where Python may not raise an error, such as in a callback of the garbage collector, it prints
-    and forgets it. A signal that is met there is sent again a moment later.
+    A library may raise an error of its own instead, as DuckDB does in a query. Where Python may not
+    raise an error, such as in a callback of the garbage collector, it prints and forgets it. A
+    signal that is met there is sent again a moment later. Only the main thread may handle signals.
     """
+    met: list[BaseException] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield met
         return
     again: list[threading.Timer] = []
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
+    def raise_it(number: int, frame: FrameType | None) -> None:
+        met.append(_Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise met[-1]
 
     def forgotten(error: sys.UnraisableHookArgs) -> None:
         if isinstance(error.exc_value, (_Terminated, KeyboardInterrupt)):
@@ -197,15 +201,18 @@ def _signals_raise() -> Iterator[None]:
         else:
             hook(error)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, raise_it)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it may be ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, raise_it)
     hook, sys.unraisablehook = sys.unraisablehook, forgotten
     try:
-        yield
+        yield met
     finally:
         for timer in again:
             timer.cancel()
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- the command line

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 import weakref
 
+import duckdb
 import pytest
 
 from pipelines import cli, errors
@@ -98,6 +100,26 @@ def test_a_signal_that_is_met_where_nothing_may_be_raised_ends_it_all_the_same(
     assert time.monotonic() - started < 10
     assert "Traceback" not in capsys.readouterr().err
     assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, errors.TERMINATED), (signal.SIGINT, errors.INTERRUPTED)],
+)
+def test_a_signal_amid_a_query_is_one(monkeypatch, capsys, number, status):
+    """DuckDB raises "Query interrupted" in the place of what the signal raised."""
+
+    def run(options):
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
+        timer.start()
+        pairs = "SELECT sum(a.i * b.i) FROM range(300000) a(i), range(300000) b(i)"
+        return duckdb.connect().execute(pairs).fetchall()
+
+    monkeypatch.setattr(cli.COMMANDS["model"], "run", run)
+    before = signal.getsignal(signal.SIGINT)
+    assert cli.main(["model", "show"]) == status
+    assert "Query interrupted" not in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(
