@@ -174,13 +174,13 @@ def _find_superseded(db: Any) -> None:
     for name, join in (("recordings", "SEMI"), ("superseded", "ANTI")):
         db.execute(f"CREATE TABLE {name} AS FROM all_rows {join} JOIN latest USING (uri, run_id)")
     db.execute(
-        "CREATE TABLE redone AS SELECT what, max(run_id) AS by_run FROM (SELECT unnest(redo) AS "
-        "what, run_id FROM runs WHERE coalesce(redo_left, 0) = 0) GROUP BY what"
+        "CREATE TABLE redone AS SELECT selection, max(run_id) AS by_run FROM (SELECT unnest(redo) "
+        "AS selection, run_id FROM runs WHERE coalesce(redo_left, 0) = 0) GROUP BY selection"
     )
     db.execute(
         "CREATE TABLE done_again AS SELECT DISTINCT known.run_id FROM ("
         "SELECT run_id, date FROM runs UNION SELECT run_id, date FROM all_rows) AS known "
-        "JOIN redone ON redone.what IN ('run=' || known.run_id, 'date=' || known.date) "
+        "JOIN redone ON redone.selection IN ('run=' || known.run_id, 'date=' || known.date) "
         "AND redone.by_run > known.run_id"
     )
 
@@ -188,12 +188,12 @@ def _find_superseded(db: Any) -> None:
 def _add_damage(db: Any, damage: Damage, checked: Checked) -> None:
     run, date = reader.run_of(damage.path), reader.night_of(damage.path)
     if changes.is_change(run):  # its file may hold several runs of the date
-        what = f"date={date}"
+        selection = f"date={date}"
         # Ids sort by time behind their first letter.
-        query = "SELECT 1 FROM redone WHERE what = ? AND by_run[2:] > ?"
-        found = db.execute(query, [what, run[1:]]).fetchall()
+        query = "SELECT 1 FROM redone WHERE selection = ? AND by_run[2:] > ?"
+        found = db.execute(query, [selection, run[1:]]).fetchall()
     else:
-        what = f"run={run}"
+        selection = f"run={run}"
         found = db.execute("SELECT 1 FROM done_again WHERE run_id = ?", [run]).fetchall()
         found += db.execute(
             "SELECT 1 FROM superseded WHERE run_id = $1 AND NOT EXISTS (FROM recordings WHERE "
@@ -210,7 +210,7 @@ def _add_damage(db: Any, damage: Damage, checked: Checked) -> None:
             damage.kind,
             f"{damage.path}: {damage.text}",
             "restore it from a backup; without one, move it elsewhere and do its calls again: ser "
-            f"run --redo {what}, with an --input that matches them",
+            f"run --redo {selection}, with an --input that matches them",
         )
 
 

@@ -29,6 +29,9 @@ _ASK_EVERY_S = 1.0
 # A JobManager may be away for a while without losing its jobs.
 _UNREACHABLE_S = 300.0
 _SUBMIT_S = 60.0
+# Beam's threads that read from the workers, by name.
+_READERS = ("beam_control_read", "read_grpc_client_inputs")
+_READERS_END_WITHIN_S = 2.0
 
 
 class Execution:
@@ -170,7 +173,8 @@ def run_to_end(
 def beam_messages(debug: bool) -> Iterator[list[str]]:
     """Collect the errors of Beam's threads, instead of printing their traces.
 
-    Errors of other threads go to the previous hook, which is restored at the end.
+    Errors of other threads go to the previous hook, which is restored at the end. After an error
+    that is once the threads that read from the workers have ended: they fail when the workers go.
 
     Parameters
     ----------
@@ -179,6 +183,7 @@ def beam_messages(debug: bool) -> Iterator[list[str]]:
     """
     messages: list[str] = []
     before = threading.excepthook
+    others = set(threading.enumerate())
 
     def hook(args: threading.ExceptHookArgs) -> None:
         of_beam = _is_beams(args.exc_traceback)
@@ -190,6 +195,12 @@ def beam_messages(debug: bool) -> Iterator[list[str]]:
     threading.excepthook = hook
     try:
         yield messages
+    except BaseException:
+        end = time.monotonic() + _READERS_END_WITHIN_S
+        for thread in set(threading.enumerate()) - others:
+            if thread.name in _READERS:
+                thread.join(max(0.0, end - time.monotonic()))
+        raise
     finally:
         if threading.excepthook is hook:
             threading.excepthook = before

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -218,6 +220,28 @@ def test_a_failed_run_ends_its_own_processes_only(tmp_path, level_model, monkeyp
     finally:
         ours.kill()
         ours.wait()
+
+
+def test_beams_readers_that_fail_after_the_run_print_no_trace():
+    seen: list[str] = []
+    before = threading.excepthook
+    threading.excepthook = lambda args: seen.append(str(args.exc_value))
+
+    def fail_later() -> None:
+        time.sleep(0.3)
+        beam.Create(3)  # not iterable
+
+    try:
+        reader = threading.Thread(target=fail_later, name="beam_control_read")
+        with contextlib.suppress(KeyboardInterrupt), running.beam_messages(debug=False) as messages:
+            reader.start()
+            raise KeyboardInterrupt
+        reader.join()
+        (message,) = messages
+        assert "iterable" in message
+        assert not seen
+    finally:
+        threading.excepthook = before
 
 
 def test_only_failures_of_beams_threads_are_kept(capsys):
