@@ -1,8 +1,8 @@
 """Recording conditions (lines, codecs, noise, packet loss) in one table.
 
 Models are tested under `CONDITIONS`, which have fixed strengths, and trained on `COPIES`, which
-have random strengths. `degrade` seeds the random generator with a key of the clip, so the same clip
-always gives the same result.
+have random strengths. Some copies are cut to the speech that a night would find in them. `degrade`
+seeds the random generator with a key of the clip, so the same clip always gives the same result.
 
 To add a condition, add a line to `TABLE` and a function to `ser_core.degradations`. That module is
 imported only when a clip is degraded, so reading the names does not import numpy.
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-# Part of the keys of cached vectors. Increase it when a condition changes its meaning.
+# Part of the keys of cached vectors. Increase it when a condition changes its meaning, or when
+# `ser_core.speech` finds other speech.
 VERSION = 1
 
 
@@ -34,11 +35,15 @@ class Condition:
         Name of a function in `ser_core.degradations`, for clips at 8 kHz. None changes nothing.
     for_training : bool
         Whether it makes training copies. Otherwise models are tested under it.
+    cut : bool
+        Whether the clip is cut to its longest segment, as `ser_core.speech` finds them at night.
+        A clip without a segment stays whole.
     """
 
     title: str
     degradation: str | None
     for_training: bool = False
+    cut: bool = False
 
 
 TABLE: dict[str, Condition] = {
@@ -51,14 +56,18 @@ TABLE: dict[str, Condition] = {
     "mp3": Condition("MP3, 16 kbit/s", "mp3"),
     "hard": Condition("hard line", "hard_line"),
     "packet_loss": Condition("mu-law, 5 % of packets lost", "mulaw_with_loss"),
-    "copy_clean": Condition("8 kHz", "unchanged", for_training=True),
-    "copy_mulaw": Condition("mu-law, random level", "mulaw_at_random_level", for_training=True),
-    "copy_line": Condition("hard line", "hard_line", for_training=True),
     "copy_line_any": Condition("random line and codec", "random_line", for_training=True),
     "copy_codec": Condition("GSM or Opus, random level", "gsm_or_opus", for_training=True),
-    "copy_slower": Condition("slower, mu-law", "slower", for_training=True),
-    "copy_faster": Condition("faster, mu-law", "faster", for_training=True),
     "copy_noisy": Condition("room noise, random codec", "noisy", for_training=True),
+    "copy_cut": Condition(
+        "cut, mu-law, random level", "mulaw_at_random_level", for_training=True, cut=True
+    ),
+    "copy_cut_line": Condition(
+        "cut, random line and codec", "random_line", for_training=True, cut=True
+    ),
+    "copy_cut_noisy": Condition(
+        "cut, room noise, random codec", "noisy", for_training=True, cut=True
+    ),
 }
 CONDITIONS = {name: row for name, row in TABLE.items() if not row.for_training}
 COPIES = {name: row for name, row in TABLE.items() if row.for_training}
@@ -111,4 +120,16 @@ def degrade(
         samples = degradations.resample_to_8k(samples, rate)
         samples = getattr(degradations, name)(samples, random, noise)
         rate = degradations.TELEPHONE_RATE_HZ
+    if TABLE[condition].cut:
+        samples = _longest_segment(samples, rate)
     return np.ascontiguousarray(samples, dtype=np.float32), rate
+
+
+def _longest_segment(samples: np.ndarray, rate: int) -> np.ndarray:
+    """The longest segment of speech; all samples if there is none."""
+    from ser_core import speech
+
+    longest = max(speech.find(samples, rate), key=lambda segment: segment.seconds, default=None)
+    if longest is None:
+        return samples
+    return samples[round(longest.start_s * rate) : round(longest.end_s * rate)]

@@ -102,13 +102,6 @@ def room_noise(count: int, random: np.random.Generator, folder: Path | None) -> 
     return np.fft.irfft(spectrum, count).astype(np.float32)
 
 
-def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
-    """Play faster and at a higher pitch by a factor, like a tape."""
-    import soxr
-
-    return soxr.resample(samples, factor, 1.0, quality="HQ")
-
-
 def lose_packets(
     samples: np.ndarray, random: np.random.Generator, share: float = 0.05
 ) -> np.ndarray:
@@ -162,16 +155,6 @@ def gsm_or_opus(samples: np.ndarray, random: np.random.Generator, noise: Path | 
     """One of two lossy speech codecs, at a random level."""
     codec = (gsm, lambda x: opus(x, kbits_per_s=random.uniform(6, 16)))[random.integers(2)]
     return codec(set_level(samples, random.uniform(-28, -16)))
-
-
-def slower(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
-    """4 to 10 % slower and lower, like a longer throat, over mu-law."""
-    return mulaw(change_speed(samples, random.uniform(0.9, 0.96)))
-
-
-def faster(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:
-    """4 to 11 % faster and higher, like a shorter throat, over mu-law."""
-    return mulaw(change_speed(samples, random.uniform(1.04, 1.11)))
 
 
 def noisy(samples: np.ndarray, random: np.random.Generator, noise: Path | None) -> np.ndarray:

@@ -34,7 +34,13 @@ def make_problem(rows: int = 60, lacking: float = 0.4) -> Problem:
     return Problem(x, targets, allowed, random.random(rows) + 0.1)
 
 
-def objective(problem: Problem, head: Head, decay: float = 0.0, start: Head | None = None) -> float:
+def objective(
+    problem: Problem,
+    head: Head,
+    decay: float = 0.0,
+    start: Head | None = None,
+    trust: np.ndarray | float = 1.0,
+) -> float:
     """Weighted mean cross-entropy over the labels that a row's corpus has, and the penalty."""
     logits = problem.x @ head.kernel.astype(np.float64) + head.bias
     total = 0.0
@@ -43,10 +49,11 @@ def objective(problem: Problem, head: Head, decay: float = 0.0, start: Head | No
     ):
         log_p = row[allowed] - np.log(np.exp(row[allowed]).sum())
         total -= weight * targets[allowed] @ log_p
-    return total / problem.weight.sum() + 0.5 * decay * distance(head, start) ** 2
+    return total / problem.weight.sum() + 0.5 * decay * distance(head, start, trust) ** 2
 
 
-def distance(head: Head, start: Head | None) -> float:
-    """Euclidean distance of two kernels."""
+def distance(head: Head, start: Head | None, trust: np.ndarray | float = 1.0) -> float:
+    """Euclidean distance of two kernels, whose features are trusted so much."""
     origin = 0.0 if start is None else start.kernel
-    return float(np.linalg.norm(head.kernel.astype(np.float64) - origin))
+    moved = head.kernel.astype(np.float64) - origin
+    return float(np.linalg.norm(moved / np.broadcast_to(trust, moved.shape[:1])[:, None]))

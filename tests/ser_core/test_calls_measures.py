@@ -27,7 +27,7 @@ def make_test(
         Utterance(Path(f"{i}.wav"), LABELS[t], f"{corpus}-{i % 10}", corpus)
         for i, t in enumerate(truth)
     )
-    clips = Clips(corpus, utterances, truth, np.eye(3)[truth], np.ones(3, bool), {})
+    clips = Clips(corpus, (), utterances, truth, np.eye(3)[truth], np.ones(3, bool), {})
     settings = {"condition": "mulaw", "known": ALONE, "unheard": True} | about
     sharpened = calibrate(probabilities, 1 / too_sure)
     return Predictions(corpus, clips=clips, probabilities=sharpened, **settings)

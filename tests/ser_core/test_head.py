@@ -18,26 +18,27 @@ from tests.ser_core.problems import Problem, distance, make_problem, objective
 @pytest.mark.parametrize("with_start", [False, True])
 @pytest.mark.parametrize("decay", [0.01, 1.0])
 @pytest.mark.parametrize("rows", [60, 3])  # more, and fewer, than features
-def test_a_fit_is_at_its_minimum(rows, decay, with_start):
+@pytest.mark.parametrize("trust", [1.0, (1, 0.5, 2, 0.1, 1)])
+def test_a_fit_is_at_its_minimum(rows, decay, with_start, trust):
     problem = make_problem(rows)
     random = np.random.default_rng(1)
     start = Head(random.normal(size=(5, 3)), random.normal(size=3)) if with_start else None
-    head = fit(*problem.arrays, decay=decay, start=start)
-    least = objective(problem, head, decay, start)
+    head = fit(*problem.arrays, decay=decay, trust=trust, start=start)
+    least = objective(problem, head, decay, start, trust)
     step = 1e-4
     for place in np.ndindex(head.kernel.shape):
         moved = head.kernel.astype(np.float64)
         moved[place] += step
-        up = objective(problem, Head(moved, head.bias), decay, start)
+        up = objective(problem, Head(moved, head.bias), decay, start, trust)
         moved[place] -= 2 * step
-        down = objective(problem, Head(moved, head.bias), decay, start)
+        down = objective(problem, Head(moved, head.bias), decay, start, trust)
         assert abs(up - down) / (2 * step) < 2e-3
     for _ in range(50):
         other = Head(
             head.kernel + 0.05 * random.normal(size=head.kernel.shape),
             head.bias + 0.05 * random.normal(size=head.bias.shape),
         )
-        assert objective(problem, other, decay, start) > least - 1e-7
+        assert objective(problem, other, decay, start, trust) > least - 1e-7
 
 
 def test_with_one_label_a_row_it_is_logistic_regression():

@@ -26,7 +26,6 @@ from ser_core.models.recipes.calls.data import (
     COPIES,
     HEADLINE,
     INTENDED,
-    SPEEDS,
     TESTED,
     Clips,
     gather,
@@ -47,7 +46,7 @@ from ser_core.models.targets import label_shares
 from tests.ser_core.buzzes import LABELS, QUICK
 
 TRAINED = trained_conditions()
-USED = trained_conditions(QUICK.copies, QUICK.speeds)
+USED = trained_conditions(QUICK.copies)
 
 TWO = ("neutral", "angry")
 
@@ -63,7 +62,8 @@ def make_clips(name: str, truth: np.ndarray, vectors: np.ndarray, labels=TWO, sp
     )
     targets = label_shares(utterances, labels)
     lines = dict.fromkeys((*TRAINED, *TESTED), vectors.astype(np.float32))
-    return Clips(name, utterances, truth, targets, (targets > 0).any(axis=0), lines)
+    names = tuple(f"mean_{place}" for place in range(vectors.shape[1]))
+    return Clips(name, names, utterances, truth, targets, (targets > 0).any(axis=0), lines)
 
 
 def draw_clips(name: str, seed: int, n: int = 80, k: int = 3, offset: float = 0.0) -> Clips:
@@ -136,12 +136,25 @@ def test_copies_count_as_much_as_asked():
     with_copies = replace(part, vectors={**part.vectors, **lines})
     alone = replace(part, vectors=dict.fromkeys(TRAINED, part.vectors[HEADLINE]))
     none, some = (
-        train([with_copies], decay=0.1, conditions=trained_conditions(copies, 0.0))
+        train([with_copies], decay=0.1, conditions=trained_conditions(copies))
         for copies in (1e-9, 1.0)
     )
-    same = train([alone], decay=0.1, conditions={HEADLINE: 1.0})
+    same = train([alone], decay=0.1, conditions=trained_conditions(0.0))
     np.testing.assert_allclose(none.head.kernel, same.head.kernel, atol=1e-3)
     assert np.abs(some.head.kernel - none.head.kernel).max() > 0.05
+
+
+def test_standard_deviations_are_trusted_less():
+    """Two features that tell the label equally well: the mean gets four times the weight."""
+    part = draw_clips("a", 1)
+    twice = np.repeat(part.vectors[HEADLINE][:, :3], 2, axis=1)
+    lines = dict.fromkeys(TRAINED, twice)
+    names = ("f0_mean", "f0_sd", "f1_mean", "f1_sd", "mfcc_mean", "mfcc_sd")
+    kernel = train(
+        [replace(part, names=names, vectors=lines)], decay=0.01, conditions=TRAINED
+    ).head.kernel
+    np.testing.assert_allclose(kernel[1::2], kernel[0::2] / 4, atol=1e-3)
+    assert np.abs(kernel).max() > 0.1
 
 
 def test_the_head_sees_rows_of_one_length():
@@ -331,7 +344,7 @@ def test_a_bundle_is_trained_measured_and_described(calls_bundle, buzzes, hums):
     assert card.results["hums2_mulaw_alone"]["recall"]["calm"] is None
     assert card.settings["recipe"] == "calls"
     assert card.settings["trained on"] == list(USED)
-    assert (card.settings["copies"], card.settings["speeds"]) == (COPIES, SPEEDS)
+    assert card.settings["copies"] == COPIES
     assert set(card.measures) == {"questions", "calibration_error", "unsure", "fitted_to"}
     assert {row["grouping"] for row in card.measures["questions"]} == {"angry", "negative"}
     json.dumps(card.measures, allow_nan=False)
@@ -361,7 +374,7 @@ def test_predictions_are_those_of_the_classifier(
     # A buzz is easy: calibrated, all is certain.
     card = replace(card, temperature=3.0)
     loaded = bundle.from_keras(network, card, read_training(calls_bundle))
-    matrix = np.concatenate([part.vectors["copy_noisy"] for part in parts])
+    matrix = np.concatenate([part.vectors["copy_cut_noisy"] for part in parts])
     recording = np.arange(len(matrix)) // 3
     rows = np.concatenate([matrix, 1.1 * matrix])
     recording = np.concatenate([recording, recording + 100])
@@ -422,7 +435,7 @@ def test_calm_of_the_first_corpus_is_left_out_where_it_is_not_asked_for(buzzes, 
         ({"decay": float("inf")}, "decay=inf"),
         ({"copies": -0.1}, r"copies=-0\.1: 0 or a number above it expected"),
         ({"copies": float("nan")}, "copies=nan"),
-        ({"speeds": -1.0}, r"speeds=-1\.0: 0 or a number above it expected"),
+        ({"spread_trust": 0.0}, r"spread_trust=0\.0: a number above 0 expected"),
         ({"emotions": ("sad",)}, "emotions: 1 emotions given"),
     ],
 )

@@ -67,6 +67,7 @@ def fit(
     weight: np.ndarray,
     *,
     decay: float,
+    trust: np.ndarray | float = 1.0,
     start: Head | None = None,
 ) -> Head:
     """Fit a classifier by L-BFGS to the least weighted cross-entropy plus penalty.
@@ -84,6 +85,8 @@ def fit(
     decay : float >= 0
         Half of it times the squared distance of the kernel from that of `start` is added to the
         mean loss.
+    trust : np.ndarray [shape=(d,)] or float > 0
+        The penalty of a feature's weights is divided by the square of it.
     start : Head, optional
         Where to start; by default from zeros.
 
@@ -96,9 +99,12 @@ def fit(
 
     x = np.ascontiguousarray(scaled, dtype=np.float32)
     k = targets.shape[1]
+    trusted = np.broadcast_to(np.asarray(trust, np.float32), x.shape[1:])
     origin = np.zeros((x.shape[1], k), np.float32) if start is None else start.kernel
     bias = np.zeros(k, np.float32) if start is None else start.bias
     fixed = x @ origin + np.where(allowed, np.float32(0), np.float32(_MASKED))
+    # One penalty for all weights on features that are scaled by their trust.
+    x = x * trusted
     basis = None
     if len(x) < x.shape[1]:
         # The penalty keeps what is added to the kernel in the space that the rows span.
@@ -129,5 +135,5 @@ def fit(
             "set are"
         )
     added = found.x[:size].reshape(-1, k)
-    kernel = origin + (added if basis is None else basis @ added)
+    kernel = origin + trusted[:, None] * (added if basis is None else basis @ added)
     return Head(kernel.astype(np.float32), found.x[size:].astype(np.float32))

@@ -28,8 +28,9 @@ from ser_core.models.recipes.calls.data import (
     COPIES,
     HEADLINE,
     INTENDED,
-    SPEEDS,
+    SPREAD_TRUST,
     TESTED,
+    WHOLE,
     Classifier,
     Clips,
     gather,
@@ -93,8 +94,8 @@ class CallsRecipe(Recipe):
         Strength of the penalty; see `head.fit`.
     copies : float >= 0
         How much each copy of a clip, over a bad line or with noise, counts beside the clip.
-    speeds : float >= 0
-        The same of each copy that is some per cent slower or faster.
+    spread_trust : float > 0
+        How much the standard deviation of a feature over a clip counts beside its mean.
     noise : Path, optional
         Folder of recorded noises to train with. By default noise is synthesised.
 
@@ -122,7 +123,7 @@ class CallsRecipe(Recipe):
         metavar="NAME=DIR,…",
     )
     decay: float = option(
-        0.1, "strength of the L2 penalty on the weights (default: 0.1)", parse=float, metavar="X"
+        0.02, "strength of the L2 penalty on the weights (default: 0.02)", parse=float, metavar="X"
     )
     copies: float = option(
         COPIES,
@@ -131,10 +132,10 @@ class CallsRecipe(Recipe):
         parse=float,
         metavar="X",
     )
-    speeds: float = option(
-        SPEEDS,
-        "how much each slower or faster copy counts beside the clip; 0 makes none (default: "
-        f"{SPEEDS})",
+    spread_trust: float = option(
+        SPREAD_TRUST,
+        "how much standard deviations over a clip count beside means: less for voices and rooms "
+        f"never heard, 1 for those of the training (default: {SPREAD_TRUST})",
         parse=float,
         metavar="X",
     )
@@ -144,11 +145,11 @@ class CallsRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.decay < float("inf"):
-            raise TrainingError(f"decay={self.decay!r}: a number above 0 expected")
-        for name in ("copies", "speeds"):
-            if not 0 <= (weight := getattr(self, name)) < float("inf"):
-                raise TrainingError(f"{name}={weight!r}: 0 or a number above it expected")
+        for name in ("decay", "spread_trust"):
+            if not 0 < (value := getattr(self, name)) < float("inf"):
+                raise TrainingError(f"{name}={value!r}: a number above 0 expected")
+        if not 0 <= self.copies < float("inf"):
+            raise TrainingError(f"copies={self.copies!r}: 0 or a number above it expected")
         features.get(self.feature_set)
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
@@ -216,14 +217,20 @@ class CallsRecipe(Recipe):
 
     @property
     def _trained(self) -> dict[str, float]:
-        return trained_conditions(self.copies, self.speeds)
+        return trained_conditions(self.copies)
 
     def _conditions(self, *, is_tested: bool) -> tuple[str, ...]:
         """The conditions that a corpus is needed under."""
         return tuple(dict.fromkeys((*self._trained, *(TESTED if is_tested else ()))))
 
     def _fit(self, parts: Sequence[Clips]) -> Classifier:
-        return train(parts, decay=self.decay, conditions=self._trained, seed=self.seed)
+        return train(
+            parts,
+            decay=self.decay,
+            conditions=self._trained,
+            spread_trust=self.spread_trust,
+            seed=self.seed,
+        )
 
     def _test_left_out(
         self, parts: Sequence[Clips], left_out: Sequence[int], work: Work
@@ -272,7 +279,8 @@ class CallsRecipe(Recipe):
             "noise": self.noise.name if self.noise else None,
             "trained on": list(self._trained),
             "copies": self.copies,
-            "speeds": self.speeds,
+            "whole clips": WHOLE,
+            "trust in standard deviations": self.spread_trust,
             "share of the intended emotion": INTENDED,
             "measured on": [name for name, _ in self.unheard],
             "settings chosen on": CHOSEN_ON,
@@ -321,6 +329,7 @@ def _joined(parts: Sequence[Clips]) -> Clips:
     """Parts of one corpus as a whole."""
     return Clips(
         parts[0].name,
+        parts[0].names,
         tuple(utterance for part in parts for utterance in part.utterances),
         np.concatenate([part.truth for part in parts]),
         np.concatenate([part.targets for part in parts]),
