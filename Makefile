@@ -92,7 +92,7 @@ OPEN = --corpus cremad=$(DATA)/cremad emodb=$(DATA)/emodb --unheard emovo=$(DATA
 models: $(READY)
 	$(BIN)/ser train --recipe seed --scale zscore --corpus ravdess=$(DATA)/ravdess --save $(BUNDLED)/seed
 	$(BIN)/ser train --recipe calls $(OPEN) --save $(BUNDLED)/calls
-	$(BIN)/ser train --recipe calls $(OPEN) --feature-set telephone --copies 1 --decay 0.1 \
+	$(BIN)/ser train --recipe calls $(OPEN) --feature-set telephone --copies 0.3 --decay 0.1 \
 	    --save $(BUNDLED)/calls-fast
 	$(BIN)/ser train --recipe calls --noise $(DATA)/noise --corpus ravdess=$(DATA)/ravdess \
 	    emovo=$(DATA)/emovo cremad=$(DATA)/cremad emodb=$(DATA)/emodb --save $(BUNDLED)/calls-research

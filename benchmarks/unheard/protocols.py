@@ -117,7 +117,7 @@ def fold_bundle(bench: Bench, corpus: Corpus, recipe: Recipe, fold: int) -> Bund
     held_out = {u.speaker for u, own in zip(corpus.utterances, folds, strict=True) if own == fold}
     recipe = replace(recipe, emotions=EIGHT, folds=FEWEST_FOLDS)
     if isinstance(recipe, CallsRecipe):
-        recipe = replace(recipe, copies=1.0, decay=0.1, spread_trust=1.0)
+        recipe = replace(recipe, copies=0.5, decay=0.1, spread_trust=1.0)
     return bench.train(f"{corpus.name}-without-fold-{fold}", [leave_out(corpus, held_out)], recipe)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ser_core.models.scores import Scores
 
 _TRAIN, _TEST = SERIES[:2]
+_MARKERS = "osD^v"
 
 
 def draw(figures: Figures) -> dict[str, bytes]:
@@ -134,8 +135,9 @@ def conditions(results: Mapping[str, Mapping[str, Scores]]) -> bytes:
         scores = [by_condition[name] for name in names]
         uar = np.array([100 * each.uar for each in scores])
         ends = 100 * np.array([each.interval or (each.uar, each.uar) for each in scores]).T
+        colour, marker = _series(i)
         axes.errorbar(
-            uar, places, xerr=np.abs(ends - uar), fmt="o", ms=5, lw=1.2, color=SERIES[i],
+            uar, places, xerr=np.abs(ends - uar), fmt=marker, ms=5, lw=1.2, color=colour,
             label=known,
         )  # fmt: skip
         for x, end, y in zip(uar, ends[1], places, strict=True):
@@ -199,11 +201,12 @@ def coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray, tuple[float, flo
     """
     figure = style.figure(5.2, 3.2)
     axes = figure.subplots()
-    for colour, (words, (share, risk, place)) in zip(SERIES, curves.items(), strict=False):
+    for i, (words, (share, risk, place)) in enumerate(curves.items()):
+        colour, marker = _series(i)
         # The risk of the few surest jumps about.
         shown = np.arange(len(share))[share >= 0.02][:: max(len(share) // 500, 1)]
         axes.plot(100 * share[shown], 100 * risk[shown], color=colour, lw=1.4, label=words)
-        axes.plot(100 * place[0], 100 * place[1], "o", color=colour, ms=6)
+        axes.plot(100 * place[0], 100 * place[1], marker, color=colour, ms=6)
         axes.annotate(
             f"{place[0]:.0%} sure, {1 - place[1]:.0%} of them right",
             (100 * place[0], 100 * place[1]), xytext=(-6, 6), textcoords="offset points",
@@ -244,3 +247,9 @@ def utterance_counts(counts: Mapping[str, int], title: str) -> bytes:
     axes.set_xticks([])
     axes.set_title(title, fontsize=10)
     return style.png(figure)
+
+
+def _series(place: int) -> tuple[str, str]:
+    """Colour and marker of a series. Where the colours end, the next marker follows."""
+    turn, colour = divmod(place, len(SERIES))
+    return SERIES[colour], _MARKERS[turn % len(_MARKERS)]

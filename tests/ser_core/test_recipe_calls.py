@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ser_core import models, training
 from ser_core.corpora import Corpus, Utterance
@@ -28,6 +30,7 @@ from ser_core.models.recipes.calls.data import (
     INTENDED,
     TESTED,
     Clips,
+    archive_weights,
     gather,
     head_input,
     measure_normal,
@@ -139,9 +142,19 @@ def test_copies_count_as_much_as_asked():
         train([with_copies], decay=0.1, conditions=trained_conditions(copies))
         for copies in (1e-9, 1.0)
     )
-    same = train([alone], decay=0.1, conditions=trained_conditions(0.0))
+    same = train([alone], decay=0.1, conditions=trained_conditions(1e-9))
     np.testing.assert_allclose(none.head.kernel, same.head.kernel, atol=1e-3)
     assert np.abs(some.head.kernel - none.head.kernel).max() > 0.05
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 60), st.integers(1, 60), st.floats(0.05, 0.95))
+def test_an_archive_has_its_share_of_neutral_clips(calm, angry, share):
+    part = make_clips("a", np.array([0] * calm + [1] * angry), np.zeros((calm + angry, 2)))
+    weights = archive_weights(part, share)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[:calm].sum() == pytest.approx(share)
+    assert (weights > 0).all()
 
 
 def test_standard_deviations_are_trusted_less():

@@ -15,6 +15,7 @@ from ser_core.models.card import CARD, MODEL, REFERENCE
 from ser_core.models.folder import read_reference
 from ser_core.models.provenance import LEVELS, Provenance
 from ser_core.models.recipes.seed import SeedRecipe
+from ser_core.models.scores import Scores
 from ser_core.report import training_pictures
 from tests import tiny_bundle
 from tests.tones import speak
@@ -174,3 +175,21 @@ def test_pictures_are_the_same_bytes_for_the_same_figures():
     assert training_pictures.utterance_counts({"a": 1}, "t") != training_pictures.utterance_counts(
         {"a": 2}, "t"
     )
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 20])
+def test_every_series_of_a_picture_is_drawn_and_told_from_the_others(count, monkeypatch):
+    """As many as somebody's corpora give."""
+    figures = []
+    monkeypatch.setattr(training_pictures.style, "png", lambda figure: figures.append(figure))
+    scores = Scores("p", ("a", "b"), 9, 3, 0.5, 0.5, 0.4, 0.6, {}, {}, ())
+    training_pictures.conditions({f"corpus {i}": {"clean": scores} for i in range(count)})
+    curve = (np.linspace(0, 1, 50), np.linspace(0, 0.5, 50), (0.4, 0.2))
+    training_pictures.coverage({f"corpus {i}": curve for i in range(count)})
+    for figure in figures:
+        (axes,) = figure.axes
+        _, labels = axes.get_legend_handles_labels()
+        assert labels == [f"corpus {i}" for i in range(count)]
+        points = [line for line in axes.lines if line.get_marker() in "osD^v"]
+        assert len({(line.get_color(), line.get_marker()) for line in points}) == count
+    assert len(figures) == 2

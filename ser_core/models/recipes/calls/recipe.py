@@ -93,7 +93,8 @@ class CallsRecipe(Recipe):
     decay : float > 0
         Strength of the penalty; see `head.fit`.
     copies : float >= 0
-        How much each copy of a clip, over a bad line or with noise, counts beside the clip.
+        How much each copy of a clip with noise counts beside the clip. One over a bad line counts
+        three times as much.
     spread_trust : float > 0
         How much the standard deviation of a feature over a clip counts beside its mean.
     noise : Path, optional
@@ -127,8 +128,8 @@ class CallsRecipe(Recipe):
     )
     copies: float = option(
         COPIES,
-        "how much each copy over a bad line or with noise counts beside the clip over mu-law: more "
-        f"for bad lines, less for good ones (default: {COPIES})",
+        "how much each copy with noise counts beside the clip over mu-law, and a third of what one "
+        f"over a bad line does: more for bad lines, less for good ones (default: {COPIES})",
         parse=float,
         metavar="X",
     )
@@ -229,7 +230,6 @@ class CallsRecipe(Recipe):
             decay=self.decay,
             conditions=self._trained,
             spread_trust=self.spread_trust,
-            seed=self.seed,
         )
 
     def _test_left_out(
