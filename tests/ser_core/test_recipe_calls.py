@@ -476,12 +476,12 @@ def test_mistakes_are_told_before_any_work(buzzes, tmp_path, monkeypatch):
     monkeypatch.setattr(data.Work, "extract", refuse)
     recipe = CallsRecipe(feature_set="test_simple", folds=2)
     target = tmp_path / "b"
-    for settings, message in (
+    for options, message in (
         ({"emotions": ("bored", "happy")}, "no utterance is bored"),
         ({"folds": 9}, "folds=9, but the corpora have 4 speakers"),
     ):
         with pytest.raises(TrainingError, match=message):
-            training.train([buzzes], replace(recipe, **settings), target)
+            training.train([buzzes], replace(recipe, **options), target)
     with pytest.raises(CorpusError, match="nowhere"):
         training.train([buzzes], replace(recipe, unheard=(("emovo", Path("nowhere")),)), target)
     with pytest.raises(TrainingError, match="two corpora are called Buzzes, among those to train"):

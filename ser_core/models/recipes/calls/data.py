@@ -38,7 +38,7 @@ INTENDED = 0.7
 SPREAD_TRUST = 0.5
 # How much the clips count as clips of a mostly neutral archive, and its share of neutral speech.
 OTHER_ARCHIVE = 0.5
-NEUTRAL_SHARE = (0.2, 0.95)
+NEUTRAL_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -239,9 +239,8 @@ def train(
 ) -> Classifier:
     """Fit a classifier to the clips of corpora under some conditions.
 
-    Each is standardised twice: by what all labels of its corpus are like, and by an archive of
-    which more is neutral, as if it were drawn from the corpus. Each condition has another share of
-    neutral speech in its archive.
+    Each is standardised twice: by what all labels of its corpus are like, and by an archive that
+    is mostly neutral, as if it were drawn from the corpus.
 
     Parameters
     ----------
@@ -257,11 +256,9 @@ def train(
     rows = []
     for part in parts:
         weight = weigh_labels(part.targets)
-        for (condition, share), neutral_share in zip(
-            conditions.items(), _spread(*NEUTRAL_SHARE, len(conditions)), strict=True
-        ):
+        other_archive = archive_weights(part, NEUTRAL_SHARE)
+        for condition, share in conditions.items():
             matrix = part.vectors[condition]
-            other_archive = archive_weights(part, neutral_share)
             for of_archive, counts in ((weight, 1.0), (other_archive, OTHER_ARCHIVE)):
                 scaled = head_input(matrix, measure_normal(matrix, of_archive))
                 rows.append((scaled, part, share * counts * weight))
@@ -277,11 +274,6 @@ def train(
         [(part.vectors[HEADLINE], weigh_labels(part.targets)) for part in parts]
     )
     return Classifier(head, normal)
-
-
-def _spread(low: float, high: float, count: int) -> np.ndarray:
-    """The middles of equal parts of a range."""
-    return low + (high - low) * (np.arange(count) + 0.5) / count
 
 
 def archive_weights(part: Clips, neutral_share: float) -> np.ndarray:
