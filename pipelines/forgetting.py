@@ -33,9 +33,6 @@ _VERSION = pa.schema(
     [("uri", pa.string()), ("recording_id", pa.string()), ("size_bytes", pa.int64()),
      ("modified_us", pa.int64())]
 )  # fmt: skip
-_FILE = pa.schema([_VERSION.field(name) for name in ("uri", "size_bytes", "modified_us")])
-_KEY = ", ".join(_FILE.names)
-_AGE = pa.schema([*_VERSION, ("call_time", pa.timestamp("us")), ("night", pa.date32())])
 
 
 @dataclass(frozen=True)
@@ -210,51 +207,38 @@ def by_age(before: dt.date, *, only: str | None = None) -> Choice:
     """
 
     def choose(reader: tables.Reader) -> Chosen:
-        paths = reader.paths("recordings")
-        nights = {night_of(path) for path in reader.paths(FEATURES)}
-        if only == FEATURES and not nights:
-            return Chosen()
-        with database.connect() as db:
-            # Of all nights: the first run may lie in one whose features are erased already.
-            database.fill(db, "rows", _AGE, _aged(reader, paths, before))
-            rows = "rows"
-            if only == FEATURES:
-                held = [path for path in paths if night_of(path) in nights]
-                database.fill(db, "held", _FILE, _files(reader, held))
-                rows = f"rows SEMI JOIN held USING ({_KEY})"
-            # Rows of one version may have different times, if --uri-fields was given later.
-            return Chosen.of(
-                database.fetch(
-                    db,
-                    f"SELECT uri, max(recording_id), size_bytes, modified_us FROM {rows} GROUP BY "
-                    f"{_KEY} HAVING coalesce(max(call_time)::DATE, min(night)) < DATE "
-                    f"'{before.isoformat()}'",
-                )
-            )
+        import duckdb
+
+        from pipelines.storage import views
+
+        query = _BY_AGE
+        values: list[object] = [before]
+        if only == FEATURES:
+            query += " AND bool_or(list_contains(?::DATE[], date))"
+            # The first run may lie in a night whose features are erased already.
+            values.append(sorted({night_of(path) for path in reader.paths(FEATURES)}))
+        try:
+            with views.connect(reader.root) as db:
+                return Chosen.of(database.fetch(db, query, values))
+        except duckdb.Error as error:
+            problem = views.unread(error) or _first(error)
+            raise StoreError(f"--output {reader.root}: cannot be read: {problem}") from error
 
     return choose
 
 
-def _files(reader: tables.Reader, paths: Sequence[str]) -> Iterator[pa.Table]:
-    """The versions of files in some files of `recordings`."""
-    for rows in reader.rows(paths, ["uri", "size_bytes", "modified_at"]):
-        yield rows.select(_FILE.names).cast(_FILE)
-
-
-def _aged(reader: tables.Reader, paths: Sequence[str], before: dt.date) -> Iterator[pa.Table]:
-    """Rows that may be older than a date."""
-    midnight = dt.datetime.combine(before, dt.time(), dt.UTC)
-    for path in paths:
-        night = dt.date.fromisoformat(night_of(path))
-        for rows in map(_identified, reader.rows([path], [*_COLUMNS, "call_time"])):
-            times = rows["call_time"].cast(pa.timestamp("us", "UTC"))
-            if night >= before:
-                old = pc.fill_null(pc.less(times, pa.scalar(midnight, times.type)), False)
-                rows, times = rows.filter(old), times.filter(old)
-            nights = pa.array([night] * len(rows), pa.date32())
-            columns = [rows[name] for name in _VERSION.names]
-            columns += [times.cast(pa.timestamp("us")), nights]
-            yield pa.table(columns, names=_AGE.names).cast(_AGE)
+# Rows of one version have different times, if it was done again with other --uri-fields: the latest
+# time that was read counts, as in the view `calls`. The id of files without samples is left out, as
+# in `_identified`.
+_BY_AGE = """\
+SELECT
+    uri,
+    max(recording_id) FILTER (reason IS DISTINCT FROM 'empty'),
+    size_bytes,
+    epoch_us(modified_at)
+FROM files.recordings
+GROUP BY uri, size_bytes, modified_at
+HAVING coalesce(arg_max(call_time, run_id)::DATE, min(date)) < ?"""
 
 
 _S = pa.string()

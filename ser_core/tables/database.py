@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,9 +61,9 @@ def _as_arrow(schema: pa.Schema, rows: Iterable[Any]) -> Iterator[pa.Table]:
         yield pa.table([pa.array(values, field.type) for values, field in columns], schema=schema)
 
 
-def fetch(db: Any, query: str) -> Iterator[tuple]:
-    """Yield the rows of a query, fetched in batches."""
-    answer = db.execute(query)
+def fetch(db: Any, query: str, values: Sequence[Any] = ()) -> Iterator[tuple]:
+    """Yield the rows of a query with these values, fetched in batches."""
+    answer = db.execute(query, values)
     while batch := answer.fetchmany(ROWS):
         yield from batch
 

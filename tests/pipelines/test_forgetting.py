@@ -356,6 +356,25 @@ def test_age(tmp_path, before, gone):
     } == set(gone)
 
 
+@pytest.mark.parametrize(("first", "later"), [(1, 9), (9, 1), (1, None), (9, None)])
+def test_the_time_that_was_read_last_counts(tmp_path, first, later):
+    """Of a call that was done again with another --time-format, such as day and month swapped."""
+
+    def at(month: int | None) -> dt.datetime | None:
+        return month and dt.datetime(2026, month, 10, tzinfo=dt.UTC)
+
+    add_run(tmp_path, [call("/a.wav", time=at(first))], night=dt.date(2026, 2, 1))
+    add_run(tmp_path, [call("/a.wav", time=at(later))], night=DAY)
+    for night in (dt.date(2026, 2, 1), DAY):
+        choice = forgetting.by_age(night + dt.timedelta(days=1))
+        if (later or first) == 9:
+            with pytest.raises(NothingMatchedError):
+                forgetting.preview(str(tmp_path), request(choice))
+        else:
+            hits = forgetting.preview(str(tmp_path), request(choice))
+            assert hits.rows["recordings"] == 2
+
+
 def test_only_features(out):
     before = {table: sorted(rows(out, table)) for table in ("recordings", "segments")}
     hits = forget(out, request(forgetting.by_uri(["/calls/a.wav"]), "features"))
