@@ -10,6 +10,7 @@ import regex
 
 from pipelines.call_times import read_time, zone_named
 from pipelines.errors import UsageError
+from ser_core.names import folded
 
 TIME = "time"
 # A search takes some 20 us. One that goes on for so much longer has met a repetition of a
@@ -63,6 +64,14 @@ class UriFields:
                 f"--uri-fields {self.pattern!r}: no named group found, at least one expected, "
                 r"such as (?P<queue>[^/]+)/(?P<call_id>[^/]+)\.wav$"
             )
+        columns: dict[bytes, str] = {}
+        for name in self.names:
+            other = columns.setdefault(folded(name), name)
+            if other != name:
+                raise UsageError(
+                    f"--uri-fields {self.pattern!r}: the groups {other} and {name} would be one "
+                    "column to SQL, which does not tell upper from lower case; rename one"
+                )
         if self.time_format is not None and TIME not in groups:
             raise UsageError(
                 f"--time-format {self.time_format!r}: --uri-fields has no group (?P<{TIME}>...)"

@@ -1,4 +1,4 @@
-r"""URIs of local files: paths as text, also of names that are not UTF-8.
+r"""Names of files and columns: URIs, that is paths as text, also of names that are not UTF-8.
 
 Linux takes any bytes for a name, and a table takes text only. A byte that is not UTF-8 is written
 as `\xe9`, as Python writes it. Where a name holds these four characters itself, its backslash is
@@ -56,3 +56,14 @@ def readable(text: str) -> str:
 def _is_mixed(text: str) -> bool:
     """Whether bytes that are not text stand in a text, as the system gave it."""
     return any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
+def folded(name: str) -> bytes:
+    """The name of a column as SQL compares it: upper and lower case of ASCII are equal.
+
+    Examples
+    --------
+    >>> folded("meta_Queue") == folded("meta_queue")
+    True
+    """
+    return name.encode("utf-8", "surrogatepass").lower()

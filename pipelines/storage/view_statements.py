@@ -7,11 +7,12 @@ count; the views for users are built on them. docs/tables.md describes the colum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
 from pipelines.storage import changes, drift_statements, files
+from ser_core.names import folded
 from ser_core.tables import Reader, runs_schema
 from ser_core.tables.reader import label_names, meta_names, run_of
 from ser_core.tables.schemas import UTC, features_columns, recordings_columns, segments_columns
@@ -223,10 +224,16 @@ def _schema(reader: Reader, path: str) -> pa.Schema:
 def _names(
     names_in: Callable[[pa.Schema], Sequence[str]], *found: Mapping[pa.Schema, Sequence[str]]
 ) -> list[str]:
-    """The names of columns of a kind in all schemas, those of the newest files first."""
-    return list(
-        dict.fromkeys(name for schemas in found for schema in schemas for name in names_in(schema))
-    )
+    """The names of columns of a kind in all schemas, those of the newest files first.
+
+    Names that are one to SQL are written as in the newest file.
+    """
+    names: dict[bytes, str] = {}
+    for schemas in found:
+        for schema in schemas:
+            for name in names_in(schema):
+                names.setdefault(folded(name), name)
+    return list(names.values())
 
 
 def _vector(reader: Reader, paths: Sequence[str]) -> pa.DataType:
@@ -248,7 +255,8 @@ def _over_files(
     first = len(files.join(root, table, "date=")) + 1
     parts = []
     for schema, paths in by_schema.items():
-        values = [_value(table, name, kind, schema) for name, kind in types.items()]
+        held = set(map(folded, schema.names))
+        values = [_value(table, name, kind, held) for name, kind in types.items()]
         parts.append(
             f"SELECT{_lines(values)},\n    substr(filename, {first}, 10)::DATE AS date\n"
             f"FROM read_parquet([{_lines(map(_literal, paths))}\n], "
@@ -264,9 +272,9 @@ def _lines(items: Iterable[str]) -> str:
     return ",".join(f"\n    {item}" for item in items)
 
 
-def _value(table: str, name: str, kind: str, schema: pa.Schema) -> str:
-    """A column of a file, as all files of its table have it."""
-    value = f"{quoted(name)}::{kind}" if name in schema.names else f"NULL::{kind}"
+def _value(table: str, name: str, kind: str, held: Collection[bytes]) -> str:
+    """A column of a file that has these columns, as all files of its table have it."""
+    value = f"{quoted(name)}::{kind}" if folded(name) in held else f"NULL::{kind}"
     # What an older version did not write.
     if name == "features_run_id":
         value = f"coalesce({value}, run_id)"

@@ -63,6 +63,7 @@ def test_a_search_that_would_not_end_finds_nothing(pattern, name):
         (r"(?P<a>\w+){e<=1}", None, r"write \\{ for the brace itself"),
         (r"(?P<a>x)|(?P<a>y)", None, "not a regular expression: redefinition"),
         ("(?P<a>.)", "%H", r"no group \(\?P<time>"),
+        ("(?P<Queue>.)(?P<time>.)(?P<queue>.)", None, "the groups Queue and queue would be one"),
     ],
 )
 def test_patterns_that_cannot_be(pattern, time_format, message):

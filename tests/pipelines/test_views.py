@@ -170,6 +170,21 @@ def test_files_of_older_versions_and_other_models_have_all_columns(out):
     assert ask(out, "SELECT forgotten, waiting FROM runs WHERE run_id = 'r0'") == [(0, 0)]
 
 
+def test_names_that_differ_in_case_only_are_one_column(tmp_path):
+    """A group of --uri-fields, or an emotion, that is spelled otherwise from some night on."""
+    for run, uri, group, label in ((R1, "a", "Queue", "Calm"), (R2, "b", "queue", "calm")):
+        row = {"uri": uri, "run_id": run, f"meta_{group}": f"of {uri}", f"p_{label}": 0.5}
+        content = small_tables.rows("recordings", [row], labels=(label,), meta=(group,))
+        small_tables.write(tmp_path, "recordings", content, date=FIRST, run=run)
+    views.refresh(tmp_path)
+    rows = ask(tmp_path, "SELECT uri, meta_queue, p_calm FROM calls ORDER BY uri")
+    assert rows == [("a", "of a", 0.5), ("b", "of b", 0.5)]
+    names = [name for name, *_ in ask(tmp_path, "DESCRIBE calls")]
+    assert {name for name in names if name.lower() in ("meta_queue", "p_calm")} == {
+        "meta_queue", "p_calm",
+    }  # fmt: skip
+
+
 def test_replaced_files_do_not_count_and_no_reader_sees_a_change_in_part(out):
     reader = published.open_reader(out)
     old = [path.removeprefix(f"{out}/") for path in reader.paths("recordings")]
