@@ -281,6 +281,7 @@ def _read(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     except Refused as error:
         error.words = words
         raise
+    _refuse_empty(options)
     options.command_line = without_secrets(["ser", *words])
     options.words, options.commands = words, COMMANDS
     return options, rest
@@ -348,6 +349,17 @@ def _refuse_secrets(options: argparse.Namespace) -> None:
                     "be stored with the results; give the plain address, and credentials in the "
                     "environment or by the options of the store"
                 )
+
+
+def _refuse_empty(options: argparse.Namespace) -> None:
+    """Refuse an empty path, which would be the folder that the command runs in."""
+    for name in config.PATHS:
+        value = getattr(options, name, None)
+        if "" in ([value] if isinstance(value, str) else value or []):
+            raise UsageError(
+                f"--{name.replace('_', '-')}: an empty text found, a path expected: is a variable "
+                "of the shell not set?"
+            )
 
 
 def _configure_stores(options: argparse.Namespace) -> None:

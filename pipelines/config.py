@@ -275,11 +275,17 @@ def _in_force(
 
 
 def _check_section_name(path: str, text: str, name: str, commands: Commands) -> None:
+    """Refuse a table that would be ignored although it is named like an option or a command."""
     if name in commands:
         raise UsageError(
             f"{path} line {_line_of(text, None, name)}: [{name}] is the name of a command; put its "
             "options at the top, where each command takes those that it has, or give the section "
             "another name, for --section"
+        )
+    if any(_action(parser_of(commands, command), name.replace("_", "-")) for command in commands):
+        raise UsageError(
+            f"{path} line {_line_of(text, name, None)}: {name}: a table found, a value as on the "
+            "command line expected; a section for --section needs another name"
         )
 
 
@@ -341,6 +347,8 @@ def _words(setting: Setting, action: argparse.Action, folder: str) -> list[str]:
         _refuse_value(setting, "a list", "one value expected")
     texts = [_path(setting, _text(setting, item), folder) for item in value]
     for text in texts:
+        if not text and setting.name in PATHS:
+            _refuse_value(setting, "an empty text", "a path expected")
         _check_value(setting, action, text)
     if action.nargs in ("+", "*"):
         return [option, *texts] if texts else []
@@ -362,8 +370,8 @@ def _text(setting: Setting, value: Any) -> str:
 
 
 def _path(setting: Setting, text: str, folder: str) -> str:
-    """A relative path, made one of the file's folder."""
-    if setting.name not in PATHS or "://" in text:
+    """A relative path, made one of the file's folder. An empty one is none, and is refused."""
+    if setting.name not in PATHS or "://" in text or not text:
         return text
     if setting.name == "model" and "/" not in text:
         return text

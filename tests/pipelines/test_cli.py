@@ -154,6 +154,25 @@ def test_options_of_a_command_have_a_public_list():
     assert {"--input", "--max-reject-ratio", "--runner"} <= cli.option_names("run")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--input=", "--output=out"],
+        ["run", "--input", "calls", "", "--output=out"],
+        ["run", "--input=calls", "--output="],
+        ["run", "--input=calls", "--output=out", "--summary="],
+        ["forget", "--output=", "--uri=/calls/a.wav"],
+        ["query", "FROM calls", "--output="],
+    ],
+)
+def test_an_empty_path_is_not_the_folder_that_a_command_runs_in(ser_here, tmp_path, words):
+    (tmp_path / "calls").mkdir()
+    done = ser_here(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "an empty text found, a path expected: is a variable of the shell" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"calls"}
+
+
 @pytest.mark.parametrize("option", ["--condition", "--codec"])
 def test_conditions_have_a_new_option_and_the_old_one_works(option, capsys):
     options = cli.parse(["evaluate", "--corpus", "emovo=E", option, "clean", "mulaw"])
