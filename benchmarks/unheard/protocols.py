@@ -26,6 +26,8 @@ FEWEST_FOLDS = 2
 NEUTRAL_SHARES = (0.2, 0.5, 0.8, 0.95)
 ARCHIVE_CLIPS, ARCHIVES = 600, 5
 KNOWN_CLIPS = 16
+# Within one studio copies help as much as clips, a stronger penalty, and all features alike.
+OF_ONE_STUDIO = {"copies": 0.5, "decay": 0.1, "spread_trust": 1.0, "neutral_archive": 0.0}
 
 
 def on_corpus(
@@ -109,15 +111,12 @@ def actor_folds(corpus: Corpus) -> np.ndarray:
 
 
 def fold_bundle(bench: Bench, corpus: Corpus, recipe: Recipe, fold: int) -> Bundle:
-    """The recipe trained on the eight emotions of a corpus without the actors of a fold.
-
-    Within one studio copies help as much as clips, a stronger penalty and all features alike.
-    """
+    """The recipe trained on the eight emotions of a corpus without the actors of a fold."""
     folds = actor_folds(corpus)
     held_out = {u.speaker for u, own in zip(corpus.utterances, folds, strict=True) if own == fold}
     recipe = replace(recipe, emotions=EIGHT, folds=FEWEST_FOLDS)
     if isinstance(recipe, CallsRecipe):
-        recipe = replace(recipe, copies=0.5, decay=0.1, spread_trust=1.0)
+        recipe = replace(recipe, **OF_ONE_STUDIO)
     return bench.train(f"{corpus.name}-without-fold-{fold}", [leave_out(corpus, held_out)], recipe)
 
 

@@ -37,7 +37,7 @@ INTENDED = 0.7
 # clip is, and on what it holds beside speech.
 SPREAD_TRUST = 0.5
 # How much the clips count as clips of a mostly neutral archive, and its share of neutral speech.
-OTHER_ARCHIVE = 0.5
+NEUTRAL_ARCHIVE = 0.5
 NEUTRAL_SHARE = 0.95
 
 
@@ -236,6 +236,7 @@ def train(
     decay: float,
     conditions: Mapping[str, float],
     spread_trust: float = SPREAD_TRUST,
+    neutral_archive: float = NEUTRAL_ARCHIVE,
 ) -> Classifier:
     """Fit a classifier to the clips of corpora under some conditions.
 
@@ -252,14 +253,18 @@ def train(
         How much a clip counts under each condition, such as `trained_conditions()`.
     spread_trust : float > 0
         As in `feature_trust`.
+    neutral_archive : float >= 0
+        How much clips count that are standardised by an archive that is mostly neutral.
     """
     rows = []
     for part in parts:
         weight = weigh_labels(part.targets)
-        other_archive = archive_weights(part, NEUTRAL_SHARE)
+        archives = [(weight, 1.0)]
+        if neutral_archive:
+            archives.append((archive_weights(part, NEUTRAL_SHARE), neutral_archive))
         for condition, share in conditions.items():
             matrix = part.vectors[condition]
-            for of_archive, counts in ((weight, 1.0), (other_archive, OTHER_ARCHIVE)):
+            for of_archive, counts in archives:
                 scaled = head_input(matrix, measure_normal(matrix, of_archive))
                 rows.append((scaled, part, share * counts * weight))
     head = fit(

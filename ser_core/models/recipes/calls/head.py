@@ -103,26 +103,28 @@ def fit(
     origin = np.zeros((x.shape[1], k), np.float32) if start is None else start.kernel
     bias = np.zeros(k, np.float32) if start is None else start.bias
     fixed = x @ origin + np.where(allowed, np.float32(0), np.float32(_MASKED))
-    # One penalty for all weights on features that are scaled by their trust.
-    x = x * trusted
+    # What is looked for has one penalty, and is scaled by the trust to be added to the kernel.
+    scale: np.ndarray | np.float32 = trusted[:, None]
     basis = None
     if len(x) < x.shape[1]:
-        # The penalty keeps what is added to the kernel in the space that the rows span.
-        basis, coordinates = np.linalg.qr(x.T)
-        x = np.ascontiguousarray(coordinates.T)
+        # The penalty keeps it in the space that the rows span.
+        basis, coordinates = np.linalg.qr((x * trusted).T)
+        x, scale = np.ascontiguousarray(coordinates.T), np.float32(1)
     weight = (weight / weight.sum()).astype(np.float32)[:, None]
     size = x.shape[1] * k
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         added = values[:size].reshape(-1, k).astype(np.float32)
-        logits = fixed + x @ added + values[size:].astype(np.float32)
+        logits = fixed + x @ (scale * added) + values[size:].astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         exponentials = np.exp(logits)
         total = exponentials.sum(axis=1, keepdims=True)
         entropy = -float((weight * targets * (logits - np.log(total))).sum(dtype=np.float64))
         slope = weight * (exponentials / total - targets)
         penalty = 0.5 * decay * float(np.square(added, dtype=np.float64).sum())
-        gradient = np.concatenate([(x.T @ slope + decay * added).ravel(), slope.sum(axis=0)])
+        gradient = np.concatenate(
+            [(scale * (x.T @ slope) + decay * added).ravel(), slope.sum(axis=0)]
+        )
         return entropy + penalty, gradient.astype(np.float64)
 
     first = np.concatenate([np.zeros(size), bias])
@@ -135,5 +137,5 @@ def fit(
             "set are"
         )
     added = found.x[:size].reshape(-1, k)
-    kernel = origin + trusted[:, None] * (added if basis is None else basis @ added)
+    kernel = origin + (scale * added if basis is None else trusted[:, None] * (basis @ added))
     return Head(kernel.astype(np.float32), found.x[size:].astype(np.float32))

@@ -28,6 +28,7 @@ from ser_core.models.recipes.calls.data import (
     COPIES,
     HEADLINE,
     INTENDED,
+    NEUTRAL_ARCHIVE,
     SPREAD_TRUST,
     TESTED,
     WHOLE,
@@ -97,6 +98,8 @@ class CallsRecipe(Recipe):
         three times as much.
     spread_trust : float > 0
         How much the standard deviation of a feature over a clip counts beside its mean.
+    neutral_archive : float >= 0
+        How much clips count that are seen as those of a mostly neutral archive.
     noise : Path, optional
         Folder of recorded noises to train with. By default noise is synthesised.
 
@@ -140,6 +143,13 @@ class CallsRecipe(Recipe):
         parse=float,
         metavar="X",
     )
+    neutral_archive: float = option(
+        NEUTRAL_ARCHIVE,
+        "how much clips count, beside those of a balanced archive, that are seen as those of a "
+        f"mostly neutral one; 0 where emotions are balanced (default: {NEUTRAL_ARCHIVE})",
+        parse=float,
+        metavar="X",
+    )
     noise: Path | None = option(  # noqa: RUF009
         None, "recorded noises to train with (default: synthetic noise)", parse=Path, metavar="DIR"
     )
@@ -149,8 +159,9 @@ class CallsRecipe(Recipe):
         for name in ("decay", "spread_trust"):
             if not 0 < (value := getattr(self, name)) < float("inf"):
                 raise TrainingError(f"{name}={value!r}: a number above 0 expected")
-        if not 0 <= self.copies < float("inf"):
-            raise TrainingError(f"copies={self.copies!r}: 0 or a number above it expected")
+        for name in ("copies", "neutral_archive"):
+            if not 0 <= (value := getattr(self, name)) < float("inf"):
+                raise TrainingError(f"{name}={value!r}: 0 or a number above it expected")
         features.get(self.feature_set)
 
     def tested(self, corpora: Sequence[Corpus]) -> Sequence[Corpus]:
@@ -230,6 +241,7 @@ class CallsRecipe(Recipe):
             decay=self.decay,
             conditions=self._trained,
             spread_trust=self.spread_trust,
+            neutral_archive=self.neutral_archive,
         )
 
     def _test_left_out(
@@ -281,6 +293,7 @@ class CallsRecipe(Recipe):
             "copies": self.copies,
             "whole clips": WHOLE,
             "trust in standard deviations": self.spread_trust,
+            "weight in a neutral archive": self.neutral_archive,
             "share of the intended emotion": INTENDED,
             "measured on": [name for name, _ in self.unheard],
             "settings chosen on": CHOSEN_ON,
