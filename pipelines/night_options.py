@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import arguments
 from pipelines.errors import UsageError
-from pipelines.terminal import say
+from pipelines.terminal import check_target, say
 
 if TYPE_CHECKING:
     from pipelines.job import Job
@@ -206,6 +206,7 @@ def job(options: Namespace, labelling: Labelling, night: Night, **more: Any) -> 
     from pipelines.job import Job
     from pipelines.runners.runner import choose
 
+    check_target("--profile", options.profile)
     runner, chosen = choose(options.runner, options.workers, options.beam_options, options.debug)
     if chosen:
         say(chosen)

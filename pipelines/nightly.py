@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import json
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
@@ -237,5 +238,7 @@ def _add_profile(path: str | None, seal: Seal) -> None:
     by_stage: Counter = Counter()
     for part in seal.parts:
         by_stage.update(part.cpu_s)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(by_stage) + "\n")
+    with files.naming(f"--profile {path}"):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(by_stage) + "\n")

@@ -54,8 +54,8 @@ def check_target(folder: str | os.PathLike) -> None:
     Raises
     ------
     BundleError
-        The folder holds something else than a bundle, is a file, or cannot be made; or its path is
-        the name of a bundled model, by which it would never be found.
+        The folder holds something else than a bundle, is a file, or cannot be made or written; or
+        its path is the name of a bundled model, by which it would never be found.
     """
     if str(folder) in (*bundled_names(), *ALIASES):
         raise BundleError(
@@ -67,6 +67,8 @@ def check_target(folder: str | os.PathLike) -> None:
         occupied = folder.exists() and any(folder.iterdir()) and not (folder / CARD).is_file()
     except OSError as error:
         raise BundleError(f"{folder}: no bundle can be written there: {error}") from error
+    if not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise BundleError(f"{folder}: {folder.parent} is not writable; give another folder")
     if occupied:
         raise BundleError(
             f"{folder}: holds files that are not a model bundle; a new or empty folder, or an "
@@ -85,16 +87,17 @@ def replaced(folder: str | os.PathLike) -> Iterator[Path]:
     """
     folder = Path(folder)
     check_target(folder)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        # mkdtemp makes a private folder; a bundle is as readable as any folder made here.
-        work.chmod(0o777 & ~_umask())
-        yield work
-        _swap(work, folder)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            # mkdtemp makes a private folder; a bundle is as readable as any folder made here.
+            work.chmod(0o777 & ~_umask())
+            yield work
+            _swap(work, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{folder}: the bundle could not be written: {error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def read_files(folder: Path, signed_by: PublicKey | None = None) -> tuple[Card, dict[str, bytes]]:

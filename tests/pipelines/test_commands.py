@@ -51,6 +51,14 @@ def test_show_says_what_is_wrong(ser_here, night_out, tmp_path, words, status, m
     assert "Traceback" not in done.stderr
 
 
+def test_a_profile_that_cannot_be_written_is_told_before_the_night(ser_here, tmp_path):
+    words = ["run", "--input", CALLS / "odd", "--output", tmp_path / "out", "--profile", tmp_path]
+    done = ser_here(*words)
+    assert done.returncode == 2
+    assert f"--profile {tmp_path}: a folder found, a file name expected" in done.stderr
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_show_without_audio_or_speech_or_label(ser_here, night_out, tmp_path):
     calls, out = tmp_path / "calls", tmp_path / "out"
     shutil.copytree(CALLS / "odd", calls)

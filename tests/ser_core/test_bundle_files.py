@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from ser_core import models
 from ser_core.errors import BundleError
 from ser_core.models import bundle
 from ser_core.models.card import CARD, MODEL, REFERENCE
+from ser_core.models.folder import check_target
 from ser_core.models.runtime import load_keras
 from tests import tiny_bundle
 from tests.tiny_bundle import COLUMNS, LABELS, edit_card
@@ -173,6 +177,21 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     with pytest.raises(BundleError, match="files that are not a model bundle"):
         tiny_bundle.make(tmp_path / "home", LABELS, "seed193", tiny_bundle.threshold([0], [0, 1]))
     assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(BundleError, match=f"ours: {tmp_path} is not writable; give another folder"):
+        check_target(tmp_path / "ours")
+
+
+def test_a_bundle_that_can_no_longer_be_written(tmp_path, monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(BundleError, match=r"could not be written: .*No space left"):
+        tiny_bundle.make(tmp_path / "a", LABELS, "seed193", tiny_bundle.threshold([0], [0, 1]))
 
 
 def test_an_empty_folder_and_missing_parents_are_taken(tmp_path):
