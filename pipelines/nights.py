@@ -9,6 +9,7 @@ import datetime as dt
 from argparse import Namespace
 from dataclasses import dataclass
 
+from pipelines import arguments
 from pipelines.call_times import zone_named
 from pipelines.errors import UsageError
 from pipelines.storage import inputs
@@ -55,12 +56,12 @@ def resolve(day: str | dt.date | None, time_zone: str | None) -> dt.date:
 
 
 def redo(options: Namespace) -> tuple[str, ...]:
-    """The values of `--redo`, with dates in place of `today` and `yesterday`."""
+    """The values of `--redo`, with dates as the tables have them."""
     found = []
     for text in options.redo:
         kind, equals, value = text.partition("=")
-        if equals and kind == "date" and value in DAYS_AGO:
-            text = f"date={resolve(value, options.time_zone)}"
+        if equals and kind == "date":
+            text = f"date={resolve(arguments.day(value), options.time_zone)}"
         found.append(readable(text))
     return tuple(found)
 

@@ -150,6 +150,20 @@ def test_days_are_those_of_the_time_zone_and_of_this_machine_by_default(clock):
     assert nights.resolve(dt.date(2026, 1, 5), "Europe/Berlin") == dt.date(2026, 1, 5)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("date=20260105", "date=2026-01-05"),
+        ("date=2026-W02-1", "date=2026-01-05"),
+        ("date=yesterday", "date=2026-02-28"),
+        ("rejected", "rejected"),
+    ],
+)
+def test_dates_of_a_redo_are_those_of_the_tables(clock, text, expected):
+    clock("2026-03-01T08:00")
+    assert nights.redo(options(redo=[text])) == (expected,)
+
+
 def test_a_backfill_is_a_night_for_each_day(clock):
     clock("2026-03-01T02:15")
     found = nights.choose(options(first_date=dt.date(2026, 2, 26), last_date="yesterday"))
