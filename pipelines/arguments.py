@@ -47,14 +47,14 @@ def redo(text: str) -> str:
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """The type of an argument that is a number above 0: `int` or `float`."""
+    """The type of an argument that is a finite number above 0: `int` or `float`."""
 
     def convert(text: str) -> float:
         try:
             value: float = kind(text)
         except ValueError:
             value = 0
-        if not value > 0:
+        if not 0 < value < float("inf"):
             word = "a whole number" if kind is int else "a number"
             raise argparse.ArgumentTypeError(f"{text!r} found, {word} above 0 expected")
         return value

@@ -139,6 +139,7 @@ def test_another_command_takes_what_it_has(nightly):
         ("\nworker = 2", "line 2: worker: no command has such an option; did you mean workers?"),
         ("flink_mster = 2", "line 1: flink_mster: no command has such an option; did you mean fl"),
         ("\n\nworkers = 'x'", "line 3: workers: 'x' found, a whole number above 0 expected"),
+        ("max-hours = inf", "line 1: max-hours: 'inf' found, a number above 0 expected"),
         ("workers = 0", "line 1: workers: '0' found, a whole number above 0 expected"),
         ("workers = [1]", "line 1: workers: a list found, one value expected"),
         ("workers = true", "line 1: workers: true found, a text or a number expected"),
