@@ -355,7 +355,7 @@ def _refuse_empty(options: argparse.Namespace) -> None:
     """Refuse an empty path, which would be the folder that the command runs in."""
     for name in config.PATHS:
         value = getattr(options, name, None)
-        if "" in ([value] if isinstance(value, str) else value or []):
+        if "" in (value if isinstance(value, list) else [value]):
             raise UsageError(
                 f"--{name.replace('_', '-')}: an empty text found, a path expected: is a variable "
                 "of the shell not set?"
